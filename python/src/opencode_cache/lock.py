@@ -1,0 +1,222 @@
+"""The lock file: every tree and every tarball that the pure steps may read, named by hash.
+
+A lock is sorted, stable and free of registry hosts, so that it reads well in a diff. Shape:
+
+* `opencode`: version, layout, and per system the npm package that carries the binary;
+* `requests`: what OpenCode asks for, the string it compares (`requested`), and the version on disk;
+* `trees`: for each tree (its directory in the cache), path of a package below it -> key of the package (`name@version`);
+* `packages`: for each key, integrity, size, platform fields, bins and licence;
+* `unavailable`: what was asked for and could not be locked, with the reason.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import re
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import BadInputError
+
+Kind = Literal["provider", "plugin", "tool", "config"]
+"""Who asks: a model provider's SDK, a plugin, an npm tool (LSP, formatter), or a config directory."""
+
+_NAME = re.compile(r"^(?:@[a-z0-9~._-][a-z0-9~._-]*/)?[a-z0-9~_-][a-z0-9~._-]*$", re.IGNORECASE)
+_VERSION = re.compile(r"^[0-9A-Za-z][0-9A-Za-z.+-]*$")
+
+
+def _name(value: str) -> str:
+    if not _NAME.match(value):
+        raise ValueError(f"{value!r} is not an npm package name")
+    return value
+
+
+def _version(value: str) -> str:
+    if not _VERSION.match(value):
+        raise ValueError(f"{value!r} is not a version")
+    return value
+
+
+def _integrity(value: str) -> str:
+    algorithm, _, digest = value.partition("-")
+    try:
+        size = len(base64.b64decode(digest, validate=True))
+    except binascii.Error:
+        size = 0
+    if algorithm != "sha512" or size != 64:  # noqa: PLR2004 - a sha512 digest is 64 bytes
+        raise ValueError(f"{value!r} is not a sha512 integrity")
+    return value
+
+
+def safe_relative(value: str) -> str:
+    """A path below a tree: relative, in normal form, nothing that climbs out."""
+    path = PurePosixPath(value)
+    climbs = path.is_absolute() or ".." in path.parts or "\\" in value or "\0" in value
+    if climbs or not path.parts or str(path) != value:
+        raise ValueError(f"{value!r} is not a plain relative path")
+    return value
+
+
+def _tree_id(value: str) -> str:
+    if value == ".":
+        return value
+    if any(part.startswith(".") for part in PurePosixPath(value).parts):
+        raise ValueError(f"{value!r} has a hidden part")
+    return safe_relative(value)
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Version = Annotated[str, AfterValidator(_version)]
+Integrity = Annotated[str, AfterValidator(_integrity)]
+RelativePath = Annotated[str, AfterValidator(safe_relative)]
+TreeId = Annotated[str, AfterValidator(_tree_id)]
+"""Directory that holds a tree's `node_modules`, relative to the cache; "." is the cache itself."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Package(_Model):
+    """One npm tarball. `size` is its length in bytes, where the registry told it."""
+
+    name: Name
+    version: Version
+    integrity: Integrity
+    size: int | None = Field(default=None, ge=0)
+    license: str | None = None
+    os: tuple[str, ...] = ()
+    cpu: tuple[str, ...] = ()
+    libc: tuple[str, ...] = ()
+    bin: dict[str, str] = Field(default_factory=dict)
+    """Command name -> path in the package."""
+
+    @property
+    def key(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    @property
+    def tarball(self) -> str:
+        """The file name under which `fetch` keeps the tarball and `build` looks for it."""
+        return f"{self.name.replace('/', '+')}@{self.version}.tgz"
+
+
+class Request(_Model):
+    """One thing that OpenCode asks for. `requested` is the string it compares, `version` what it gets."""
+
+    spec: Annotated[str, Field(min_length=1)]
+    kind: Kind
+    name: Name
+    requested: str
+    version: Version
+    tree: TreeId
+    note: str | None = None
+    """What a user should know of this version."""
+
+
+class Unavailable(_Model):
+    """A request that could not be locked, and why."""
+
+    spec: str
+    kind: Kind
+    reason: str
+
+
+class Opencode(_Model):
+    """The OpenCode that this lock is for."""
+
+    version: Version
+    layout: Literal["bun", "packages"]
+    cache_version: str | None = None
+    """bun layout: the content of the file `version`; anything else makes OpenCode wipe the cache."""
+    sdk_major: int | None = None
+    """The newest major of @ai-sdk/provider that the binary speaks."""
+    binaries: dict[str, Package]
+    """System -> the npm package whose `bin/opencode` is the program."""
+    missing: dict[str, str] = Field(default_factory=dict)
+    """System -> why there is no binary for it."""
+
+
+class Lock(_Model):
+    """A whole lock file."""
+
+    lock_version: Literal[1] = 1
+    opencode: Opencode
+    requests: tuple[Request, ...]
+    trees: dict[TreeId, dict[RelativePath, str]]
+    packages: dict[str, Package]
+    unavailable: tuple[Unavailable, ...] = ()
+
+    @model_validator(mode="after")
+    def _whole(self) -> Lock:
+        for key, package in self.packages.items():
+            if key != package.key:
+                raise ValueError(f"packages: the key {key!r} holds {package.key}")
+        for tree, nodes in self.trees.items():
+            for path, key in nodes.items():
+                if key not in self.packages:
+                    raise ValueError(f"trees: {tree}: {path} names {key!r}, which is not in packages")
+                if not path.startswith("node_modules/"):
+                    raise ValueError(f"trees: {tree}: {path} is not below node_modules/")
+        for request in self.requests:
+            key = self.trees.get(request.tree, {}).get(f"node_modules/{request.name}")
+            if key is None:
+                raise ValueError(f"requests: {request.spec}: tree {request.tree!r} has no {request.name}")
+            if self.packages[key].version != request.version:
+                raise ValueError(
+                    f"requests: {request.spec}: version {request.version} but the tree has {key}"
+                )
+        return self
+
+
+def read(path: Path) -> Lock:
+    """Read a lock file. Raises BadInputError that names the file, the place and the value."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(
+            f"{path}: cannot be read as a lock file ({error}); make one with `lock`"
+        ) from error
+    try:
+        return Lock.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BadInputError(
+            f"{path}: {where}: {first['msg']}; restore the file or make it again with `opencode-cache lock`"
+        ) from error
+
+
+def dumps(lock: Lock) -> str:
+    """The text of a lock file: sorted keys, two spaces, a newline at the end."""
+    data = lock.model_dump(mode="json", exclude_defaults=True) | {"lock_version": lock.lock_version}
+    data["requests"] = sorted(data["requests"], key=lambda r: (r["kind"], r["spec"]))
+    data["unavailable"] = sorted(data.get("unavailable", []), key=lambda u: (u["kind"], u["spec"]))
+    return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Put `text` at `path` at once or not at all. Raises BadInputError where that cannot be done."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+    beside = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        beside.chmod(0o644)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise BadInputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,103 @@
+"""`manifest.json` in the cache: what is there, who asked for it, and what the wrapper links or copies.
+
+The wrapper, `list` and `verify` read this file and nothing else about how the cache was made.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import BadInputError
+from .lock import Kind, RelativePath, Unavailable
+
+FILE = "manifest.json"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Entry(_Model):
+    """One request that the cache answers."""
+
+    spec: str
+    kind: Kind
+    name: str
+    requested: str
+    version: str
+    path: RelativePath
+    """The package's directory, relative to the cache: `packages/x/node_modules/x`."""
+    note: str | None = None
+    """What a user should know of this version."""
+
+
+class CachedPackage(_Model):
+    """One npm package in the cache. `specs` are the requests whose trees hold it."""
+
+    name: str
+    version: str
+    integrity: str
+    license: str | None = None
+    specs: tuple[str, ...]
+
+
+class Catalogue(_Model):
+    """Where `models.json` came from: read off the binary, or a file or directory that the user gave."""
+
+    source: Literal["binary", "file", "directory"]
+    sha256: str
+    providers: int
+    models: int
+
+
+class Manifest(_Model):
+    """What a cache holds."""
+
+    manifest_version: Literal[1] = 1
+    builder: str
+    """Version of the program that made the cache."""
+    opencode: str
+    layout: Literal["bun", "packages"]
+    cache_version: str | None = None
+    sdk_major: int | None = None
+    system: str
+    kept_all: bool = False
+    catalogue: Catalogue | None = None
+    tui: RelativePath | None = None
+    links: tuple[RelativePath, ...]
+    """Entries of OpenCode's cache directory that the wrapper links, relative to the cache."""
+    copies: tuple[RelativePath, ...] = ()
+    """Entries that OpenCode writes to: the wrapper copies them."""
+    config: RelativePath | None = None
+    """Directory with `node_modules` and `package-lock.json` for OpenCode's config directories."""
+    requests: tuple[Entry, ...]
+    packages: tuple[CachedPackage, ...]
+    unavailable: tuple[Unavailable, ...] = ()
+    files: int
+    bytes: int
+    """Content of all regular files of the cache, manifest.json apart."""
+
+
+def read(cache: Path) -> Manifest:
+    """The manifest of a cache directory. Raises BadInputError where there is none or it is damaged."""
+    path = cache / FILE
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BadInputError(
+            f"{cache}: not a cache made by `opencode-cache build` ({FILE}: {error.strerror})"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BadInputError(f"{path}: {where}: {first['msg']}; build the cache again") from error
+
+
+def dumps(manifest: Manifest) -> str:
+    """The text of `manifest.json`: sorted keys, two spaces, a newline at the end."""
+    data = manifest.model_dump(mode="json", exclude_none=True)
+    return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

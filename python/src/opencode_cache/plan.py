@@ -1,0 +1,122 @@
+"""The plan: what a cache is to hold. A TOML file, or the default of the OpenCode version's era.
+
+    opencode = "1.18.33"
+    providers = ["@ai-sdk/fireworks"]   # or "catalogue": all that the model catalogue names
+    plugins = ["opencode-gemini-auth"]
+    tools = ["pyright"]
+    config = ["@opencode-ai/plugin"]
+
+    [resolve]
+    "@ai-sdk/fireworks" = "^2"
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from . import layouts
+from .errors import BadInputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+DEFAULT_OPENCODE = "1.18.33"
+
+CATALOGUE: Literal["catalogue"] = "catalogue"
+BUILT_IN: Literal["built-in"] = "built-in"
+
+_FIRST_ERA_PROVIDERS = (
+    "@ai-sdk/amazon-bedrock",
+    "@ai-sdk/anthropic",
+    "@ai-sdk/openai-compatible",
+    "@aws-sdk/credential-providers",
+)
+
+
+class Plan(BaseModel):
+    """What to have. Every list holds npm specs: `name`, or `name@version`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    opencode: str = DEFAULT_OPENCODE
+    systems: list[str] = Field(default_factory=list)
+    """Systems whose OpenCode binary is pinned; empty means all."""
+    providers: list[str] | Literal["catalogue"] = CATALOGUE
+    """"catalogue": every SDK that the binary's model catalogue names and the binary does not bundle."""
+    extra_providers: list[str] = Field(default_factory=list)
+    """Provider SDKs beside those."""
+    plugins: list[str] = Field(default_factory=list)
+    built_in_plugins: bool = True
+    """Also the plugins that the binary itself asks for at every start."""
+    tools: list[str] = Field(default_factory=list)
+    config: list[str] = Field(default_factory=list)
+    """Packages for OpenCode's config directories."""
+    resolve: dict[str, str] = Field(default_factory=dict)
+    """Package name -> npm version range that decides which version stands behind a spec."""
+
+    def with_more(
+        self,
+        *,
+        providers: Sequence[str] = (),
+        plugins: Sequence[str] = (),
+        tools: Sequence[str] = (),
+        resolve: Mapping[str, str] | None = None,
+    ) -> Plan:
+        """This plan with more specs, and with ranges that win over its own."""
+        return self.model_copy(
+            update={
+                "extra_providers": [*self.extra_providers, *providers],
+                "plugins": [*self.plugins, *plugins],
+                "tools": [*self.tools, *tools],
+                "resolve": self.resolve | dict(resolve or {}),
+            }
+        )
+
+
+def default(opencode: str) -> Plan:
+    """The default plan of that OpenCode version's era. Raises BadInputError for unsupported versions."""
+    layout = layouts.for_version(opencode)
+    if layout.name == "packages":
+        return Plan(opencode=opencode, config=["@opencode-ai/plugin"])
+    series = tuple(int(part) for part in opencode.split("-")[0].split("."))
+    if series < (1, 0, 152):
+        # These bundle no SDK at all; the catalogue would mean twenty trees that hardly anybody uses.
+        return Plan(opencode=opencode, providers=list(_FIRST_ERA_PROVIDERS))
+    return Plan(opencode=opencode)
+
+
+def read(path: Path) -> Plan:
+    """Read a plan file. Raises BadInputError that names the file, the key and the nearest known one."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{path}: cannot be read ({error})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadInputError(f"{path}: not TOML: {error}") from error
+    known = set(Plan.model_fields)
+    for key in data:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1, 0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+            raise BadInputError(f"{path}: unknown key {key!r}; {hint}")
+    try:
+        plan = Plan.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadInputError(f"{path}: {where}: {first['msg']}") from error
+    base = default(plan.opencode)
+    # What the file does not speak of is the era's default.
+    return plan.model_copy(
+        update={name: getattr(base, name) for name in known if name not in plan.model_fields_set}
+    )
