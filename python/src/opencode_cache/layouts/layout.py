@@ -1,0 +1,54 @@
+"""The interface that the layouts share: where things go, and what makes OpenCode take them for installed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..lock import Kind, Lock
+
+_SPEC = re.compile(r"^(?P<name>(?:@[^/@]+/)?[^@/]+)(?:@(?P<version>.+))?$")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a request's tree stands, and the string that OpenCode compares."""
+
+    tree: str
+    """Directory that holds `node_modules`, relative to the cache; "." is the cache itself."""
+    requested: str
+
+
+class Layout(Protocol):
+    """One generation of OpenCode's cache directory."""
+
+    name: Literal["bun", "packages"]
+    first: tuple[int, int]
+    last: tuple[int, int]
+
+    def place(self, opencode: str, kind: Kind, spec: str, resolved: str) -> Place:
+        """Where OpenCode `opencode` looks for `spec`, of which npm chose the version `resolved`."""
+
+    def write_metadata(self, cache: Path, lock: Lock) -> None:
+        """Write what this layout's "already installed?" test reads, beside the unpacked trees."""
+
+    def links(self, cache: Path) -> tuple[str, ...]:
+        """Entries of the cache directory that may be links into a read-only store."""
+
+    def copies(self, cache: Path) -> tuple[str, ...]:
+        """Entries that OpenCode writes to, so that the user needs copies."""
+
+    def tolerated(self, opencode: str) -> frozenset[str]:
+        """Names of packages that this version asks the registry for whatever the cache holds."""
+
+
+def split_spec(spec: str) -> tuple[str, str]:
+    """An npm spec as (name, version or tag or ""): `@scope/name@1.2` → (`@scope/name`, `1.2`)."""
+    match = _SPEC.match(spec)
+    if match is None:
+        return spec, ""
+    return match["name"], match["version"] or ""

@@ -1,0 +1,202 @@
+"""Downloads tarballs by hash: in parallel, resumable, checked before they count.
+
+A finished tarball stands under its final name; an unfinished one under `.part`, from which the next
+run goes on. Nothing else is ever in the directory.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING
+
+import requests
+
+from . import npm
+from .errors import BadInputError, NetworkError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from .lock import Package
+
+_CHUNK = 1 << 18
+_TIMEOUT = (10, 60)
+_TRIES = 4
+_WORKERS = 8
+
+
+def integrity(path: Path) -> str:
+    """The sha512 of a file in npm's notation (`sha512-<base64>`)."""
+    digest = hashlib.sha512()
+    with path.open("rb") as file:
+        while block := file.read(_CHUNK):
+            digest.update(block)
+    return "sha512-" + base64.b64encode(digest.digest()).decode()
+
+
+class _Sessions(threading.local):
+    """A connection pool per thread: requests does not promise that one may be shared."""
+
+    def __init__(self) -> None:
+        self.session = requests.Session()
+        cafile = npm.registry().cafile
+        if cafile:
+            self.session.verify = cafile
+
+
+class _Downloads:
+    def __init__(self, to: Path, on_bytes: Callable[[int], None]) -> None:
+        self.to = to
+        self.on_bytes = on_bytes
+        self.stop = threading.Event()
+        self.sessions = _Sessions()
+        self.registry = npm.registry()
+
+    def fetch(self, package: Package) -> None:
+        target = self.to / package.tarball
+        if target.exists():
+            if integrity(target) == package.integrity:
+                return
+            target.unlink()  # damaged since: it was whole when it got this name
+        part = self.to / f"{package.tarball}.part"
+        wrong = False
+        for attempt in range(_TRIES):
+            if self.stop.wait(attempt and 2**attempt / 2):
+                return
+            try:
+                self._download(package, part, fresh=wrong)
+            except requests.RequestException as error:
+                if attempt == _TRIES - 1:
+                    raise NetworkError(
+                        f"{package.key}: {_reason(error)}; run the same command again to resume"
+                    ) from error
+                continue
+            if self.stop.is_set():
+                return
+            found = integrity(part)
+            if found == package.integrity:
+                part.replace(target)
+                return
+            part.unlink()
+            if wrong:
+                raise NetworkError(
+                    f"{package.key}: the registry's tarball has {found}, the lock says {package.integrity}; "
+                    "check the registry, or lock again"
+                )
+            wrong = True
+        raise NetworkError(
+            f"{package.key}: the download never came whole; run the same command again to resume"
+        )
+
+    def _download(self, package: Package, part: Path, *, fresh: bool) -> None:
+        done = part.stat().st_size if part.exists() and not fresh else 0
+        url = self.registry.tarball(package.name, package.version)
+        headers = self.registry.headers(url) | ({"Range": f"bytes={done}-"} if done else {})
+        with self.sessions.session.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+            if answer.status_code == requests.codes.requested_range_not_satisfiable:
+                return  # all of it is there already
+            if answer.status_code in (
+                requests.codes.not_found,
+                requests.codes.unauthorized,
+                requests.codes.forbidden,
+            ):
+                raise NetworkError(
+                    f"{package.key}: the registry answers {answer.status_code}; "
+                    "check npm's registry and login, or lock again"
+                )
+            answer.raise_for_status()
+            resumed = answer.status_code == requests.codes.partial_content
+            if resumed:
+                self.on_bytes(done)
+            with part.open("ab" if resumed else "wb") as file:
+                for block in answer.iter_content(_CHUNK):
+                    if self.stop.is_set():
+                        return
+                    file.write(block)
+                    self.on_bytes(len(block))
+
+
+def _reason(error: requests.RequestException) -> str:
+    if isinstance(error, requests.Timeout):
+        return "the registry did not answer in time"
+    if isinstance(error, requests.ConnectionError):
+        return "the registry cannot be reached"
+    return f"the download failed ({type(error).__name__})"
+
+
+def fetch(
+    packages: Iterable[Package],
+    to: Path,
+    *,
+    on_bytes: Callable[[int], None] = lambda _: None,
+    on_done: Callable[[Package], None] = lambda _: None,
+) -> None:
+    """Make sure that `to` holds the tarball of every package, whole and with the right hash.
+
+    `on_bytes` is told of bytes as they arrive, `on_done` of every package that is there; both are called
+    from several threads. Raises NetworkError (nothing that had arrived is lost) or BadInputError where
+    the directory cannot be written.
+    """
+    wanted = sorted({package.key: package for package in packages}.values(), key=lambda p: -(p.size or 0))
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInputError(f"{to}: cannot be made ({error.strerror}); choose another --to") from error
+    missing = []
+    for package in wanted:
+        # Names are given only after the hash was seen; the pure steps check it again.
+        if (to / package.tarball).is_file() and _plausible(to / package.tarball, package):
+            on_done(package)
+        else:
+            missing.append(package)
+    if not missing:
+        return
+    downloads = _Downloads(to, on_bytes)
+
+    def one(package: Package) -> None:
+        downloads.fetch(package)
+        if not downloads.stop.is_set():
+            on_done(package)
+
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        futures = [pool.submit(one, package) for package in missing]
+        try:
+            # Waiting in slices keeps Ctrl-C prompt.
+            pending = set(futures)
+            while pending:
+                done, pending = wait(pending, timeout=0.5, return_when=FIRST_EXCEPTION)
+                for future in done:
+                    future.result()
+        except OSError as error:
+            raise BadInputError(f"{to}: cannot be written ({error.strerror}); free some space") from error
+        finally:
+            downloads.stop.set()
+            for future in futures:
+                future.cancel()
+
+
+def _plausible(path: Path, package: Package) -> bool:
+    return package.size is None or path.stat().st_size == package.size
+
+
+def sizes(packages: Iterable[Package]) -> dict[str, int]:
+    """Length in bytes of each tarball (by key), as the registry tells it; those it does not tell are left out."""
+    sessions, registry = _Sessions(), npm.registry()
+
+    def one(package: Package) -> tuple[str, int | None]:
+        url = registry.tarball(package.name, package.version)
+        try:
+            answer = sessions.session.head(
+                url, headers=registry.headers(url), timeout=_TIMEOUT, allow_redirects=True
+            )
+        except requests.RequestException:
+            return package.key, None
+        length = answer.headers.get("content-length", "")
+        return package.key, int(length) if answer.ok and length.isdigit() else None
+
+    with ThreadPoolExecutor(_WORKERS * 2) as pool:
+        return {key: size for key, size in pool.map(one, packages) if size is not None}
