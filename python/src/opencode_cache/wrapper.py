@@ -1,0 +1,182 @@
+"""Renders `bin/opencode`: a POSIX shell script that puts the cache in place and becomes the real OpenCode.
+
+The script's text is `wrapper.sh`. Everything that differs between two caches is a shell-quoted value in it,
+so that the same cache, program and options always give the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import string
+import tempfile
+from importlib import resources
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import manifest as manifests
+from .errors import BadInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .manifest import Manifest
+
+SHELL = "/bin/sh"
+_PLUGIN = "@opencode-ai/plugin"
+
+
+class _Template(string.Template):
+    """Values are `@@{name}`: a shell script has too many `$` of its own."""
+
+    delimiter = "@@"
+
+
+def _parent(entry: str) -> str:
+    """The entry's directory with a slash at its end; the empty string at the top."""
+    head, slash, _ = entry.rpartition("/")
+    return head + slash
+
+
+def _entries(links: Iterable[str]) -> str:
+    lines = []
+    for parent, group in groupby(sorted(links, key=lambda entry: (_parent(entry), entry)), key=_parent):
+        words = [parent, "../" * parent.count("/"), *(entry[len(parent) :] for entry in group)]
+        lines.append(f'  "$@" {shlex.join(words)}')
+    return " &&\n".join(lines) or "  :"
+
+
+def _copies(copies: Iterable[str]) -> str:
+    return " &&\n".join(f'  "$@" {shlex.quote(copy)}' for copy in sorted(copies)) or "  :"
+
+
+def _reject(manifest: Manifest, name: str, shell: str, extra_path: Sequence[str]) -> None:
+    if not name or "/" in name or name in {".", ".."}:
+        raise BadInputError(f"name {name!r} is not a file name; give one without a slash, such as opencode")
+    if not shell.startswith("/") or any(space in shell for space in " \t\n"):
+        raise BadInputError(
+            f"shell {shell!r} cannot stand in a #! line; give an absolute path without spaces"
+        )
+    for directory in extra_path:
+        if ":" in directory or not directory.startswith("/"):
+            raise BadInputError(
+                f"{directory!r} cannot be a part of PATH; give an absolute path without a colon"
+            )
+    for entry in (*manifest.links, *manifest.copies):
+        if "\n" in entry or entry.startswith(".nix"):
+            raise BadInputError(f"{manifests.FILE}: entry {entry!r} cannot be linked; build the cache again")
+    for copy in manifest.copies:
+        if "/" in copy:
+            raise BadInputError(f"{manifests.FILE}: copy {copy!r} is not at the top; build the cache again")
+    if manifest.layout == "bun" and not manifest.cache_version:
+        raise BadInputError(
+            f"{manifests.FILE}: cache_version is missing, and OpenCode {manifest.opencode} empties a cache "
+            "without the right one; build the cache again"
+        )
+
+
+def render(
+    manifest: Manifest,
+    cache: Path,
+    opencode: Path,
+    *,
+    name: str = "opencode",
+    offline: bool = True,
+    shell: str | None = None,
+    extra_path: Sequence[str] = (),
+    tools: str | None = None,
+) -> str:
+    """The wrapper's text. Reads no file but the template.
+
+    `cache` and `opencode` are absolute paths. `name` is what messages begin with. `offline` switches the
+    catalogue fetch and npm's retries off, unless the user has set them. `shell` is the interpreter: `/bin/sh`
+    if not given, so that the text does not depend on the machine it was made on; Nix gives its own.
+    `extra_path` are directories for the end of PATH, `tools` one with coreutils for the cold path.
+    Raises BadInputError for a value that cannot be used.
+    """
+    _reject(manifest, name, shell or SHELL, extra_path)
+    # The bun layout's `version` is written from its value, which OpenCode compares byte for byte.
+    version = manifest.cache_version if manifest.layout == "bun" else None
+    special = {"version"} if version else set()
+    text = resources.files(__package__).joinpath("wrapper.sh").read_text(encoding="utf-8")
+    values = {
+        "name": name,
+        "opencode": str(opencode),
+        "cache": str(cache),
+        "layout": manifest.layout,
+        "offline": "1" if offline else "",
+        "version": version or "",
+        "config": (manifest.config or "") if manifest.layout == "packages" else "",
+        "tools": tools or "",
+    }
+    return _Template(text).substitute(
+        {key: shlex.quote(value) for key, value in values.items()},
+        shell=shell or SHELL,
+        entries=_entries(set(manifest.links) - special),
+        copies=_copies(set(manifest.copies) - special),
+        extra_path="\n".join(f"oc_add_to_path {shlex.quote(directory)}" for directory in extra_path),
+    )
+
+
+def wrap(
+    cache: Path,
+    opencode: Path,
+    out: Path,
+    *,
+    name: str = "opencode",
+    offline: bool = True,
+    shell: str | None = None,
+    extra_path: Sequence[str] = (),
+    tools: str | None = None,
+) -> Path:
+    """Write `out/bin/<name>` (mode 0755, at once or not at all) and return its path. Options as in `render`.
+
+    Raises BadInputError for a directory that is not a whole cache, for an `opencode` that is not an
+    executable file, for an unusable option and where `out` cannot be written.
+    """
+    cache = cache.resolve()
+    manifest = manifests.read(cache)
+    config = manifest.config if manifest.layout == "packages" else None
+    wanted = [*manifest.links, *manifest.copies]
+    if config:
+        wanted += [f"{config}/package-lock.json", f"{config}/node_modules/{_PLUGIN}"]
+    for entry in wanted:
+        if not (cache / entry).exists():
+            raise BadInputError(f"{cache}: {entry} is missing; build the cache again")
+    opencode = opencode.absolute()
+    if not opencode.is_file() or not os.access(opencode, os.X_OK):
+        raise BadInputError(f"{opencode}: not an executable file; give the OpenCode program")
+    text = render(
+        manifest,
+        cache,
+        opencode,
+        name=name,
+        offline=offline,
+        shell=shell,
+        extra_path=extra_path,
+        tools=tools,
+    )
+    return _write_program(out / "bin" / name, text)
+
+
+def _write_program(path: Path, text: str) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, beside_name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+    beside = Path(beside_name)
+    try:
+        # A path may hold any byte but NUL.
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            file.write(text)
+        beside.chmod(0o755)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise BadInputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    return path

@@ -1,0 +1,480 @@
+#!@@{shell}
+# Starts OpenCode with its cache in place. `opencode-cache wrap` wrote this file; a change made here is lost.
+#
+# The hot path forks nothing and writes nothing. A shell that takes it never reads on: how it all works stands there.
+# shellcheck disable=SC3013 # -ef: dash, bash, busybox sh, ksh and POSIX.1-2024 have it
+set -u
+
+oc_name=@@{name}
+oc_opencode=@@{opencode}
+oc_cache=@@{cache}
+oc_layout=@@{layout}
+oc_offline=@@{offline}   # 1, or empty
+oc_version=@@{version}   # bun layout: what the file `version` has to say, else OpenCode empties the cache
+oc_config=@@{config}   # packages layout: @opencode-ai/plugin for the user's config directory
+oc_tools=@@{tools}   # directory of coreutils for the cold path, or empty
+
+# Runs `"$@" PARENT WAY-UP-FROM-IT NAME…` for each directory that holds links.
+oc_entries() {
+@@{entries}
+}
+
+# Runs `"$@" NAME` for each file that is copied.
+oc_copies() {
+@@{copies}
+}
+
+oc_die() {
+  printf '%s: %s\n' "$oc_name" "$1" >&2
+  exit 2
+}
+
+oc_trace() {
+  [ -z "${OPENCODE_CACHE_TRACE-}" ] || printf '%s: %s\n' "$oc_name" "$1" >&2
+}
+
+# --- Environment: what the user has set wins, even if set to nothing. ---
+
+# Names of what is set here and was not before: to unset for whoever wants to give a command the user's environment.
+oc_set=${OPENCODE_CACHE_SET-}
+
+oc_default() {
+  export "$1=$2"
+  oc_set="$oc_set${oc_set:+ }$1"
+}
+
+# Whether a line of the file $2 (npmrc, bunfig.toml) sets the key $1.
+oc_file_sets() {
+  [ -f "$2" ] && [ -r "$2" ] || return 1
+  while read -r oc_line || [ -n "$oc_line" ]; do
+    case $oc_line in "$1"=* | "$1 "* | "\"$1\""* | "[install.$1]"*) return 0 ;; esac
+  done <"$2"
+  return 1
+}
+
+case ${XDG_CACHE_HOME-} in
+/*) oc_root=$XDG_CACHE_HOME ;;
+*) # XDG: a relative path is to be ignored
+  case ${HOME-} in
+  /*) oc_root=$HOME/.cache-nix ;;
+  *) oc_die "HOME is not set to an absolute path; set HOME, or XDG_CACHE_HOME to a directory for the cache" ;;
+  esac
+  if [ -n "${XDG_CACHE_HOME+set}" ]; then
+    export OPENCODE_CACHE_USER_XDG_CACHE_HOME="$XDG_CACHE_HOME"
+    unset XDG_CACHE_HOME
+  fi
+  oc_default XDG_CACHE_HOME "$oc_root"
+  ;;
+esac
+oc_dir=$oc_root/opencode
+oc_own=$oc_dir/.nix
+
+oc_config_home=
+case ${XDG_CONFIG_HOME:-} in
+/*) oc_config_home=$XDG_CONFIG_HOME ;;
+'') case ${HOME-} in /*) oc_config_home=$HOME/.config ;; esac ;;
+esac
+oc_conf=$oc_config_home/opencode
+oc_plugin=node_modules/@opencode-ai/plugin
+
+[ -n "${OPENCODE_DISABLE_AUTOUPDATE+set}" ] || oc_default OPENCODE_DISABLE_AUTOUPDATE 1
+if [ -n "$oc_offline" ]; then
+  [ -n "${OPENCODE_DISABLE_MODELS_FETCH+set}" ] || oc_default OPENCODE_DISABLE_MODELS_FETCH 1
+  oc_npmrc=${npm_config_userconfig:-${NPM_CONFIG_USERCONFIG:-${HOME-}/.npmrc}}
+  if [ "$oc_layout" = bun ]; then
+    # 1.0.x runs `bun add` at every start and ignores its failure: port 9 of this machine refuses at once.
+    [ -n "${BUN_CONFIG_REGISTRY+set}${npm_config_registry+set}${NPM_CONFIG_REGISTRY+set}" ] ||
+      oc_file_sets registry "$oc_npmrc" ||
+      oc_file_sets registry "${HOME-}/.bunfig.toml" || oc_file_sets registry "$oc_config_home/.bunfig.toml" ||
+      oc_file_sets registry "$oc_conf/bunfig.toml" ||
+      oc_default BUN_CONFIG_REGISTRY http://127.0.0.1:9
+  else
+    # npm waits 70 s for its two retries.
+    [ -n "${npm_config_fetch_retries+set}${NPM_CONFIG_FETCH_RETRIES+set}" ] ||
+      oc_file_sets fetch-retries "$oc_npmrc" || oc_default npm_config_fetch_retries 0
+  fi
+fi
+[ -z "$oc_set" ] || export OPENCODE_CACHE_SET="$oc_set"
+
+oc_add_to_path() {
+  case :${PATH-}: in
+  *":$1:"*) ;;
+  *) export PATH="${PATH:+$PATH:}$1" ;;
+  esac
+}
+@@{extra_path}
+
+# --- Hot path ---
+
+oc_group_right() {
+  oc_parent=$1
+  shift 2
+  for oc_base in "$@"; do
+    [ "$oc_dir/$oc_parent$oc_base" -ef "$oc_cache/$oc_parent$oc_base" ] || {
+      oc_trace "$oc_dir/$oc_parent$oc_base is not the cache's"
+      return 1
+    }
+  done
+}
+
+oc_copy_there() { [ -f "$oc_dir/$1" ]; }
+
+# OpenCode (bun layout, src/global/index.ts) compares the whole file: a newline at its end would be wrong too.
+oc_version_right() {
+  [ -n "$oc_version" ] || return 0
+  [ -f "$oc_dir/version" ] && [ -r "$oc_dir/version" ] && ! IFS= read -r oc_have <"$oc_dir/version" &&
+    [ "$oc_have" = "$oc_version" ]
+}
+
+# Right enough for OpenCode to work with this cache.
+oc_linked() {
+  [ "$oc_own/$oc_layout" -ef "$oc_cache" ] && oc_entries oc_group_right && oc_version_right
+}
+
+oc_nobody_at_work() {
+  set -- "$oc_own"/stage.*
+  [ ! -e "$1" ]
+}
+
+# Whether package.json in $1 asks for nothing but @opencode-ai/plugin.
+oc_only_plugin() {
+  [ -e "$1/package.json" ] || return 0
+  [ -f "$1/package.json" ] && [ -r "$1/package.json" ] || return 1
+  oc_text=
+  set -f
+  while read -r oc_line || [ -n "$oc_line" ]; do
+    # shellcheck disable=SC2086 # split on purpose: spaces go
+    set -- $oc_line
+    IFS=
+    oc_text=$oc_text$*
+    unset IFS
+  done <"$1/package.json"
+  set +f
+  case $oc_text in
+  *'ependencies":{"@opencode-ai/plugin":"'*)
+    oc_line=${oc_text#*'ependencies":{"@opencode-ai/plugin":"'}
+    oc_text=${oc_text%%'"@opencode-ai/plugin":"'*}${oc_line#*\"}
+    ;;
+  esac
+  case $oc_text in *'ependencies":{'[!\}]* | *'"workspaces":'*) return 1 ;; esac
+}
+
+# Nothing to do in the config directory: all is there, or is the user's, or cannot be written.
+oc_config_right() {
+  [ -n "$oc_config" ] && [ -n "$oc_config_home" ] || return 0
+  if [ -L "$oc_conf/node_modules" ]; then
+    return 0
+  elif [ -e "$oc_conf/node_modules" ]; then
+    [ "$oc_conf/$oc_plugin" -ef "$oc_cache/$oc_config/$oc_plugin" ] && [ -e "$oc_conf/package-lock.json" ] ||
+      [ ! -L "$oc_conf/$oc_plugin" ] || [ ! -w "$oc_conf/node_modules" ] || [ ! -w "$oc_conf" ]
+  elif [ -e "$oc_conf" ] || [ -L "$oc_conf" ]; then
+    [ ! -w "$oc_conf" ] || ! oc_only_plugin "$oc_conf"
+  else
+    return 1
+  fi
+}
+
+oc_start() {
+  [ -x "$oc_opencode" ] || oc_die "$oc_opencode is gone; build or install OpenCode with its cache again"
+  exec "$oc_opencode" "$@"
+}
+
+if oc_linked && oc_copies oc_copy_there && oc_config_right && oc_nobody_at_work; then
+  oc_trace "everything is in place in $oc_dir"
+  oc_start "$@"
+fi
+
+# --- Cold path ---
+#
+# OpenCode's cache directory holds, beside everything that is OpenCode's or the user's:
+#   .nix/<layout>     link to the cache, the only link that a new generation has to replace
+#   <entry>           link to .nix/<layout>/<entry>; its text tells that it is ours, even when it dangles
+#   <copy>            a file that OpenCode writes to; .nix/<copy>.sums: cksum of what we put there
+#   .nix/stage.<pid>  a cold path at work, or one that was killed: the next start tidies up
+# Every change is made in the stage and renamed over what it replaces. `mv FILE DIRECTORY/` does that for a link
+# to a directory too, with every mv; `mv -T` and `mv -h` exist on some systems only.
+#
+# Names begin with oc_: assigning to a variable that the user exports would change it for OpenCode.
+
+oc_newline='
+'
+
+# Runs a tool; on failure the first line of what it says is in oc_why.
+oc_run() {
+  oc_why=$("$@" 2>&1) && {
+    oc_trace "$*"
+    return 0
+  }
+  oc_why=${oc_why%%"$oc_newline"*}
+  [ -n "$oc_why" ] || oc_why="$1 failed"
+  return 1
+}
+
+# Removes stages whose process is gone. One with our own number is a leftover, or a start in another container:
+# that one fails, and tries again.
+oc_tidy() {
+  for oc_old in "$1".*; do
+    [ -e "$oc_old" ] || continue
+    oc_pid=${oc_old##*.}
+    if [ "$oc_pid" = $$ ] || ! kill -0 "$oc_pid" 2>/dev/null; then
+      oc_run rm -rf "$oc_old" || return 1
+    fi
+  done
+}
+
+# Whether the link $1 is one that we put at $2 (below the directory) for this layout.
+oc_is_ours() {
+  [ -L "$1" ] || return 1
+  oc_up=
+  oc_rest=$2
+  while [ "$oc_rest" != "${oc_rest#*/}" ]; do
+    oc_rest=${oc_rest#*/}
+    oc_up=../$oc_up
+  done
+  [ "$(readlink "$1")" = "$oc_up.nix/$oc_layout/$2" ]
+}
+
+# Makes way at $1 (below the directory) for a link or file that is about to be renamed over it, or for a directory
+# if $2 says so. What is not ours is kept as `<name>.before-nix-<n>`: a directory moves there; a file or link gets
+# that second name first, so that it is there at every moment. Of several starts that do this at once, one finds
+# the user's thing and the others what the first made of it.
+oc_make_way() {
+  oc_from=$oc_dir/$1
+  [ -e "$oc_from" ] || [ -L "$oc_from" ] || return 0
+  oc_is_ours "$oc_from" "$1" && return 0
+  oc_second_name=
+  if [ "${2-}" != directory ] && { [ -L "$oc_from" ] || [ -f "$oc_from" ]; }; then
+    oc_second_name=1
+  elif [ -d "$oc_from" ] && [ ! -L "$oc_from" ] && rmdir "$oc_from" 2>/dev/null; then
+    return 0
+  fi
+  oc_n=1
+  oc_to=$oc_from.before-nix-1
+  while [ -e "$oc_to" ] || [ -L "$oc_to" ]; do
+    [ -z "$oc_second_name" ] || [ ! "$oc_to" -ef "$oc_from" ] || return 0
+    oc_n=$((oc_n + 1))
+    oc_to=$oc_from.before-nix-$oc_n
+  done
+  if [ -z "$oc_second_name" ]; then
+    oc_run mv "$oc_from" "$oc_to" || return 1
+  elif [ -L "$oc_from" ]; then
+    oc_run ln -s -- "$(readlink "$oc_from")" "$oc_to" || return 1
+  else
+    oc_run ln "$oc_from" "$oc_to" || return 1
+  fi
+  for oc_stray in "$oc_to" "$oc_to/${1##*/}"; do
+    if oc_is_ours "$oc_stray" "$1"; then
+      oc_run rm -f "$oc_stray"
+      return
+    fi
+  done
+  printf '%s: %s was in the way of the cache and is now %s\n' "$oc_name" "$oc_from" "$oc_to" >&2
+}
+
+# Makes $1 (below the directory, slash at its end) and everything above it a real directory.
+oc_real_directory() {
+  oc_below=
+  oc_left=$1
+  while [ -n "$oc_left" ]; do
+    oc_below=$oc_below${oc_left%%/*}
+    oc_left=${oc_left#*/}
+    if [ -L "$oc_dir/$oc_below" ] || [ ! -d "$oc_dir/$oc_below" ]; then
+      oc_make_way "$oc_below" directory && oc_run mkdir -p "$oc_dir/$oc_below" || return 1
+    fi
+    oc_below=$oc_below/
+  done
+}
+
+oc_group_in_cache() {
+  oc_parent=$1
+  shift 2
+  for oc_base in "$@"; do
+    [ -e "$oc_cache/$oc_parent$oc_base" ] || oc_die "the cache $oc_cache lacks $oc_parent$oc_base; build it again"
+  done
+}
+
+oc_group_lacks() { # path, parent, way up, names
+  oc_wanted=$1
+  oc_parent=$2
+  shift 3
+  for oc_base in "$@"; do [ "$oc_parent$oc_base" != "$oc_wanted" ] || return 1; done
+}
+
+oc_place_group() {
+  oc_parent=$1
+  oc_way_up=$2
+  shift 2
+  for oc_base in "$@"; do
+    shift
+    [ "$oc_dir/$oc_parent$oc_base" -ef "$oc_cache/$oc_parent$oc_base" ] || set -- "$@" "$oc_base"
+  done
+  [ $# -gt 0 ] || return 0
+  oc_real_directory "$oc_parent" || return 1
+  for oc_base in "$@"; do
+    oc_make_way "$oc_parent$oc_base" || return 1
+    shift
+    set -- "$@" "$oc_way_up.nix/$oc_layout/$oc_parent$oc_base"
+  done
+  oc_run mkdir "$oc_stage/links" && oc_run ln -s "$@" "$oc_stage/links/" &&
+    oc_run mv -f "$oc_stage/links"/* "$oc_dir/$oc_parent" && oc_run rmdir "$oc_stage/links"
+}
+
+# Removes links of other generations that this one does not have.
+oc_sweep() {
+  for oc_link in "$oc_dir"/* "$oc_dir"/packages/* "$oc_dir"/packages/*/*; do
+    [ -L "$oc_link" ] || continue
+    oc_below=${oc_link#"$oc_dir"/}
+    if oc_entries oc_group_lacks "$oc_below" && oc_is_ours "$oc_link" "$oc_below"; then
+      oc_run rm -f "$oc_link" || return 1
+    fi
+  done
+}
+
+# Puts the copy $1 where there is none, and renews it on a new generation if it is still what we once put there.
+# Its cksum is recorded before it is placed: a start that is killed in between leaves nothing that we would not know.
+oc_copy_in() {
+  oc_have=
+  if [ -f "$oc_dir/$1" ]; then
+    [ ! "$oc_own/$oc_layout" -ef "$oc_cache" ] && [ ! -L "$oc_dir/$1" ] || return 0
+    oc_sum "$oc_dir/$1" || return 1
+    oc_have=$oc_why
+  fi
+  oc_sum "$oc_cache/$1" || return 1
+  oc_want=$oc_why
+  if [ -n "$oc_have" ] && [ "$oc_have" != "$oc_want" ] && ! oc_recorded "$oc_have" "$oc_own/$1.sums"; then
+    oc_trace "$oc_dir/$1 is the user's"
+    return 0
+  fi
+  printf '%s\n' "$oc_want" ${oc_have:+"$oc_have"} 2>/dev/null >"$oc_stage/$1.sums" || {
+    oc_why="$oc_stage: cannot be written"
+    return 1
+  }
+  oc_run mv -f "$oc_stage/$1.sums" "$oc_own/" || return 1
+  [ "$oc_have" != "$oc_want" ] || return 0
+  oc_run cp "$oc_cache/$1" "$oc_stage/$1" && oc_run chmod u+w "$oc_stage/$1" || return 1
+  [ -f "$oc_dir/$1" ] || oc_make_way "$1" || return 1
+  oc_run mv -f "$oc_stage/$1" "$oc_dir/"
+}
+
+oc_sum() {
+  oc_why=$(cksum 2>&1 <"$1")
+}
+
+oc_recorded() {
+  [ -r "$2" ] || return 1
+  while read -r oc_line; do [ "$oc_line" != "$1" ] || return 0; done <"$2"
+  return 1
+}
+
+oc_place_version() {
+  oc_version_right && return 0
+  printf %s "$oc_version" 2>/dev/null >"$oc_stage/version" || {
+    oc_why="$oc_stage: cannot be written"
+    return 1
+  }
+  [ -f "$oc_dir/version" ] || oc_make_way version || return 1
+  oc_run mv -f "$oc_stage/version" "$oc_dir/"
+}
+
+oc_place_pointer() {
+  [ ! "$oc_own/$oc_layout" -ef "$oc_cache" ] || return 0
+  oc_run ln -s "$oc_cache" "$oc_stage/$oc_layout" && oc_run mv -f "$oc_stage/$oc_layout" "$oc_own/"
+}
+
+# Fills $1, a node_modules, with links to the packages of the cache that it has not; scopes are real directories.
+# A link of ours that leads elsewhere is renewed, one that leads nowhere goes, anything else stays.
+oc_link_modules() {
+  oc_target=$oc_own/$oc_layout/$oc_config/node_modules
+  for oc_link in "$1"/* "$1"/@*/*; do
+    [ -L "$oc_link" ] || continue
+    oc_below=${oc_link#"$1"/}
+    [ ! "$oc_link" -ef "$oc_target/$oc_below" ] || continue
+    case $(readlink "$oc_link") in
+    */opencode/.nix/"$oc_layout/$oc_config/node_modules/$oc_below") oc_run rm -f "$oc_link" || return 1 ;;
+    esac
+  done
+  for oc_scope in "$oc_target" "$oc_target"/@*; do
+    [ -d "$oc_scope" ] || continue
+    oc_to=$1${oc_scope#"$oc_target"}
+    [ ! -L "$oc_to" ] || continue # the user's own scope
+    [ -d "$oc_to" ] || oc_run mkdir "$oc_to" || return 1
+    set -- "$1"
+    for oc_package in "$oc_scope"/*; do
+      case ${oc_package##*/} in @*) continue ;; esac
+      [ -e "$oc_to/${oc_package##*/}" ] || [ -L "$oc_to/${oc_package##*/}" ] || set -- "$@" "$oc_package"
+    done
+    [ $# -gt 1 ] || continue
+    oc_into=$1
+    shift
+    oc_run ln -s "$@" "$oc_to/" || return 1
+    set -- "$oc_into"
+  done
+}
+
+# OpenCode 1.18 (src/config/config.ts, src/npm/index.ts) asks the registry for @opencode-ai/plugin, unless there is a
+# node_modules in the config directory and package-lock.json has that package. A node_modules whose plugin is not
+# a link is the user's. Failure is never a reason not to start: OpenCode then asks, and goes on when that fails.
+oc_place_config() {
+  [ -n "$oc_config" ] && [ -n "$oc_config_home" ] || return 0
+  [ -e "$oc_conf" ] || oc_run mkdir -p "$oc_conf" || return 0
+  [ -w "$oc_conf" ] && oc_tidy "$oc_conf/.opencode-cache" || return 0
+  if [ -e "$oc_conf/node_modules" ] || [ -L "$oc_conf/node_modules" ]; then
+    [ ! -L "$oc_conf/node_modules" ] && [ -L "$oc_conf/$oc_plugin" ] || return 0
+    case $(readlink "$oc_conf/$oc_plugin") in
+    */opencode/.nix/"$oc_layout/$oc_config/$oc_plugin") oc_link_modules "$oc_conf/node_modules" || return 0 ;;
+    *) return 0 ;; # the user's `npm link`
+    esac
+    [ ! -e "$oc_conf/package-lock.json" ] || return 0
+  else
+    oc_only_plugin "$oc_conf" || return 0
+  fi
+  oc_beside=$oc_conf/.opencode-cache.$$
+  oc_run mkdir "$oc_beside" || return 0
+  # The lock first: a node_modules without it would make OpenCode install over our links.
+  if [ ! -e "$oc_conf/package-lock.json" ] && [ ! -L "$oc_conf/package-lock.json" ]; then
+    oc_run cp "$oc_cache/$oc_config/package-lock.json" "$oc_beside/" &&
+      oc_run chmod u+w "$oc_beside/package-lock.json" &&
+      oc_run mv -f "$oc_beside/package-lock.json" "$oc_conf/"
+  fi
+  if [ ! -e "$oc_conf/node_modules" ] && [ -e "$oc_conf/package-lock.json" ]; then
+    oc_run mkdir "$oc_beside/node_modules" && oc_link_modules "$oc_beside/node_modules" &&
+      oc_run mv "$oc_beside/node_modules" "$oc_conf/"
+  fi
+  oc_run rm -rf "$oc_beside"
+  return 0
+}
+
+# One pass. The order matters: whoever turns the pointer last also sweeps after that, and whoever places links
+# after somebody else's turn sees it in the last check.
+oc_pass() {
+  oc_why=
+  oc_stage=$oc_own/stage.$$
+  oc_run mkdir -p "$oc_own" && oc_tidy "$oc_own/stage" && oc_run mkdir "$oc_stage" || return 1
+  oc_copies oc_copy_in && oc_place_pointer && oc_sweep && oc_entries oc_place_group && oc_place_version || return 1
+  oc_place_config
+  oc_why=
+  oc_linked && oc_run rm -rf "$oc_stage"
+}
+
+[ -e "$oc_cache/manifest.json" ] ||
+  oc_die "the cache $oc_cache is gone; build or install OpenCode with its cache again"
+oc_entries oc_group_in_cache
+
+# ln, mv and the like may be missing from the user's PATH; what OpenCode sees of it does not change.
+oc_path=${PATH-}
+PATH=${oc_tools:+$oc_tools:}${PATH:+$PATH:}/usr/bin:/bin
+oc_try=1
+until oc_pass; do
+  if oc_linked; then # a cache root that cannot be written, with everything in place, is good enough
+    oc_trace "not everything could be done: $oc_why"
+    break
+  elif [ "$oc_try" -ge 8 ]; then
+    [ -z "$oc_why" ] ||
+      oc_die "$oc_dir cannot be set up ($oc_why); make it writable, free space there or set XDG_CACHE_HOME"
+    printf '%s: other starts keep changing %s; going on with what is there\n' "$oc_name" "$oc_dir" >&2
+    break
+  fi
+  oc_try=$((oc_try + 1))
+done
+PATH=$oc_path
+oc_start "$@"

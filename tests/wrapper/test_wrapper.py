@@ -1,0 +1,362 @@
+"""The wrapper's text, and what a start does when nothing stands in its way."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from wrapper_lab import PACKAGES, PLUGIN, SHELLS, TIMEOUT, Lab, holds, manifest, shell, state
+
+from opencode_cache.errors import BadInputError
+from opencode_cache.wrapper import render, wrap
+
+GOLDEN = Path(__file__).parent / "golden"
+STORE = "/nix/store/00000000000000000000000000000000-"
+RENDERED = {
+    "wrapper-packages.sh": (
+        manifest("packages", config="config", copies=()),
+        {
+            "extra_path": [STORE + "ripgrep/bin"],
+            "tools": STORE + "coreutils/bin",
+            "shell": STORE + "dash/bin/dash",
+        },
+    ),
+    "wrapper-bun.sh": (manifest("bun"), {"offline": False, "name": "oc"}),
+}
+HOSTILE = 'it\'s a "dir"\nof $(touch pwned) `touch pwned` *[!x]\\ -é'
+# What a shell, and not the wrapper, does to an environment.
+SHELLS_OWN = {"PWD", "OLDPWD", "SHLVL", "_"}
+
+
+@pytest.fixture(params=SHELLS)
+def lab(request, tmp_path):
+    return Lab(tmp_path / "lab", shell(request.param))
+
+
+@pytest.fixture
+def one(tmp_path):
+    """For tables: the shell that /bin/sh mostly is."""
+    return Lab(tmp_path / "lab", shell("dash"))
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_rendered_text_is_the_golden_one(name):
+    about, options = RENDERED[name]
+    text = render(about, Path(STORE + "opencode-cache"), Path(STORE + "opencode/bin/opencode"), **options)
+    if os.environ.get("UPDATE_GOLDEN"):
+        (GOLDEN / name).write_text(text)
+    assert text == (GOLDEN / name).read_text(), "set UPDATE_GOLDEN=1 to accept"
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_rendered_text_is_clean_for_shellcheck(name):
+    beside = Path(sys.executable).with_name("shellcheck")
+    program = str(beside) if beside.exists() else shutil.which("shellcheck")
+    if program is None:
+        pytest.skip("shellcheck is not on PATH")
+    command = [program, "--shell=dash", "--severity=style", str(GOLDEN / name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"name": "a/b"}, "'a/b' is not a file name"),
+        ({"name": ""}, "is not a file name"),
+        ({"shell": "sh"}, "cannot stand in a #! line"),
+        ({"shell": "/usr/bin/env sh"}, "cannot stand in a #! line"),
+        ({"extra_path": ["/a:/b"]}, "cannot be a part of PATH"),
+        ({"extra_path": ["bin"]}, "cannot be a part of PATH"),
+        ({"about": manifest(links=("a\nb",))}, "cannot be linked"),
+        ({"about": manifest(copies=("a/b",))}, "not at the top"),
+        ({"about": manifest("bun", cache_version=None)}, "cache_version is missing"),
+    ],
+)
+def test_unusable_values_are_refused(options, sentence):
+    about = options.pop("about", manifest())
+    with pytest.raises(BadInputError, match=re.escape(sentence)):
+        render(about, Path("/cache"), Path("/opencode"), **options)
+
+
+def test_wrap_refuses_what_cannot_start(tmp_path):
+    lab = Lab(tmp_path / "lab")
+    cache = lab.cache("A")
+    with pytest.raises(BadInputError, match="not a cache"):
+        wrap(lab.home, lab.program, tmp_path)
+    with pytest.raises(BadInputError, match="not an executable file"):
+        wrap(cache, cache / "models.json", tmp_path)
+    with pytest.raises(BadInputError, match="cannot be written"):
+        wrap(cache, lab.program, lab.program)
+    (cache / "packages/foo").rmdir()
+    with pytest.raises(BadInputError, match="packages/foo is missing"):
+        wrap(cache, lab.program, tmp_path)
+
+
+def test_wrap_writes_one_program(tmp_path):
+    lab = Lab(tmp_path / "lab")
+    cache = lab.cache("A")
+    path = lab.wrap(cache, name="oc")
+    assert path == lab.top / "wrapped-A/bin/oc"
+    assert path.stat().st_mode & 0o777 == 0o755
+    first = path.read_bytes()
+    assert first.startswith(b"#!/bin/sh\n")
+    assert lab.wrap(cache, name="oc").read_bytes() == first
+    assert [entry.name for entry in path.parent.iterdir()] == ["oc"]
+
+
+def test_packages_layout(lab):
+    wrapper = lab.wrap(lab.cache("A"))
+    started = lab.start(wrapper, "run", "", "a  b", "$(x)", "--", "*")
+    assert (started.status, started.stderr) == (0, "")
+    assert started.args == ["run", "", "a  b", "$(x)", "--", "*"]
+    found = state(lab.cache_dir)
+    assert re.fullmatch(r"\d+ \d+\n", found.pop(".nix/models.json.sums"))
+    assert found == {
+        ".nix": "/",
+        ".nix/packages": f"-> {lab.top / 'A'}",
+        "models.json": "catalogue of A",
+        "packages": "/",
+        "packages/foo": "-> ../.nix/packages/packages/foo",
+        "packages/@scope": "/",
+        "packages/@scope/bar": "-> ../../.nix/packages/packages/@scope/bar",
+        "packages/@scope/plugin@latest": "-> ../../.nix/packages/packages/@scope/plugin@latest",
+    }
+    (lab.cache_dir / "models.json").write_text("OpenCode may write here")
+
+
+def test_bun_layout(lab):
+    started = lab.start(lab.wrap(lab.cache("A", "bun")))
+    assert (started.status, started.stderr) == (0, "")
+    found = state(lab.cache_dir)
+    assert found["version"] == "9"
+    assert found["models.json"] == "catalogue of A"
+    assert {name: found[name] for name in ("node_modules", "package.json", "bun.lock", "tui")} == {
+        "node_modules": "-> .nix/bun/node_modules",
+        "package.json": "-> .nix/bun/package.json",
+        "bun.lock": "-> .nix/bun/bun.lock",
+        "tui": "-> .nix/bun/tui",
+    }
+
+
+@pytest.mark.parametrize("layout", ["packages", "bun"])
+def test_second_start_says_that_all_is_in_place(lab, layout):
+    wrapper = lab.wrap(
+        lab.cache("A", layout, modules=["@opencode-ai/plugin"] if layout == "packages" else ())
+    )
+    lab.start(wrapper)
+    before = state(lab.home)
+    started = lab.start(wrapper, env={"OPENCODE_CACHE_TRACE": "1"})
+    assert started.stderr == f"opencode: everything is in place in {lab.cache_dir}\n"
+    assert state(lab.home) == before
+
+
+@pytest.mark.parametrize("layout", ["packages", "bun"])
+def test_hot_path_forks_nothing_and_writes_nothing(lab, layout, tmp_path):
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not on PATH")
+    wrapper = lab.wrap(
+        lab.cache("A", layout, modules=["@opencode-ai/plugin"] if layout == "packages" else ())
+    )
+    lab.start(wrapper)
+    log = tmp_path / "strace"
+    lab.shell = [strace, "-f", "-o", str(log), *lab.shell]
+    if lab.start(wrapper).status != 0:
+        pytest.skip("strace cannot trace here")
+    calls = log.read_text().splitlines()
+    end = next(n for n, call in enumerate(calls) if f'execve("{lab.program}"' in call)
+    ours = "\n".join(call for call in calls[:end] if '"/dev/tty"' not in call)  # bash opens its terminal
+    assert "newfstatat" in ours or "stat(" in ours
+    forbidden = (
+        r"\b(v?fork|clone3?|write|rename\w*|(sym)?link\w*|unlink\w*|mkdir\w*|rmdir|f?chmod\w*|utime\w*)\("
+    )
+    assert re.findall(forbidden, ours) == []
+    assert re.findall(r"O_WRONLY|O_RDWR|O_CREAT", ours) == []
+
+
+@pytest.mark.parametrize(
+    ("layout", "offline", "env", "added"),
+    [
+        (
+            "packages",
+            True,
+            {},
+            {
+                "OPENCODE_DISABLE_AUTOUPDATE": "1",
+                "OPENCODE_DISABLE_MODELS_FETCH": "1",
+                "npm_config_fetch_retries": "0",
+            },
+        ),
+        ("packages", False, {}, {"OPENCODE_DISABLE_AUTOUPDATE": "1"}),
+        (
+            "packages",
+            True,
+            {
+                "OPENCODE_DISABLE_AUTOUPDATE": "",
+                "OPENCODE_DISABLE_MODELS_FETCH": "false",
+                "NPM_CONFIG_FETCH_RETRIES": "3",
+            },
+            {},
+        ),
+        (
+            "bun",
+            True,
+            {},
+            {
+                "OPENCODE_DISABLE_AUTOUPDATE": "1",
+                "OPENCODE_DISABLE_MODELS_FETCH": "1",
+                "BUN_CONFIG_REGISTRY": "http://127.0.0.1:9",
+            },
+        ),
+        ("bun", False, {}, {"OPENCODE_DISABLE_AUTOUPDATE": "1"}),
+        (
+            "bun",
+            True,
+            {
+                "npm_config_registry": "http://mirror.example/",
+                "OPENCODE_DISABLE_MODELS_FETCH": "",
+                "name": "x",
+            },
+            {"OPENCODE_DISABLE_AUTOUPDATE": "1"},
+        ),
+    ],
+)
+def test_environment_is_the_users_with_our_defaults(lab, layout, offline, env, added):
+    kept = {
+        "HTTPS_PROXY": "http://proxy.example:1",
+        "SSL_CERT_FILE": "/ca",
+        "name": "n",
+        "dir": "d",
+        "IFS": "/",
+    } | env
+    started = lab.start(lab.wrap(lab.cache("A", layout), offline=offline), env=kept)
+    added = {"XDG_CACHE_HOME": str(lab.home / ".cache-nix"), **added}
+    expected = lab.environment(kept) | added | {"OPENCODE_CACHE_SET": " ".join(added)}
+    assert {key: value for key, value in started.env.items() if key not in SHELLS_OWN | {"IFS"}} == {
+        key: value for key, value in expected.items() if key != "IFS"
+    }
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "line", "variable"),
+    [
+        ("packages", ".npmrc", "fetch-retries=4", "npm_config_fetch_retries"),
+        ("bun", ".npmrc", "registry = http://mirror.example/", "BUN_CONFIG_REGISTRY"),
+        ("bun", ".bunfig.toml", 'registry = "http://mirror.example/"', "BUN_CONFIG_REGISTRY"),
+    ],
+)
+def test_users_npm_and_bun_files_win(one, layout, name, line, variable):
+    wrapper = one.wrap(one.cache("A", layout))
+    (one.home / name).write_text(
+        f"# registry = x, fetch-retries=1\n@own:registry=http://own.example/\n[install]\n{line}"
+    )
+    assert variable not in one.start(wrapper).env
+    (one.home / name).write_text("# registry = x, fetch-retries=1\n@own:registry=http://own.example/\n")
+    assert variable in one.start(wrapper).env
+
+
+def test_nested_start_keeps_the_list_of_what_we_set(lab):
+    wrapper = lab.wrap(lab.cache("A"))
+    outer = lab.start(wrapper).env
+    assert lab.start(wrapper, env=outer).env["OPENCODE_CACHE_SET"] == outer["OPENCODE_CACHE_SET"]
+
+
+def test_extra_path_comes_last_and_once(lab):
+    wrapper = lab.wrap(lab.cache("A"), extra_path=["/opt/rg $x/bin", "/usr/bin"])
+    path = lab.start(wrapper, env={"PATH": "/usr/bin:/bin"}).env["PATH"]
+    assert path == "/usr/bin:/bin:/opt/rg $x/bin"
+    assert lab.start(wrapper, env={"PATH": path}).env["PATH"] == path
+
+
+@pytest.mark.parametrize("value", [None, "", "relative", "-relative"])
+def test_unusable_xdg_cache_home_is_ignored_and_remembered(one, value):
+    started = one.start(one.wrap(one.cache("A")), env={"XDG_CACHE_HOME": value})
+    assert started.env["XDG_CACHE_HOME"] == str(one.home / ".cache-nix")
+    assert started.env.get("OPENCODE_CACHE_USER_XDG_CACHE_HOME") == value
+    assert "XDG_CACHE_HOME" in started.env["OPENCODE_CACHE_SET"].split()
+
+
+def test_users_xdg_cache_home_is_used(lab):
+    root = lab.home / "own"
+    started = lab.start(lab.wrap(lab.cache("A")), env={"XDG_CACHE_HOME": str(root), "HOME": None})
+    assert started.status == 0
+    assert "XDG_CACHE_HOME" not in started.env["OPENCODE_CACHE_SET"].split()
+    assert (root / "opencode/packages/foo").samefile(lab.top / "A/packages/foo")
+
+
+@pytest.mark.parametrize("home", [None, "", "relative", "-x"])
+def test_no_home_is_one_line(one, home):
+    started = one.start(one.wrap(one.cache("A")), env={"HOME": home})
+    assert started.status == 2
+    mend = "set HOME, or XDG_CACHE_HOME to a directory for the cache"
+    assert started.stderr == f"opencode: HOME is not set to an absolute path; {mend}\n"
+
+
+@pytest.mark.parametrize("layout", ["packages", "bun"])
+@pytest.mark.parametrize("name", sorted(SHELLS))
+def test_hostile_paths(name, layout, tmp_path):
+    lab = Lab(tmp_path / HOSTILE, shell(name))
+    cache = lab.cache(HOSTILE, layout, modules=["@opencode-ai/plugin", "zod"] if layout == "packages" else ())
+    wrapper = lab.wrap(cache, name=HOSTILE, extra_path=[f"/{HOSTILE}"])
+    for _ in range(2):
+        started = lab.start(wrapper, HOSTILE)
+        assert (started.status, started.stderr) == (0, "")
+        assert "\n".join(started.args) == HOSTILE
+        assert started.env["PATH"].endswith(HOSTILE)
+    holds(lab, cache)
+    assert "everything is in place" in lab.start(wrapper, env={"OPENCODE_CACHE_TRACE": "1"}).stderr
+    assert not list(tmp_path.rglob("pwned"))
+
+
+def test_umask_is_respected(one):
+    wrapper = one.wrap(one.cache("A", modules=["@opencode-ai/plugin"]))
+    one.shell = ["sh", "-c", 'umask 077; exec "$@"', "sh", *one.shell]
+    one.start(wrapper)
+    assert {oct(p.stat().st_mode & 0o777) for p in (one.cache_dir, one.cache_dir / "packages")} == {"0o700"}
+    assert oct((one.cache_dir / "models.json").stat().st_mode & 0o777) == "0o600"
+    assert oct((one.config_dir / "package-lock.json").stat().st_mode & 0o077) == "0o0"
+
+
+def test_empty_environment(lab):
+    wrapper = lab.wrap(lab.cache("A"))
+    lab.shell = [shutil.which(lab.shell[0]) or "", *lab.shell[1:]]
+    started = lab.start(wrapper, env={"PATH": None, "LC_ALL": None})
+    assert (started.status, started.stderr) == (0, "")
+    holds(lab, lab.top / "A")
+
+
+def test_tools_stand_before_path_in_the_cold_path_only(lab):
+    tools = lab.tools("tools", f'echo >>"{lab.top}/used"; exec TOOL "$@"\n', ["ln", "mv"])
+    wrapper = lab.wrap(lab.cache("A"), tools=str(tools))
+    started = lab.start(wrapper, env={"PATH": "/usr/bin:/bin"})
+    assert started.env["PATH"] == "/usr/bin:/bin"
+    assert (lab.top / "used").exists()
+
+
+def test_config_directory_gets_links(lab):
+    lab.start(lab.wrap(lab.cache("A", modules=["@opencode-ai/plugin", "@opencode-ai/sdk", "zod"])))
+    target = lab.cache_dir / ".nix/packages/config/node_modules"
+    assert state(lab.config_dir) == {
+        "node_modules": "/",
+        "node_modules/@opencode-ai": "/",
+        PLUGIN: f"-> {target}/@opencode-ai/plugin",
+        "node_modules/@opencode-ai/sdk": f"-> {target}/@opencode-ai/sdk",
+        "node_modules/zod": f"-> {target}/zod",
+        "package-lock.json": "lock of A",
+    }
+    assert (lab.config_dir / PLUGIN).is_dir()
+
+
+def test_trace_names_what_is_wrong(lab):
+    wrapper = lab.wrap(lab.cache("A"))
+    lab.start(wrapper)
+    (lab.cache_dir / PACKAGES[0]).unlink()
+    said = lab.start(wrapper, env={"OPENCODE_CACHE_TRACE": "1"}).stderr
+    assert f"{lab.cache_dir}/packages/foo is not the cache's" in said
+    assert "ln -s ../.nix/packages/packages/foo" in said

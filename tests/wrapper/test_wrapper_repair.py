@@ -1,0 +1,394 @@
+"""What a start makes of a cache directory that is not as it should be: old, damaged, in use, or half made."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from wrapper_lab import BUN, PACKAGES, PLUGIN, SHELLS, TIMEOUT, Lab, holds, shell, state
+
+from opencode_cache.wrapper import wrap
+
+OTHER = ("packages/foo", "packages/new", "packages/@other/thing")
+MODULES = ("@opencode-ai/plugin", "zod")
+TOOLS = ("mkdir", "ln", "mv", "cp", "chmod", "rm", "rmdir", "readlink", "cksum")
+MANY = 16
+
+
+@pytest.fixture(params=SHELLS)
+def lab(request, tmp_path):
+    return Lab(tmp_path / "lab", shell(request.param))
+
+
+@pytest.fixture
+def one(tmp_path):
+    """For slow tests: the shell that /bin/sh mostly is."""
+    return Lab(tmp_path / "lab", shell("dash"))
+
+
+def quiet(started):
+    assert (started.status, started.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("harm", ["missing", "dangling", "foreign", "pointer", "whole"])
+def test_damage_is_repaired(lab, harm):
+    cache = lab.cache("A")
+    wrapper = lab.wrap(cache)
+    quiet(lab.start(wrapper))
+    link = lab.cache_dir / "packages/@scope/bar"
+    kept = {}
+    if harm == "pointer":
+        (lab.cache_dir / ".nix/packages").unlink()
+        (lab.cache_dir / ".nix/packages").symlink_to("/nowhere")
+    elif harm == "whole":
+        shutil.rmtree(lab.cache_dir)
+    else:
+        link.unlink()
+    if harm in {"dangling", "foreign"}:
+        link.symlink_to("../../.nix/packages/gone" if harm == "dangling" else lab.home)
+        kept = {f"{link.name}.before-nix-1": str(link.readlink())}
+    started = lab.start(wrapper)
+    assert started.status == 0
+    assert bool(started.stderr) == bool(kept)
+    assert {name: str((link.parent / name).readlink()) for name in kept} == kept
+    for name in kept:
+        (link.parent / name).unlink()
+    holds(lab, cache)
+
+
+@pytest.mark.parametrize("thing", ["directory", "file", "empty directory", "link to a directory"])
+@pytest.mark.parametrize("place", ["packages/foo", "packages/@scope", "packages"])
+def test_users_things_in_the_way_are_kept(one, thing, place):
+    cache = one.cache("A")
+    path = one.cache_dir / place
+    path.parent.mkdir(parents=True)
+    own = one.home / "own"
+    own.mkdir()
+    (own / "mine").write_text("mine")
+    if thing == "directory":
+        shutil.copytree(own, path)
+    elif thing == "file":
+        path.write_text("mine")
+    elif thing == "empty directory":
+        path.mkdir()
+    else:
+        path.symlink_to(own)
+    path.with_name(path.name + ".before-nix-1").write_text("taken")
+    started = one.start(one.wrap(cache))
+    aside = path.with_name(path.name + ".before-nix-2")
+    holds(one, cache)
+    if thing == "empty directory" or (thing == "directory" and place != "packages/foo"):
+        assert not aside.exists()
+        assert started.stderr == ""
+        assert thing == "empty directory" or (path / "mine").read_text() == "mine"
+    else:
+        assert started.stderr == f"opencode: {path} was in the way of the cache and is now {aside}\n"
+        assert (aside if thing == "file" else aside / "mine").read_text() == "mine"
+    assert (own / "mine").read_text() == "mine"
+    quiet(one.start(one.top / "wrapped-A/bin/opencode"))
+
+
+def test_users_own_packages_live_beside_ours(lab):
+    a, b = lab.cache("A"), lab.cache("B", links=OTHER)
+    quiet(lab.start(lab.wrap(a)))
+    mine = lab.cache_dir / "packages/mine/node_modules/mine/index.js"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    (lab.cache_dir / "packages/@scope/own").symlink_to(lab.home)
+    (lab.cache_dir / "packages/broken").symlink_to("/nowhere")
+    quiet(lab.start(lab.wrap(b)))
+    assert mine.read_text() == "mine"
+    assert (lab.cache_dir / "packages/@scope/own").samefile(lab.home)
+    assert (lab.cache_dir / "packages/broken").is_symlink()
+
+
+@pytest.mark.parametrize("layout", ["packages", "bun"])
+def test_generations_back_and_forth(lab, layout):
+    links = {"packages": (PACKAGES, OTHER), "bun": (BUN, BUN[:-1])}[layout]
+    caches = [lab.cache(name, layout, links=those) for name, those in zip("AB", links, strict=True)]
+    wrappers = [lab.wrap(cache) for cache in caches]
+    for turn in (0, 1, 0, 1):
+        quiet(lab.start(wrappers[turn]))
+        holds(lab, caches[turn])
+    shutil.rmtree(caches[1])  # collected as garbage: the links that it left dangle
+    quiet(lab.start(wrappers[0]))
+    holds(lab, caches[0])
+
+
+def test_layouts_do_not_disturb_each_other(lab):
+    packages, bun = lab.wrap(lab.cache("P")), lab.wrap(lab.cache("N", "bun"))
+    for wrapper in (packages, bun, packages):
+        quiet(lab.start(wrapper))
+    holds(lab, lab.top / "P")
+    holds(lab, lab.top / "N")
+    before = state(lab.cache_dir)
+    assert "everything is in place" in lab.start(bun, env={"OPENCODE_CACHE_TRACE": "1"}).stderr
+    assert state(lab.cache_dir) == before
+
+
+def test_copy_is_renewed_only_if_it_is_still_ours(lab):
+    wrappers = [lab.wrap(lab.cache(name)) for name in "ABC"]
+    models = lab.cache_dir / "models.json"
+    for wrapper, name in zip(wrappers[:2], "AB", strict=True):
+        quiet(lab.start(wrapper))
+        assert models.read_text() == f"catalogue of {name}"
+        assert models.stat().st_mode & 0o200
+    models.write_text("fetched by OpenCode")
+    quiet(lab.start(wrappers[2]))
+    assert models.read_text() == "fetched by OpenCode"
+    models.unlink()
+    quiet(lab.start(wrappers[2]))
+    assert models.read_text() == "catalogue of C"
+
+
+@pytest.mark.parametrize("content", [None, "8", "9\n", "", "99"])
+def test_version_of_the_bun_layout_is_always_right(one, content):
+    cache = one.cache("A", "bun")
+    wrapper = one.wrap(cache)
+    quiet(one.start(wrapper))
+    version = one.cache_dir / "version"
+    version.unlink()
+    if content is not None:
+        version.write_text(content)
+    quiet(one.start(wrapper))
+    assert version.read_text() == "9"
+
+
+def test_cache_emptied_by_another_opencode_is_filled_again(lab):
+    cache = lab.cache("A", "bun")
+    quiet(lab.start(lab.wrap(cache)))
+    for entry in lab.cache_dir.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    (lab.cache_dir / "version").write_text("21")
+    quiet(lab.start(lab.top / "wrapped-A/bin/opencode"))
+    holds(lab, cache)
+
+
+@pytest.mark.parametrize("what", ["cache", "entry", "program"])
+@pytest.mark.parametrize("started_before", [False, True])
+def test_what_has_vanished_is_one_line(one, what, started_before):
+    cache = one.cache("A")
+    wrapper = one.wrap(cache)
+    if started_before:
+        one.start(wrapper)
+    if what == "program":
+        one.program.unlink()
+    else:
+        shutil.rmtree(cache if what == "cache" else cache / "packages/foo")
+    started = one.start(wrapper)
+    sentence = {
+        "cache": f"the cache {cache} is gone; build or install OpenCode with its cache again",
+        "entry": f"the cache {cache} lacks packages/foo; build it again",
+        "program": f"{one.program} is gone; build or install OpenCode with its cache again",
+    }[what]
+    assert (started.status, started.stderr) == (2, f"opencode: {sentence}\n")
+
+
+def test_root_that_cannot_be_made_is_one_line(lab):
+    (lab.home / "file").write_text("")
+    started = lab.start(lab.wrap(lab.cache("A")), env={"XDG_CACHE_HOME": str(lab.home / "file/cache")})
+    assert started.status == 2
+    assert re.fullmatch(
+        r"opencode: \S+/file/cache/opencode cannot be set up \(.*mkdir.*\); make it .*\n", started.stderr
+    )
+
+
+def test_full_disk_is_one_line(lab):
+    tools = lab.tools("full", 'echo "ln: No space left on device" >&2; echo more >&2; exit 1\n', ["ln"])
+    started = lab.start(lab.wrap(lab.cache("A"), tools=str(tools)))
+    assert started.status == 2
+    assert "(ln: No space left on device); make it writable, free space there" in started.stderr
+    assert started.stderr.count("\n") == 1
+
+
+def test_read_only_root_with_everything_in_place_is_good_enough(lab):
+    tools = lab.tools("read-only", "exit 1\n", TOOLS[:-2])
+    wrapper = lab.wrap(lab.cache("A"), tools=str(tools))
+    quiet(lab.start(lab.wrap(lab.top / "A", name="working")))
+    (lab.cache_dir / "models.json").unlink()
+    quiet(lab.start(wrapper))
+    (lab.cache_dir / "packages/foo").unlink()
+    assert lab.start(wrapper).status == 2
+
+
+# --- Config directory ---
+
+
+def test_config_links_follow_the_generation(lab):
+    first = lab.cache("A", modules=[*MODULES, "old"])
+    second = lab.cache("B", modules=[*MODULES, "@new/one"])
+    for cache in (first, second, first):
+        quiet(lab.start(lab.wrap(cache)))
+        modules = lab.config_dir / "node_modules"
+        for module in (cache / "config/node_modules").glob("[!@]*"):
+            assert (modules / module.name).samefile(module)
+        assert (lab.config_dir / PLUGIN).samefile(cache / "config" / PLUGIN)
+        assert all(path.exists() for path in modules.rglob("*"))
+    assert (lab.config_dir / "package-lock.json").read_text() == "lock of A"
+
+
+@pytest.mark.parametrize(
+    ("package_json", "touched"),
+    [
+        (None, True),
+        ("{}", True),
+        ('{"name": "x",\n "type": "module"}', True),
+        ('{\n  "dependencies": {\n    "@opencode-ai/plugin": "1.18.33"\n  }\n}\n', True),
+        ('{"dependencies":{"@opencode-ai/plugin":"*","zod":"*"}}', False),
+        ('{"devDependencies": {"zod": "*"}, "dependencies": {"@opencode-ai/plugin": "*"}}', False),
+        ('{"dependencies": {"zod": "*"}}', False),
+    ],
+)
+def test_users_dependencies_are_left_alone(one, package_json, touched):
+    one.config_dir.mkdir(parents=True)
+    if package_json is not None:
+        (one.config_dir / "package.json").write_text(package_json)
+    before = state(one.config_dir)
+    wrapper = one.wrap(one.cache("A", modules=MODULES))
+    quiet(one.start(wrapper))
+    assert (one.config_dir / PLUGIN).is_dir() == touched
+    assert touched or state(one.config_dir) == before
+    assert "everything is in place" in one.start(wrapper, env={"OPENCODE_CACHE_TRACE": "1"}).stderr
+
+
+def test_every_shell_reads_package_json_alike(lab):
+    lab.config_dir.mkdir(parents=True)
+    wrapper = lab.wrap(lab.cache("A", modules=MODULES))
+    only = """{
+\t"name": "a * \\\\ b",
+  "dependencies" : { "@opencode-ai/plugin": "1" },
+  "devDependencies": {}
+}"""
+    for package_json, touched in ((only.replace('"1"', '"1", "zod": "*"'), False), (only, True)):
+        (lab.config_dir / "package.json").write_text(package_json)
+        quiet(lab.start(wrapper))
+        assert (lab.config_dir / PLUGIN).is_dir() == touched
+
+
+@pytest.mark.parametrize("kind", ["real", "empty", "link", "npm link"])
+def test_users_node_modules_is_never_touched(one, kind):
+    modules = one.config_dir / "node_modules"
+    (one.home / "own").mkdir()
+    if kind == "link":
+        one.config_dir.mkdir(parents=True)
+        modules.symlink_to(one.home / "own")
+    else:
+        modules.mkdir(parents=True)
+    if kind == "real":
+        (one.config_dir / PLUGIN).mkdir(parents=True)
+    elif kind == "npm link":
+        (modules / "@opencode-ai").mkdir()
+        (one.config_dir / PLUGIN).symlink_to(one.home / "own")
+    before = state(one.config_dir)
+    quiet(one.start(one.wrap(one.cache("A", modules=MODULES))))
+    quiet(one.start(one.wrap(one.cache("B", modules=MODULES))))
+    assert state(one.config_dir) == before
+
+
+def test_config_directory_that_cannot_be_made_is_no_reason_to_stop(lab):
+    (lab.home / ".config").write_text("")
+    quiet(lab.start(lab.wrap(lab.cache("A", modules=MODULES))))
+    holds(lab, lab.top / "A")
+
+
+# --- Many starts, and starts that die ---
+
+
+def test_many_starts_at_once(one):
+    caches = [one.cache("A", modules=MODULES), one.cache("B", links=OTHER, modules=MODULES)]
+    wrappers = [one.wrap(cache) for cache in caches]
+    mine = one.cache_dir / "packages/foo/mine"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    (one.cache_dir / "packages/new").write_text("mine")
+    command = [[*one.shell, str(wrappers[n % 2])] for n in range(MANY)]
+    running = [
+        subprocess.Popen(words, env=one.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for words in command
+    ]
+    said = b""
+    for process in running:
+        said += process.communicate(timeout=TIMEOUT)[1]
+        assert process.returncode == 0, said
+    kept = {name: text for name, text in state(one.cache_dir).items() if ".before-nix-" in name}
+    assert kept == {
+        "packages/foo.before-nix-1": "/",
+        "packages/foo.before-nix-1/mine": "mine",
+        "packages/new.before-nix-1": "mine",
+    }
+    assert said.count(b"was in the way") == 2
+    for cache, wrapper in zip(caches, wrappers, strict=True):
+        quiet(one.start(wrapper))
+        holds(one, cache)
+        lacks = {*PACKAGES, *OTHER} - {*(PACKAGES if cache.name == "A" else OTHER)}
+        assert not [link for link in lacks if (one.cache_dir / link).is_symlink()]
+
+
+def test_killed_at_any_step(one):
+    """A new generation, with the user's things in its way, killed at the first, the second, … tool."""
+    script = """
+n=0; [ ! -e "$COUNT" ] || read -r n <"$COUNT"
+echo $((n + 1)) >"$COUNT"
+[ $((n + 1)) = "$KILL_AT" ] || exec TOOL "$@"
+read -r pid <"$COUNT.pid"
+kill -9 "$pid"
+exit 1
+"""
+    shims = one.tools("shims", script, TOOLS)
+    old, new = one.cache("A", modules=MODULES), one.cache("B", links=OTHER, modules=[*MODULES, "more"])
+    old_wrapper, new_wrapper = one.wrap(old), one.wrap(new)
+    dying = wrap(new, one.program, one.top / "dying", tools=str(shims))
+    first = Lab(one.top / "pristine", one.shell)
+    quiet(first.start(old_wrapper))
+    (first.cache_dir / "packages/new").mkdir()
+    (first.cache_dir / "packages/new/mine").write_text("mine")
+    count = one.top / "count"
+    for step in range(1, 100):
+        shutil.rmtree(one.home)
+        shutil.copytree(first.home, one.home, symlinks=True)
+        _point_config_at(one)
+        count.unlink(missing_ok=True)
+        env = one.environment({"COUNT": str(count), "KILL_AT": str(step)})
+        words = ["sh", "-c", 'echo $$ >"$COUNT.pid"; exec "$@"', "sh", *one.shell, str(dying)]
+        killed = subprocess.run(words, env=env, capture_output=True, check=False, timeout=TIMEOUT)
+        if killed.returncode == 0:
+            assert step > 20
+            break
+        assert killed.returncode == -9
+        order = [(new_wrapper, new), (old_wrapper, old)]
+        for wrapper, cache in order if step % 2 else order[::-1]:
+            assert one.start(wrapper).status == 0
+            holds(one, cache)
+            assert (one.config_dir / PLUGIN).samefile(cache / "config" / PLUGIN)
+        kept = [path.read_text() for path in one.cache_dir.rglob("mine")]
+        assert kept == ["mine"], step
+        assert not (one.cache_dir / "packages/new").is_symlink() or (one.cache_dir / "packages/new").exists()
+    else:
+        pytest.fail("the wrapper never got to its end")
+
+
+def _point_config_at(lab):
+    """The copied home's config links still lead to the home that it was copied from."""
+    for link in [path for path in lab.config_dir.rglob("*") if path.is_symlink()]:
+        target = str(link.readlink()).replace(str(lab.top / "pristine/home"), str(lab.home))
+        link.unlink()
+        link.symlink_to(target)
+
+
+def test_leftover_stages_are_tidied_up(lab):
+    cache = lab.cache("A")
+    wrapper = lab.wrap(cache)
+    quiet(lab.start(wrapper))
+    gone = subprocess.Popen(["true"])
+    gone.wait(timeout=TIMEOUT)
+    for stage in (f"stage.{gone.pid}", "stage.x"):
+        (lab.cache_dir / ".nix" / stage / "links").mkdir(parents=True)
+    living = lab.cache_dir / f".nix/stage.{os.getpid()}"
+    living.mkdir()
+    quiet(lab.start(wrapper))
+    assert [path.name for path in (lab.cache_dir / ".nix").glob("stage.*")] == [living.name]
+    assert Path(cache / "manifest.json").exists()

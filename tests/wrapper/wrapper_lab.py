@@ -1,0 +1,183 @@
+"""A private home, caches, and a program that tells how it was started: what the wrapper's tests share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from opencode_cache import manifest as manifests
+from opencode_cache.wrapper import wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+SHELLS = {"dash": ["dash"], "bash": ["bash"], "busybox": ["busybox", "sh"]}
+PACKAGES = ("packages/foo", "packages/@scope/bar", "packages/@scope/plugin@latest")
+BUN = ("node_modules", "package.json", "bun.lock", "tui")
+PLUGIN = "node_modules/@opencode-ai/plugin"
+TIMEOUT = 20
+
+# Arguments, one to a line; then the environment as it is.
+PROGRAM = """#!/bin/sh
+[ $# = 0 ] || printf '%s\\n' "$@"
+echo "-- environment"
+exec /usr/bin/env -0
+"""
+
+
+def shell(name: str) -> list[str]:
+    """The words that run a script with the shell, or a skipped test."""
+    words = SHELLS[name]
+    if shutil.which(words[0]) is None:
+        pytest.skip(f"{name} is not on PATH")
+    return words
+
+
+def manifest(layout: str = "packages", **values: Any) -> manifests.Manifest:
+    bun = layout == "bun"
+    defaults: dict[str, Any] = {
+        "builder": "0.1.0",
+        "opencode": "1.0.61" if bun else "1.18.33",
+        "layout": layout,
+        "cache_version": "9" if bun else None,
+        "system": "x86_64-linux",
+        "links": BUN if bun else PACKAGES,
+        "copies": ("models.json", "version") if bun else ("models.json",),
+        "requests": (),
+        "packages": (),
+        "files": 0,
+        "bytes": 0,
+    }
+    return manifests.Manifest(**defaults | values)
+
+
+@dataclass
+class Start:
+    """How the program was started and what the wrapper said before."""
+
+    status: int
+    args: list[str]
+    env: dict[str, str]
+    stderr: str
+
+
+@dataclass
+class Lab:
+    """A directory with a home, caches and wrappers, and the shell that runs them."""
+
+    top: Path
+    shell: list[str] = field(default_factory=lambda: ["sh"])
+
+    def __post_init__(self) -> None:
+        self.home.mkdir(parents=True)
+        self.program.write_text(PROGRAM)
+        self.program.chmod(0o755)
+
+    @property
+    def home(self) -> Path:
+        return self.top / "home"
+
+    @property
+    def program(self) -> Path:
+        return self.top / "real-opencode"
+
+    @property
+    def cache_dir(self) -> Path:
+        return self.home / ".cache-nix" / "opencode"
+
+    @property
+    def config_dir(self) -> Path:
+        return self.home / ".config" / "opencode"
+
+    def cache(self, name: str, layout: str = "packages", modules: Sequence[str] = (), **values: Any) -> Path:
+        """Make a cache. `modules` are packages for config directories; a copy says whose it is."""
+        cache = self.top / name
+        about = manifest(layout, config="config" if modules else None, **values)
+        for link in about.links:
+            if link in {"package.json", "bun.lock"}:
+                (cache / link).parent.mkdir(parents=True, exist_ok=True)
+                (cache / link).write_text(name)
+            else:
+                (cache / link).mkdir(parents=True)
+        cache.mkdir(exist_ok=True)
+        for copy in about.copies:
+            (cache / copy).write_text(
+                about.cache_version or "" if copy == "version" else f"catalogue of {name}"
+            )
+            (cache / copy).chmod(0o444)
+        for module in modules:
+            (cache / "config/node_modules" / module).mkdir(parents=True)
+            (cache / "config/package-lock.json").write_text(f"lock of {name}")
+        (cache / manifests.FILE).write_text(manifests.dumps(about))
+        return cache
+
+    def wrap(self, cache: Path, **options: Any) -> Path:
+        return wrap(cache, self.program, self.top / f"wrapped-{cache.name}", **options)
+
+    def environment(self, env: Mapping[str, str | None] | None = None) -> dict[str, str]:
+        base = {"HOME": str(self.home), "PATH": os.environ["PATH"], "LC_ALL": "C"}
+        return {key: value for key, value in (base | dict(env or {})).items() if value is not None}
+
+    def start(self, wrapper: Path, *args: str, env: Mapping[str, str | None] | None = None) -> Start:
+        """Start; `env` adds to a clean environment, and None takes a variable out of it."""
+        done = subprocess.run(
+            [*self.shell, str(wrapper), *args],
+            env=self.environment(env),
+            cwd=self.top,
+            capture_output=True,
+            check=False,
+            timeout=TIMEOUT,
+        )
+        said, _, raw = done.stdout.partition(b"-- environment\n")
+        pairs = (os.fsdecode(pair).partition("=") for pair in raw.split(b"\0") if pair)
+        return Start(
+            status=done.returncode,
+            args=os.fsdecode(said).split("\n")[:-1],
+            env={key: value for key, _, value in pairs},
+            stderr=os.fsdecode(done.stderr),
+        )
+
+    def tools(self, name: str, script: str, tools: Sequence[str]) -> Path:
+        """A directory with stand-ins for `tools`. In the script, TOOL is the real one."""
+        directory = self.top / name
+        directory.mkdir()
+        for tool in tools:
+            real = shutil.which(tool)
+            assert real is not None
+            (directory / tool).write_text("#!/bin/sh\n" + script.replace("TOOL", real))
+            (directory / tool).chmod(0o755)
+        return directory
+
+
+def state(directory: Path) -> dict[str, str]:
+    """Every path below a directory: `/` for a directory, `-> text` for a link, the text of a file."""
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        name = str(path.relative_to(directory))
+        if path.is_symlink():
+            found[name] = f"-> {path.readlink()}"
+        elif path.is_dir():
+            found[name] = "/"
+        else:
+            found[name] = path.read_text()
+    return found
+
+
+def holds(lab: Lab, cache: Path) -> None:
+    """Assert that every entry of the cache is linked and that nothing leads nowhere or is half made."""
+    about = manifests.read(cache)
+    for link in about.links:
+        assert (lab.cache_dir / link).samefile(cache / link), link
+        assert (lab.cache_dir / link).is_symlink(), link
+    for path in lab.cache_dir.rglob("*"):
+        assert path.exists(), f"{path} leads nowhere"
+        assert not path.name.startswith("stage."), path
+    if about.layout == "bun":
+        assert (lab.cache_dir / "version").read_text() == about.cache_version
+    assert not list(lab.home.rglob(".opencode-cache.*"))
