@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-_STRING_SNAPSHOT = re.compile(rb"""await '(\{"[^'\n]{100000,}\})'""")
+_STRING_SNAPSHOT = re.compile(rb"""await '(\{"(?:[^'\\\n]|\\.){100000,}\})'""")
 _OBJECT_SNAPSHOT = re.compile(rb"""[=(](\{(?:"[\w.-]+"|[\w$]+):\{id:"[\w.-]+",env:\[)""")
 _EVALUATE = "process.stdout.write(JSON.stringify((0,eval)('('+await Bun.stdin.text()+')')))"
 _TIMEOUT = 60
@@ -91,15 +91,34 @@ def _is_catalogue(document: object) -> bool:
     return (
         isinstance(document, dict)
         and bool(document)
-        and all(isinstance(p, dict) and isinstance(p.get("models"), dict) for p in document.values())
+        and all(isinstance(p, dict) and _is_provider(p) for p in document.values())
     )
+
+
+def _is_provider(provider: Mapping[str, Any]) -> bool:
+    models = provider.get("models")
+    return (
+        isinstance(models, dict)
+        and isinstance(provider.get("npm", ""), str)
+        and all(isinstance(model, dict) and _is_model(model) for model in models.values())
+    )
+
+
+def _is_model(model: Mapping[str, Any]) -> bool:
+    own = model.get("provider") or {}
+    return isinstance(own, dict) and isinstance(own.get("npm") or "", str)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def read(path: Path) -> dict[str, Any]:
     """An `api.json` from a file. Raises BadInputError where it is not one."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+        dumps(document).encode()  # a lone surrogate is no text
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInputError(f"{path}: cannot be read as a model catalogue ({error})") from error
     if not _is_catalogue(document):
         raise BadInputError(f"{path}: not a model catalogue; each provider needs a table of models")

@@ -4,7 +4,7 @@ A lock is sorted, stable and free of registry hosts, so that it reads well in a 
 
 * `opencode`: version, layout, and per system the npm package that carries the binary;
 * `requests`: what OpenCode asks for, the string it compares (`requested`), and the version on disk;
-* `trees`: for each tree (its directory in the cache), path of a package below it -> key of the package (`name@version`);
+* `trees`: for each tree (its directory in the cache), place of a package below it -> its key, `name@version`;
 * `packages`: for each key, integrity, size, platform fields, bins and licence;
 * `unavailable`: what was asked for and could not be locked, with the reason.
 """
@@ -22,23 +22,26 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from . import layouts
 from .errors import BadInputError
 
 Kind = Literal["provider", "plugin", "tool", "config"]
 """Who asks: a model provider's SDK, a plugin, an npm tool (LSP, formatter), or a config directory."""
 
-_NAME = re.compile(r"^(?:@[a-z0-9~._-][a-z0-9~._-]*/)?[a-z0-9~_-][a-z0-9~._-]*$", re.IGNORECASE)
-_VERSION = re.compile(r"^[0-9A-Za-z][0-9A-Za-z.+-]*$")
+_PART = r"[A-Za-z0-9~_-][A-Za-z0-9~._-]*"
+_NAME = re.compile(rf"(?:@[A-Za-z0-9~._-]+/)?{_PART}")
+_HOME = re.compile(rf"node_modules/{_NAME.pattern}(?:/node_modules/{_NAME.pattern})*")
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*")
 
 
 def _name(value: str) -> str:
-    if not _NAME.match(value):
+    if not _NAME.fullmatch(value):
         raise ValueError(f"{value!r} is not an npm package name")
     return value
 
 
 def _version(value: str) -> str:
-    if not _VERSION.match(value):
+    if not _VERSION.fullmatch(value):
         raise ValueError(f"{value!r} is not a version")
     return value
 
@@ -66,8 +69,10 @@ def safe_relative(value: str) -> str:
 def _tree_id(value: str) -> str:
     if value == ".":
         return value
-    if any(part.startswith(".") for part in PurePosixPath(value).parts):
-        raise ValueError(f"{value!r} has a hidden part")
+    if value != "config" and not value.startswith("packages/"):
+        raise ValueError(f"{value!r} is not a tree: those are '.', 'config' and 'packages/…'")
+    if any(part.startswith(".") or part == "node_modules" for part in PurePosixPath(value).parts):
+        raise ValueError(f"{value!r} has a hidden part, or one called node_modules")
     return safe_relative(value)
 
 
@@ -94,7 +99,7 @@ class Package(_Model):
     os: tuple[str, ...] = ()
     cpu: tuple[str, ...] = ()
     libc: tuple[str, ...] = ()
-    bin: dict[str, str] = Field(default_factory=dict)
+    bin: dict[str, str] = Field(default_factory=dict)  # bins.py leaves out what climbs, as npm does
     """Command name -> path in the package."""
 
     @property
@@ -143,6 +148,36 @@ class Opencode(_Model):
     """System -> why there is no binary for it."""
 
 
+def _check_layout(opencode: Opencode) -> None:
+    try:
+        layout = layouts.for_version(opencode.version)
+    except BadInputError as error:
+        raise ValueError(str(error)) from error
+    if layout.name != opencode.layout:
+        raise ValueError(f"opencode: {opencode.version} has the layout {layout.name!r}")
+
+
+def _check_trees(trees: dict[str, dict[str, str]], packages: dict[str, Package]) -> None:
+    for key, package in packages.items():
+        if key != package.key:
+            raise ValueError(f"packages: the key {key!r} holds {package.key}")
+    for tree, nodes in trees.items():
+        for path, key in nodes.items():
+            if key not in packages:
+                raise ValueError(f"trees: {tree}: {path} names {key!r}, which is not in packages")
+            if not _HOME.fullmatch(path) or {".", ".."} & set(path.split("/")):
+                raise ValueError(f"trees: {tree}: {path!r} is not a package's place below node_modules/")
+
+
+def _check_requests(lock: Lock) -> None:
+    for request in lock.requests:
+        key = lock.trees.get(request.tree, {}).get(f"node_modules/{request.name}")
+        if key is None:
+            raise ValueError(f"requests: {request.spec}: tree {request.tree!r} has no {request.name}")
+        if lock.packages[key].version != request.version:
+            raise ValueError(f"requests: {request.spec}: version {request.version} but the tree has {key}")
+
+
 class Lock(_Model):
     """A whole lock file."""
 
@@ -155,23 +190,9 @@ class Lock(_Model):
 
     @model_validator(mode="after")
     def _whole(self) -> Lock:
-        for key, package in self.packages.items():
-            if key != package.key:
-                raise ValueError(f"packages: the key {key!r} holds {package.key}")
-        for tree, nodes in self.trees.items():
-            for path, key in nodes.items():
-                if key not in self.packages:
-                    raise ValueError(f"trees: {tree}: {path} names {key!r}, which is not in packages")
-                if not path.startswith("node_modules/"):
-                    raise ValueError(f"trees: {tree}: {path} is not below node_modules/")
-        for request in self.requests:
-            key = self.trees.get(request.tree, {}).get(f"node_modules/{request.name}")
-            if key is None:
-                raise ValueError(f"requests: {request.spec}: tree {request.tree!r} has no {request.name}")
-            if self.packages[key].version != request.version:
-                raise ValueError(
-                    f"requests: {request.spec}: version {request.version} but the tree has {key}"
-                )
+        _check_layout(self.opencode)
+        _check_trees(self.trees, self.packages)
+        _check_requests(self)
         return self
 
 
@@ -186,11 +207,16 @@ def read(path: Path) -> Lock:
     try:
         return Lock.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise BadInputError(
-            f"{path}: {where}: {first['msg']}; restore the file or make it again with `opencode-cache lock`"
+            f"{path}: {first_problem(error)}; restore the file or make it again with `opencode-cache lock`"
         ) from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing that pydantic dislikes, on one line: its place in the document and what is wrong."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the file"
+    return " ".join(f"{where}: {first['msg']}".split())
 
 
 def dumps(lock: Lock) -> str:

@@ -6,13 +6,15 @@ The wrapper, `list` and `verify` read this file and nothing else about how the c
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import BadInputError
-from .lock import Kind, RelativePath, Unavailable
+from .lock import Kind, RelativePath, Unavailable, first_problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FILE = "manifest.json"
 
@@ -92,9 +94,7 @@ def read(cache: Path) -> Manifest:
             f"{cache}: not a cache made by `opencode-cache build` ({FILE}: {error.strerror})"
         ) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BadInputError(f"{path}: {where}: {first['msg']}; build the cache again") from error
+        raise BadInputError(f"{path}: {first_problem(error)}; build the cache again") from error
 
 
 def dumps(manifest: Manifest) -> str:

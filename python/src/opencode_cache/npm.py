@@ -12,17 +12,19 @@ import re
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import requests.utils
+
 from .errors import BadInputError, NetworkError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date
 
 # What must not depend on the user's npmrc, because the tree would: everything else is the user's.
@@ -101,26 +103,44 @@ def _run(arguments: Sequence[str], cwd: Path | None = None) -> str:
     raise kind(f"npm {arguments[0]} failed: {what} ({code[1] if code else 'no code'})")
 
 
-def package_lock(specs: Sequence[str], before: date | None = None) -> dict[str, Any]:
-    """npm's own resolution of `specs` as the dependencies of an empty project: a package-lock v3."""
+def package_lock(
+    specs: Sequence[str], before: date | None = None, overrides: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """npm's own resolution of `specs` as the dependencies of an empty project: a package-lock v3.
+
+    `overrides` are npm's: package name -> range for whoever in the tree depends on it.
+    """
     arguments = ["install", "--package-lock-only", *_TREE_FLAGS]
     if before:
         arguments.append(f"--before={before.isoformat()}")
     with tempfile.TemporaryDirectory(prefix="opencode-cache-lock-") as directory:
         project = Path(directory)
-        (project / "package.json").write_text("{}\n", encoding="utf-8")
+        manifest = {"overrides": dict(overrides)} if overrides else {}
+        (project / "package.json").write_text(json.dumps(manifest), encoding="utf-8")
         _run([*arguments, "--", *specs], cwd=project)
-        document = json.loads((project / "package-lock.json").read_text(encoding="utf-8"))
-    if not isinstance(document, dict):
-        raise NetworkError(f"npm gave no package-lock for {', '.join(specs)}")
+        written = project / "package-lock.json"
+        document = _json(written.read_text(encoding="utf-8") if written.exists() else "", "install")
+    if not isinstance(document, dict) or not isinstance(document.get("packages"), dict):
+        raise NetworkError(f"npm gave no package-lock for {', '.join(specs)}; is `npm` on PATH really npm?")
     return document
+
+
+def _json(text: str, what: str) -> Any:  # noqa: ANN401 - JSON is anything
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise BadInputError(f"npm {what} did not answer with JSON; is `npm` on PATH really npm?") from error
 
 
 def view(spec: str) -> list[dict[str, Any]]:
     """The registry's manifests of every version that `spec` matches, in the registry's order."""
     fields = ("name", "version", "dependencies", "peerDependencies", "dist", "time", "license", "os", "cpu")
-    found = json.loads(_run(["view", "--json", spec, *fields, "libc", "bin"]) or "[]")
-    return [entry for entry in (found if isinstance(found, list) else [found]) if "version" in entry]
+    found = _json(_run(["view", "--json", spec, *fields, "libc", "bin"]) or "[]", "view")
+    return [
+        entry
+        for entry in (found if isinstance(found, list) else [found])
+        if isinstance(entry, dict) and "version" in entry
+    ]
 
 
 @dataclass(frozen=True)
@@ -132,6 +152,10 @@ class Registry:
     credentials: dict[str, str]
     """Registry without its scheme -> value of the Authorization header."""
     cafile: str | None
+    proxies: dict[str, str] = field(default_factory=dict)
+    """As requests takes them; empty where npm's own settings name none."""
+    no_proxy: str | None = None
+    verify: bool = True
 
     def url(self, name: str) -> str:
         scope = name.partition("/")[0] if name.startswith("@") else ""
@@ -141,11 +165,19 @@ class Registry:
         """The tarball's address by npm's convention (npm-registry-fetch, pacote's registry fetcher)."""
         return f"{self.url(name)}/{name}/-/{name.rpartition('/')[2]}-{version}.tgz"
 
+    def proxies_for(self, url: str) -> dict[str, str]:
+        """The proxies of npm's settings for an address; none of them leaves it to the environment's."""
+        if not self.proxies or requests.utils.should_bypass_proxies(url, no_proxy=self.no_proxy):
+            return {}
+        return self.proxies
+
     def headers(self, url: str) -> dict[str, str]:
         """The Authorization header for an address: the longest configured prefix of it counts."""
-        address = url.partition("://")[2]
+        parts = urlsplit(url)
+        address = f"{parts.netloc.rpartition('@')[2]}{parts.path}/"
+        # Whole path components, as npm walks them up (npm-registry-fetch lib/auth.js, npm 11).
         for prefix in sorted(self.credentials, key=len, reverse=True):
-            if address.startswith(prefix):
+            if prefix.strip("/") and address.startswith(f"{prefix.rstrip('/')}/"):
                 return {"Authorization": self.credentials[prefix]}
         return {}
 
@@ -153,7 +185,11 @@ class Registry:
 @cache
 def registry() -> Registry:
     """npm's configuration of registries. Raises BadInputError where npm's answer makes no sense."""
-    config = json.loads(_run(["config", "list", "--json", "--long"]))
+    # In an empty directory, so that a project's own npmrc counts here as little as it does in `package_lock`.
+    with tempfile.TemporaryDirectory(prefix="opencode-cache-npm-") as directory:
+        config = _json(_run(["config", "list", "--json", "--long"], cwd=Path(directory)), "config list")
+    if not isinstance(config, dict):
+        raise BadInputError("npm config list gave no table; is `npm` on PATH really npm?")
     default = str(config.get("registry") or "")
     if urlsplit(default).scheme not in ("http", "https"):
         raise BadInputError(
@@ -166,7 +202,23 @@ def registry() -> Registry:
     }
     files = [config.get(key) for key in ("globalconfig", "userconfig")]
     lines = [line for file in files if file for line in _npmrc(Path(str(file)))]
-    return Registry(default, scopes, _credentials(lines), config.get("cafile") or None)
+    cafile = config.get("cafile") or None
+    if cafile and not Path(str(cafile)).is_file():
+        raise BadInputError(f"npm's cafile setting is {cafile!r}, which is no file; mend it in your npmrc")
+    proxies = {
+        scheme: str(config[key])
+        for scheme, key in (("http", "proxy"), ("https", "https-proxy"))
+        if config.get(key)
+    }
+    return Registry(
+        default,
+        scopes,
+        _credentials(lines),
+        cafile,
+        proxies,
+        no_proxy=config.get("noproxy") or None,
+        verify=config.get("strict-ssl") is not False,
+    )
 
 
 def _npmrc(path: Path) -> list[tuple[str, str]]:
@@ -174,7 +226,9 @@ def _npmrc(path: Path) -> list[tuple[str, str]]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError:
-        return []
+        return []  # npm does without, too
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"{path}: is not UTF-8 text; mend this npmrc") from error
     pairs = []
     for line in text.splitlines():
         key, equals, value = line.strip().partition("=")
@@ -185,7 +239,7 @@ def _npmrc(path: Path) -> list[tuple[str, str]]:
 
 
 def _credentials(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    """Authorization headers from npmrc lines `//host/path/:_authToken=…`, `:_auth`, `:username` + `:_password`."""
+    """Authorization headers from npmrc's `//host/path/:_authToken`, `:_auth`, `:username` + `:_password`."""
     fields: dict[str, dict[str, str]] = {}
     for key, value in pairs:
         if key.startswith("//"):
@@ -198,7 +252,12 @@ def _credentials(pairs: list[tuple[str, str]]) -> dict[str, str]:
         elif "_auth" in given:
             found[prefix] = f"Basic {given['_auth']}"
         elif "username" in given and "_password" in given:
-            password = base64.b64decode(given["_password"]).decode()
+            try:
+                password = base64.b64decode(given["_password"], validate=True).decode()
+            except ValueError as error:
+                raise BadInputError(
+                    f"npmrc: //{prefix}:_password is not base64; mend it, or use _authToken"
+                ) from error
             pair = f"{given['username']}:{password}".encode()
             found[prefix] = f"Basic {base64.b64encode(pair).decode()}"
     return found

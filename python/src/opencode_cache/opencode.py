@@ -149,7 +149,10 @@ class Server:
 
 @contextmanager
 def serve(program: Path, home: Path, *, extra: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """Run `opencode serve` on a loopback port while the context lasts. Raises BadInputError if it never listens."""
+    """Run `opencode serve` on a loopback port while the context lasts.
+
+    Raises BadInputError if it never listens.
+    """
     with subprocess.Popen(
         [program.absolute(), "serve", "--hostname", "127.0.0.1", "--port", "0"],
         cwd=home / "work",
@@ -180,7 +183,9 @@ def serve(program: Path, home: Path, *, extra: Mapping[str, str] | None = None) 
             listening.wait(_SERVE_TIMEOUT)
             if not address:
                 tail = " ".join("".join(said).split())[-300:]
-                raise BadInputError(f"{program}: `serve` did not start to listen: {tail or 'it said nothing'}")
+                raise BadInputError(
+                    f"{program}: `serve` did not start to listen: {tail or 'it said nothing'}"
+                )
             yield Server(address[0])
         finally:
             process.terminate()

@@ -1,13 +1,13 @@
 """The plan: what a cache is to hold. A TOML file, or the default of the OpenCode version's era.
 
-    opencode = "1.18.33"
-    providers = ["@ai-sdk/fireworks"]   # or "catalogue": all that the model catalogue names
-    plugins = ["opencode-gemini-auth"]
-    tools = ["pyright"]
-    config = ["@opencode-ai/plugin"]
+opencode = "1.18.33"
+providers = ["@ai-sdk/fireworks"]   # or "catalogue": all that the model catalogue names
+plugins = ["opencode-gemini-auth"]
+tools = ["pyright"]
+config = ["@opencode-ai/plugin"]
 
-    [resolve]
-    "@ai-sdk/fireworks" = "^2"
+[resolve]
+"@ai-sdk/fireworks" = "^2"
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from . import layouts
 from .errors import BadInputError
+from .lock import first_problem
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -43,6 +44,9 @@ _FIRST_ERA_PROVIDERS = (
 )
 
 
+_FIRST_WITH_BUNDLED_SDKS = (1, 0, 152)
+
+
 class Plan(BaseModel):
     """What to have. Every list holds npm specs: `name`, or `name@version`."""
 
@@ -62,7 +66,7 @@ class Plan(BaseModel):
     config: list[str] = Field(default_factory=list)
     """Packages for OpenCode's config directories."""
     resolve: dict[str, str] = Field(default_factory=dict)
-    """Package name -> npm version range that decides which version stands behind a spec."""
+    """Package name -> npm version range: which version stands behind a spec, or behind a dependency."""
 
     def with_more(
         self,
@@ -72,7 +76,7 @@ class Plan(BaseModel):
         tools: Sequence[str] = (),
         resolve: Mapping[str, str] | None = None,
     ) -> Plan:
-        """This plan with more specs, and with ranges that win over its own."""
+        """The plan with more specs, and with ranges that win over its own."""
         return self.model_copy(
             update={
                 "extra_providers": [*self.extra_providers, *providers],
@@ -88,20 +92,24 @@ def default(opencode: str) -> Plan:
     layout = layouts.for_version(opencode)
     if layout.name == "packages":
         return Plan(opencode=opencode, config=["@opencode-ai/plugin"])
-    series = tuple(int(part) for part in opencode.split("-")[0].split("."))
-    if series < (1, 0, 152):
+    if layouts.numbers(opencode) < _FIRST_WITH_BUNDLED_SDKS:
         # These bundle no SDK at all; the catalogue would mean twenty trees that hardly anybody uses.
-        return Plan(opencode=opencode, providers=list(_FIRST_ERA_PROVIDERS))
+        # zod 4.4 takes `z.unknown()` for required: amazon-bedrock 3 would refuse every streamed tool call.
+        resolve = {"zod": ">=4.1.8 <4.4"}
+        return Plan(opencode=opencode, providers=list(_FIRST_ERA_PROVIDERS), resolve=resolve)
     return Plan(opencode=opencode)
 
 
-def read(path: Path) -> Plan:
-    """Read a plan file. Raises BadInputError that names the file, the key and the nearest known one."""
+def read(path: Path, opencode: str | None = None) -> Plan:
+    """Read a plan file, for that version of OpenCode if one is given.
+
+    Raises BadInputError that names the file, the key and the nearest known one.
+    """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise BadInputError(f"{path}: cannot be read ({error})") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadInputError(f"{path}: not TOML: {error}") from error
     known = set(Plan.model_fields)
     for key in data:
@@ -109,14 +117,18 @@ def read(path: Path) -> Plan:
             near = difflib.get_close_matches(key, known, 1, 0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
             raise BadInputError(f"{path}: unknown key {key!r}; {hint}")
+    if opencode and data.setdefault("opencode", opencode) != opencode:
+        raise BadInputError(
+            f"{path}: is for OpenCode {data['opencode']}, --opencode-version says {opencode}; take one away"
+        )
     try:
         plan = Plan.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadInputError(f"{path}: {where}: {first['msg']}") from error
-    base = default(plan.opencode)
+        raise BadInputError(f"{path}: {first_problem(error)}") from error
+    try:
+        base = default(plan.opencode)
+    except BadInputError as error:
+        raise BadInputError(f"{path}: opencode: {error}") from error
     # What the file does not speak of is the era's default.
-    return plan.model_copy(
-        update={name: getattr(base, name) for name in known if name not in plan.model_fields_set}
-    )
+    unsaid = {name: getattr(base, name) for name in known if name not in plan.model_fields_set}
+    return plan.model_copy(update=unsaid | {"resolve": base.resolve | plan.resolve})

@@ -75,7 +75,9 @@ def bun_era(binary: Path) -> BunEra:
             _pretend(cache, plugins)
         written = cache / "version"
         if not written.is_file():
-            raise BadInputError(f"{binary}: wrote no cache version at its first start; is this OpenCode 1.0-1.3?")
+            raise BadInputError(
+                f"{binary}: wrote no cache version at its first start; is this OpenCode 1.0-1.3?"
+            )
         return BunEra(written.read_text(encoding="utf-8"), tuple(plugins))
 
 
@@ -131,5 +133,3 @@ def check(binary: Path, expected: str) -> None:
             f"{binary}: this is OpenCode {found}, the lock is for {expected}; "
             f"give that binary, or lock again with --opencode-version {found}"
         )
-
-

@@ -7,9 +7,13 @@ run goes on. Nothing else is ever in the directory.
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
+import os
 import threading
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import requests
@@ -18,15 +22,16 @@ from . import npm
 from .errors import BadInputError, NetworkError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from .lock import Package
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
 _TIMEOUT = (10, 60)
 _TRIES = 4
 _WORKERS = 8
+_PASSING = (requests.codes.request_timeout, requests.codes.too_many_requests)
 
 
 def integrity(path: Path) -> str:
@@ -42,10 +47,15 @@ class _Sessions(threading.local):
     """A connection pool per thread: requests does not promise that one may be shared."""
 
     def __init__(self) -> None:
+        found = npm.registry()
         self.session = requests.Session()
-        cafile = npm.registry().cafile
-        if cafile:
-            self.session.verify = cafile
+        self.session.verify = found.cafile or found.verify
+        # Else requests would put what ~/.netrc says in place of npm's own credentials.
+        self.session.auth = _as_it_is
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 class _Downloads:
@@ -53,22 +63,30 @@ class _Downloads:
         self.to = to
         self.on_bytes = on_bytes
         self.stop = threading.Event()
-        self.sessions = _Sessions()
-        self.registry = npm.registry()
+
+    @cached_property
+    def sessions(self) -> _Sessions:
+        return _Sessions()
+
+    def whole(self, package: Package) -> bool:
+        """Whether the tarball is there with the right hash; a damaged one is removed."""
+        target = self.to / package.tarball
+        if not target.exists():
+            return False
+        if integrity(target) == package.integrity:
+            return True
+        target.unlink()  # damaged since: it was whole when it got this name
+        return False
 
     def fetch(self, package: Package) -> None:
         target = self.to / package.tarball
-        if target.exists():
-            if integrity(target) == package.integrity:
-                return
-            target.unlink()  # damaged since: it was whole when it got this name
         part = self.to / f"{package.tarball}.part"
         wrong = False
         for attempt in range(_TRIES):
             if self.stop.wait(attempt and 2**attempt / 2):
                 return
             try:
-                self._download(package, part, fresh=wrong)
+                self._download(package, part, fresh=wrong, first=attempt == 0)
             except requests.RequestException as error:
                 if attempt == _TRIES - 1:
                     raise NetworkError(
@@ -92,11 +110,14 @@ class _Downloads:
             f"{package.key}: the download never came whole; run the same command again to resume"
         )
 
-    def _download(self, package: Package, part: Path, *, fresh: bool) -> None:
+    def _download(self, package: Package, part: Path, *, fresh: bool, first: bool) -> None:
         done = part.stat().st_size if part.exists() and not fresh else 0
-        url = self.registry.tarball(package.name, package.version)
-        headers = self.registry.headers(url) | ({"Range": f"bytes={done}-"} if done else {})
-        with self.sessions.session.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+        url = npm.registry().tarball(package.name, package.version)
+        headers = npm.registry().headers(url) | ({"Range": f"bytes={done}-"} if done else {})
+        proxies = npm.registry().proxies_for(url)
+        with self.sessions.session.get(
+            url, headers=headers, stream=True, timeout=_TIMEOUT, proxies=proxies
+        ) as answer:
             if answer.status_code == requests.codes.requested_range_not_satisfiable:
                 return  # all of it is there already
             if answer.status_code in (
@@ -108,9 +129,13 @@ class _Downloads:
                     f"{package.key}: the registry answers {answer.status_code}; "
                     "check npm's registry and login, or lock again"
                 )
-            answer.raise_for_status()
+            if answer.status_code >= requests.codes.bad_request:
+                status = f"{package.key}: the registry answers {answer.status_code}"
+                if answer.status_code in _PASSING or answer.status_code >= requests.codes.server_error:
+                    raise requests.HTTPError(status)
+                raise NetworkError(f"{status}; check npm's registry setting")
             resumed = answer.status_code == requests.codes.partial_content
-            if resumed:
+            if resumed and first:
                 self.on_bytes(done)
             with part.open("ab" if resumed else "wb") as file:
                 for block in answer.iter_content(_CHUNK):
@@ -125,7 +150,7 @@ def _reason(error: requests.RequestException) -> str:
         return "the registry did not answer in time"
     if isinstance(error, requests.ConnectionError):
         return "the registry cannot be reached"
-    return f"the download failed ({type(error).__name__})"
+    return f"the download failed ({error or type(error).__name__})"
 
 
 def fetch(
@@ -146,16 +171,22 @@ def fetch(
         to.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInputError(f"{to}: cannot be made ({error.strerror}); choose another --to") from error
-    missing = []
-    for package in wanted:
-        # Names are given only after the hash was seen; the pure steps check it again.
-        if (to / package.tarball).is_file() and _plausible(to / package.tarball, package):
-            on_done(package)
-        else:
-            missing.append(package)
-    if not missing:
-        return
-    downloads = _Downloads(to, on_bytes)
+    with _alone_in(to):
+        _fetch_all(wanted, _Downloads(to, on_bytes), on_done)
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Two fetches into one directory would cut each other's parts: the second waits for the first."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _fetch_all(wanted: Iterable[Package], downloads: _Downloads, on_done: Callable[[Package], None]) -> None:
 
     def one(package: Package) -> None:
         downloads.fetch(package)
@@ -163,6 +194,15 @@ def fetch(
             on_done(package)
 
     with ThreadPoolExecutor(_WORKERS) as pool:
+        ordered = list(wanted)
+        missing = []
+        for package, there in zip(ordered, pool.map(downloads.whole, ordered), strict=True):
+            if there:
+                on_done(package)
+            else:
+                missing.append(package)
+        if missing:
+            npm.registry()  # asked once, before the threads want it; npm need not be there when all else is
         futures = [pool.submit(one, package) for package in missing]
         try:
             # Waiting in slices keeps Ctrl-C prompt.
@@ -172,26 +212,29 @@ def fetch(
                 for future in done:
                     future.result()
         except OSError as error:
-            raise BadInputError(f"{to}: cannot be written ({error.strerror}); free some space") from error
+            raise BadInputError(
+                f"{downloads.to}: cannot be written ({error.strerror}); "
+                "free some space or choose another place"
+            ) from error
         finally:
             downloads.stop.set()
             for future in futures:
                 future.cancel()
 
 
-def _plausible(path: Path, package: Package) -> bool:
-    return package.size is None or path.stat().st_size == package.size
-
-
 def sizes(packages: Iterable[Package]) -> dict[str, int]:
-    """Length in bytes of each tarball (by key), as the registry tells it; those it does not tell are left out."""
+    """Length in bytes of each tarball, by key; those that the registry does not tell are left out."""
     sessions, registry = _Sessions(), npm.registry()
 
     def one(package: Package) -> tuple[str, int | None]:
         url = registry.tarball(package.name, package.version)
         try:
             answer = sessions.session.head(
-                url, headers=registry.headers(url), timeout=_TIMEOUT, allow_redirects=True
+                url,
+                headers=registry.headers(url),
+                timeout=_TIMEOUT,
+                allow_redirects=True,
+                proxies=registry.proxies_for(url),
             )
         except requests.RequestException:
             return package.key, None

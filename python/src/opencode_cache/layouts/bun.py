@@ -9,13 +9,14 @@ Upstream rules (sst/opencode `packages/opencode/src/bun/index.ts`, `BunProc.inst
   will do as long as `node_modules/<name>` is there;
 * `<cache>/version` must hold the number compiled into the binary, or the whole cache is deleted at start.
 
-`bun.lock` is read by Bun alone, when the user adds a package (format: oven-sh/bun `src/install/lockfile/bun.lock.zig`,
-lockfileVersion 1, compared with what Bun 1.3.2 writes).
+`bun.lock` is read by Bun alone, when the user adds a package (oven-sh/bun
+`src/install/lockfile/bun.lock.zig`, lockfileVersion 1, compared with what Bun 1.3.2 writes).
 """
 
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import BadInputError
@@ -34,7 +35,7 @@ _COPIED = ("models.json", "version")
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.partition("-")[0].split("."))
+    return tuple(int(part) for part in re.findall("[0-9]+", version)[:3])
 
 
 class _Bun:
@@ -45,7 +46,8 @@ class _Bun:
     def place(self, opencode: str, kind: Kind, spec: str, resolved: str) -> Place:
         if kind in ("config", "tool"):
             raise BadInputError(
-                f"{spec}: OpenCode {opencode} installs {kind} packages outside its cache; take it out of the plan"
+                f"{spec}: OpenCode {opencode} installs {kind} packages outside its cache; "
+                "take it out of the plan"
             )
         asked = split_spec(spec)[1] or "latest"
         if asked == "latest" and _numbers(opencode) > _LAST_VERBATIM_LATEST:
@@ -61,7 +63,8 @@ class _Bun:
         (cache / "bun.lock").write_text(_bun_lock(cache, wanted, nodes), encoding="utf-8")
         if not lock.opencode.cache_version:
             raise BadInputError(
-                f"the lock has no cache_version for OpenCode {lock.opencode.version}; make it again with `lock`"
+                f"the lock has no cache_version for OpenCode {lock.opencode.version}; "
+                "make it again with `lock`"
             )
         # No newline: OpenCode compares the whole content.
         (cache / "version").write_text(lock.opencode.cache_version, encoding="utf-8")
@@ -72,7 +75,7 @@ class _Bun:
     def copies(self, cache: Path) -> tuple[str, ...]:
         return tuple(name for name in _COPIED if (cache / name).exists())
 
-    def tolerated(self, opencode: str) -> frozenset[str]:
+    def tolerated(self, opencode: str) -> frozenset[str]:  # noqa: ARG002
         # Every start runs `bun add` for it, installed or not; it fails at once and nothing depends on it.
         return frozenset({"@opencode-ai/plugin"})
 
@@ -102,10 +105,19 @@ def _bun_lock(cache: Path, wanted: dict[str, str], nodes: dict[str, Package]) ->
     return "\n".join([*lines, "  }", "}", ""])
 
 
+def _manifest(package_json: Path) -> dict[str, Any]:
+    """A package's own manifest; nothing of one that npm can live with and we cannot read."""
+    try:
+        document = json.loads(package_json.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
 def _info(package_json: Path, package: Package) -> dict[str, Any]:
     info: dict[str, Any] = {}
-    if package_json.exists():
-        document = json.loads(package_json.read_text(encoding="utf-8"))
+    document = _manifest(package_json)
+    if document:
         for field in ("dependencies", "optionalDependencies", "peerDependencies"):
             value = document.get(field)
             if isinstance(value, dict) and value:
@@ -116,7 +128,8 @@ def _info(package_json: Path, package: Package) -> dict[str, Any]:
         if not info.get("dependencies", True):
             del info["dependencies"]
         meta = document.get("peerDependenciesMeta")
-        optional = [name for name, value in (meta or {}).items() if value.get("optional")]
+        peers = meta.items() if isinstance(meta, dict) else ()
+        optional = [name for name, value in peers if isinstance(value, dict) and value.get("optional")]
         if optional:
             info["optionalPeers"] = optional
     for field in ("os", "cpu"):

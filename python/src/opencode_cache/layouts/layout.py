@@ -26,9 +26,17 @@ class Place:
 class Layout(Protocol):
     """One generation of OpenCode's cache directory."""
 
-    name: Literal["bun", "packages"]
-    first: tuple[int, int]
-    last: tuple[int, int]
+    @property
+    def name(self) -> Literal["bun", "packages"]:
+        """As locks and manifests write it."""
+
+    @property
+    def first(self) -> tuple[int, int]:
+        """The first series of OpenCode that has it."""
+
+    @property
+    def last(self) -> tuple[int, int]:
+        """The last series of OpenCode that has it."""
 
     def place(self, opencode: str, kind: Kind, spec: str, resolved: str) -> Place:
         """Where OpenCode `opencode` looks for `spec`, of which npm chose the version `resolved`."""

@@ -13,12 +13,13 @@ Config directories have another rule (`packages/opencode/src/config/config.ts`):
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .layout import Place, split_spec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..lock import Kind, Lock
 
 CONFIG = "config"
@@ -66,12 +67,13 @@ class _Packages:
 def _link_bare_plugins(cache: Path, lock: Lock) -> None:
     """`packages/<name>` beside `packages/<name>@latest`.
 
-    1.18.33's second plugin loader (`config-plugin`, run by `run` and the TUI) looks for the spec as it is written
-    in opencode.json, and asks the registry where it finds nothing.
+    1.18.33's second plugin loader (`config-plugin`, part of `run` and the TUI) looks for the spec as it is
+    written in opencode.json, and asks the registry where it finds nothing.
     """
     for request in lock.requests:
         bare = cache / "packages" / request.name
-        if request.kind == "plugin" and request.tree == f"packages/{request.name}@latest" and not bare.exists():
+        named_bare = request.kind == "plugin" and request.tree == f"packages/{request.name}@latest"
+        if named_bare and not bare.exists():
             bare.symlink_to(f"{bare.name}@latest")
 
 

@@ -1,0 +1,178 @@
+"""The plan: the eras' defaults, the file, and what is added to it."""
+
+from __future__ import annotations
+
+import pytest
+
+from opencode_cache import layouts, plan
+from opencode_cache.errors import BadInputError
+
+UNSUPPORTED = ["0.15.0", "1.4.0", "1.13.0", "1.19.0", "2.0.0"]
+NO_VERSIONS = ["0.15", "1.13", "abc", "", "v1.18.33", "1.18", "1.18.33\n", "1.18.x", "\uff11.0.0"]
+
+
+@pytest.fixture
+def read(tmp_path):
+    def one(text):
+        path = tmp_path / "plan.toml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return plan.read(path)
+
+    return one
+
+
+@pytest.fixture
+def refused(read, tmp_path):
+    def one(text):
+        with pytest.raises(BadInputError) as caught:
+            read(text)
+        said = str(caught.value)
+        assert said.startswith(f"{tmp_path / 'plan.toml'}: ")
+        assert len(said.splitlines()) == 1
+        return said
+
+    return one
+
+
+@pytest.mark.parametrize("version", UNSUPPORTED)
+def test_an_unsupported_version_is_refused_with_the_supported_range(version):
+    for ask in (layouts.for_version, plan.default):
+        with pytest.raises(BadInputError) as caught:
+            ask(version)
+        assert version in str(caught.value)
+        assert "1.0 to 1.3 and 1.14 to 1.18" in str(caught.value)
+
+
+@pytest.mark.parametrize("version", NO_VERSIONS)
+def test_what_is_no_version_is_refused_with_an_example(version):
+    with pytest.raises(BadInputError, match=r"is not an OpenCode version; write it like 1.18.33"):
+        layouts.for_version(version)
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [
+        ("1.0.0", "bun"),
+        ("1.0.61", "bun"),
+        ("1.3.2", "bun"),
+        ("1.3.99", "bun"),
+        ("1.14.0", "packages"),
+        ("1.14.34", "packages"),
+        ("1.18.33", "packages"),
+        ("1.18.33-beta.1", "packages"),
+        ("1.18.33+build", "packages"),
+    ],
+)
+def test_each_supported_version_has_its_layout(version, name):
+    assert layouts.for_version(version).name == name
+    assert layouts.named(name).name == name
+
+
+@pytest.mark.parametrize("version", ["1.0.61", "1.0.98", "1.0.151", "1.0.61-beta.2", "1.0.61+build"])
+def test_the_first_era_bundles_no_sdk_and_gets_the_usual_ones(version):
+    made = plan.default(version)
+    assert "@ai-sdk/anthropic" in made.providers
+    assert made.providers != plan.CATALOGUE
+    assert made.config == []
+    assert made.opencode == version
+
+
+@pytest.mark.parametrize("version", ["1.0.152", "1.1.27", "1.3.2"])
+def test_the_later_bun_era_gets_what_the_catalogue_names(version):
+    made = plan.default(version)
+    assert (made.providers, made.config, made.built_in_plugins) == (plan.CATALOGUE, [], True)
+
+
+@pytest.mark.parametrize("version", ["1.14.34", "1.18.33"])
+def test_the_packages_era_gets_the_plugin_package_for_config_directories_too(version):
+    made = plan.default(version)
+    assert (made.providers, made.config) == (plan.CATALOGUE, ["@opencode-ai/plugin"])
+
+
+def test_an_empty_file_is_the_default_plan(read):
+    assert read("") == plan.default(plan.DEFAULT_OPENCODE)
+
+
+def test_what_the_file_does_not_speak_of_is_the_default_of_its_versions_era(read):
+    made = read('opencode = "1.0.61"\nplugins = ["opencode-gemini-auth"]\n')
+    assert made.providers == plan.default("1.0.61").providers
+    assert made.config == []
+    assert made.plugins == ["opencode-gemini-auth"]
+
+
+def test_ranges_of_the_file_stand_beside_those_of_the_era(read):
+    base = plan.default("1.0.61").resolve
+    made = read('opencode = "1.0.61"\n[resolve]\n"some-package" = "^2"\n')
+    assert made.resolve == base | {"some-package": "^2"}
+
+
+def test_what_the_file_says_wins_over_the_default(read):
+    made = read('providers = ["@ai-sdk/fireworks"]\nconfig = []\n[resolve]\n"@ai-sdk/fireworks" = "^2"\n')
+    assert made.providers == ["@ai-sdk/fireworks"]
+    assert made.config == []
+    assert made.resolve == {"@ai-sdk/fireworks": "^2"}
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("opencod", "opencode"),
+        ("provider", "providers"),
+        ("plugin", "plugins"),
+        ("tool", "tools"),
+        ("system", "systems"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(refused, key, meant):
+    assert f"unknown key {key!r}; did you mean {meant!r}?" in refused(f'{key} = ["x"]')
+
+
+def test_a_key_like_no_other_is_refused_with_all_known_ones(refused):
+    said = refused("zzzzzz = 1")
+    assert all(name in said for name in ("opencode", "providers", "plugins", "tools", "config", "resolve"))
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("a = [", "not TOML"),
+        ("plugins", "not TOML"),
+        ("plugins = []\nplugins = []", "not TOML"),
+        (b"\xff", "cannot be read"),
+        ("opencode = 1", "opencode"),
+        ('plugins = "x"', "plugins"),
+        ("plugins = [1]", "plugins.0"),
+        ('providers = "catalog"', "providers"),
+        ("[resolve]\na = 1", "resolve.a"),
+        ("a = " + "[" * 20_000, "TOML"),
+    ],
+    ids=lambda text: repr(text[:16]),
+)
+def test_a_bad_file_is_refused_in_one_line_with_the_place(refused, text, where):
+    assert where in refused(text)
+
+
+@pytest.mark.parametrize("version", [*UNSUPPORTED, "abc"])
+def test_an_unsupported_version_in_a_file_is_refused_with_the_file(refused, version):
+    assert version in refused(f'opencode = "{version}"')
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    for path in (tmp_path / "none.toml", tmp_path):
+        with pytest.raises(BadInputError, match="cannot be read") as caught:
+            plan.read(path)
+        assert str(path) in str(caught.value)
+
+
+def test_more_is_added_behind_what_the_plan_has():
+    base = plan.Plan(plugins=["a"], extra_providers=["p"], tools=["t"], resolve={"a": "^1", "b": "^1"})
+    made = base.with_more(providers=["q"], plugins=["c"], tools=["u"], resolve={"a": "^2"})
+    assert (made.plugins, made.extra_providers, made.tools) == (["a", "c"], ["p", "q"], ["t", "u"])
+    assert made.resolve == {"a": "^2", "b": "^1"}
+    assert base.plugins == ["a"]
+    assert base.resolve == {"a": "^1", "b": "^1"}
+
+
+def test_adding_nothing_changes_nothing():
+    base = plan.default("1.18.33")
+    assert base.with_more() == base
