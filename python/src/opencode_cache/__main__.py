@@ -1,0 +1,5 @@
+"""`python -m opencode_cache`: the command line."""
+
+from .cli import main
+
+main()

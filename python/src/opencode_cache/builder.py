@@ -1,0 +1,274 @@
+"""The build step: tarballs and a lock become the content of OpenCode's cache directory.
+
+Pure: reads only what its arguments name, writes only `out`, gives the same bytes, modes and times for the
+same input. Nothing stands at `out` until all of it is right.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__, catalogue, layouts, manifest, probe, systems, tree
+from .errors import BadInputError
+from .manifest import CachedPackage, Entry, Manifest
+from .unpack.bins import link_bins
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .lock import Lock, Package
+
+MTIME = 1
+"""Of everything in a cache: the time that the Nix store gives its files."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that a build reads."""
+
+    lock: Lock
+    tarballs: Path
+    opencode: Path
+    system: systems.System
+    models: Path | None = None
+    tui: Path | None = None
+    keep_all: bool = False
+
+
+def selected(lock: Lock, system: systems.System) -> dict[str, dict[str, Package]]:
+    """Tree -> path -> package, without the packages that are for other systems.
+
+    Raises BadInputError where that leaves out what a request stands for.
+    """
+    chosen: dict[str, dict[str, Package]] = {}
+    for name, nodes in lock.trees.items():
+        left_out: list[str] = []
+        chosen[name] = {}
+        for path, key in sorted(nodes.items()):
+            package = lock.packages[key]
+            inside = any(path.startswith(f"{gone}/") for gone in left_out)
+            if inside or not systems.fits(system, package.os, package.cpu, package.libc):
+                left_out.append(path)
+            else:
+                chosen[name][path] = package
+    for request in lock.requests:
+        if f"node_modules/{request.name}" not in chosen[request.tree]:
+            raise BadInputError(
+                f"{request.spec}: {request.name}@{request.version} is not for {system.name}; "
+                "take it out of the plan"
+            )
+    return chosen
+
+
+def packages(lock: Lock, system: systems.System) -> dict[str, Package]:
+    """Every package that a build for that system reads, by key; the OpenCode binary is not among them."""
+    return {p.key: p for nodes in selected(lock, system).values() for p in nodes.values()}
+
+
+def binary_package(lock: Lock, system: systems.System) -> Package:
+    """The npm package of the OpenCode binary. Raises BadInputError where the lock has none."""
+    if system.name not in lock.opencode.binaries:
+        why = lock.opencode.missing.get(system.name, "the lock was made for other systems")
+        raise BadInputError(f"the lock has no OpenCode {lock.opencode.version} for {system.name}: {why}")
+    return lock.opencode.binaries[system.name]
+
+
+def build(
+    inputs: Inputs,
+    out: Path,
+    *,
+    on_done: Callable[[Package], None] = lambda _: None,
+    prove: Callable[[Path], None] = lambda _: None,
+) -> Manifest:
+    """Write the cache to `out`, which must not exist.
+
+    `on_done` is told of each package that is unpacked. `prove` is called with the finished cache before it
+    gets its name, and refuses it by raising. Whatever is raised (BadInputError, or what `prove` raises),
+    there is then nothing at `out`.
+    """
+    if out.is_symlink() or out.exists():
+        raise BadInputError(f"{out}: exists already; remove it or choose another --out")
+    probe.check(inputs.opencode, inputs.lock.opencode.version)
+    with _beside(out) as place:
+        try:
+            made = _fill(inputs, place, on_done)
+        except OSError as error:
+            raise BadInputError(f"{out}: cannot be written ({error.strerror}: {error.filename})") from error
+        _settle(place)
+        prove(place)
+        if place != out:
+            place.rename(out)
+            os.utime(out, (MTIME, MTIME))
+    return made
+
+
+class _beside:  # noqa: N801 - reads as what it is where it is used
+    """A directory beside `out` that is gone unless it was renamed to `out`."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.place = out
+
+    def __enter__(self) -> Path:
+        try:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            if os.environ.get("NIX_BUILD_TOP") and os.environ.get("out") == str(self.out):  # noqa: SIM112 - Nix's
+                # Nix allows writing to $out alone, and throws it away itself when a build fails.
+                self.place.mkdir()
+            else:
+                self.place = Path(tempfile.mkdtemp(prefix=f".{self.out.name}.", dir=self.out.parent))
+                self.place.chmod(0o755)
+        except OSError as error:
+            raise BadInputError(
+                f"{self.out}: cannot be made ({error.strerror}); choose another --out"
+            ) from error
+        return self.place
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            shutil.rmtree(self.place, ignore_errors=True)
+
+
+def _fill(inputs: Inputs, cache: Path, on_done: Callable[[Package], None]) -> Manifest:
+    lock = inputs.lock
+    layout = layouts.named(lock.opencode.layout)
+    chosen = selected(lock, inputs.system)
+    tools = {request.tree for request in lock.requests if request.kind == "tool"}
+    jobs = {
+        cache / name / path: tree.Job(package, whole=name in tools)
+        for name, nodes in chosen.items()
+        for path, package in nodes.items()
+    }
+    tree.assemble(jobs, inputs.tarballs, keep_all=inputs.keep_all, on_done=on_done)
+    for name, nodes in chosen.items():
+        link_bins(cache / name, nodes)
+    layout.write_metadata(cache, lock)
+    described = _write_catalogue(inputs, cache)
+    tui = _link_tui(inputs, cache)
+    files, size = _measure(cache)
+    made = Manifest(
+        builder=__version__,
+        opencode=lock.opencode.version,
+        layout=lock.opencode.layout,
+        cache_version=lock.opencode.cache_version,
+        sdk_major=lock.opencode.sdk_major,
+        system=inputs.system.name,
+        kept_all=inputs.keep_all,
+        catalogue=described,
+        tui=tui,
+        links=layout.links(cache),
+        copies=layout.copies(cache),
+        config="config" if (cache / "config").is_dir() else None,
+        requests=_entries(lock),
+        packages=_cached(lock, chosen),
+        unavailable=lock.unavailable,
+        files=files,
+        bytes=size,
+    )
+    (cache / manifest.FILE).write_text(manifest.dumps(made), encoding="utf-8")
+    return made
+
+
+def _write_catalogue(inputs: Inputs, cache: Path) -> manifest.Catalogue | None:
+    """A given catalogue; else, where the layout cannot do without, the one compiled into the binary."""
+    document: dict[str, Any]
+    if inputs.models is not None:
+        document, source = catalogue.read(inputs.models), "file"
+    elif inputs.lock.opencode.layout == "bun":
+        document, source = catalogue.embedded(inputs.opencode), "binary"
+    else:
+        # The binary's own is never older than what could be put here, and a file beats it always.
+        return None
+    if inputs.lock.opencode.layout == "bun" and "opencode" not in document:
+        # 1.0.61 reads its default model from there without looking whether it exists.
+        raise BadInputError(
+            f"{inputs.models}: has no provider `opencode`, without which OpenCode "
+            f"{inputs.lock.opencode.version} crashes at start; give another catalogue"
+        )
+    (cache / "models.json").write_text(catalogue.dumps(document), encoding="utf-8")
+    return catalogue.describe(document, source)
+
+
+def _link_tui(inputs: Inputs, cache: Path) -> str | None:
+    """`tui/tui-<version>`: a link to the release binary, so that it costs nothing twice."""
+    if inputs.tui is not None and not inputs.tui.is_file():
+        raise BadInputError(f"{inputs.tui}: is no file; give the release binary with --tui")
+    target = inputs.tui or (inputs.opencode if inputs.lock.opencode.layout == "bun" else None)
+    if target is None:
+        return None
+    link = cache / "tui" / f"tui-{inputs.lock.opencode.version}"
+    link.parent.mkdir()
+    link.symlink_to(target.resolve())
+    return link.relative_to(cache).as_posix()
+
+
+def _entries(lock: Lock) -> tuple[Entry, ...]:
+    return tuple(
+        Entry(
+            spec=request.spec,
+            kind=request.kind,
+            name=request.name,
+            requested=request.requested,
+            version=request.version,
+            path=(Path(request.tree) / "node_modules" / request.name).as_posix(),
+            note=request.note,
+        )
+        for request in sorted(lock.requests, key=lambda r: (r.kind, r.spec))
+    )
+
+
+def _cached(lock: Lock, chosen: dict[str, dict[str, Package]]) -> tuple[CachedPackage, ...]:
+    specs: dict[str, set[str]] = {}
+    known: dict[str, Package] = {}
+    for request in lock.requests:
+        for package in chosen[request.tree].values():
+            specs.setdefault(package.key, set()).add(request.spec)
+            known[package.key] = package
+    return tuple(
+        CachedPackage(
+            name=package.name,
+            version=package.version,
+            integrity=package.integrity,
+            license=package.license,
+            specs=tuple(sorted(specs[key])),
+        )
+        for key, package in sorted(known.items())
+    )
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    for directory, _, names in os.walk(root):
+        yield Path(directory)
+        for name in names:
+            yield Path(directory) / name
+
+
+def _measure(cache: Path) -> tuple[int, int]:
+    files = [path for path in _walk(cache) if path.is_file() and not path.is_symlink()]
+    return len(files), sum(path.stat().st_size for path in files)
+
+
+def _settle(root: Path) -> None:
+    """Give everything the one time, and files that we wrote the one mode, whatever the umask was."""
+    for directory, directories, names in os.walk(root, topdown=False):
+        for name in names + directories:
+            os.utime(Path(directory) / name, (MTIME, MTIME), follow_symlinks=False)
+    for name in (
+        manifest.FILE,
+        "models.json",
+        "package.json",
+        "bun.lock",
+        "version",
+        "config/package-lock.json",
+    ):
+        if (root / name).is_file():
+            (root / name).chmod(0o644)
+    for name in ("", "tui", "packages", "config"):
+        if (root / name).is_dir():
+            (root / name).chmod(0o755)
+    os.utime(root, (MTIME, MTIME))

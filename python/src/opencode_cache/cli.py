@@ -1,0 +1,247 @@
+"""The command line: thin, one function a command. Exit statuses are those of the errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from . import __version__, builder, lock, manifest, pipeline, plan, progress, report, systems, wrapper
+from . import verify as verify_step
+from .errors import BadInputError, NotSoError, OpencodeCacheError
+
+_INTERRUPTED = 130
+_INTERRUPTED_TEXT = "interrupted; nothing half-made was left behind"
+# Newer typers carry their own click, older ones import it; the class is found from what both export.
+_UsageError: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+
+app = typer.Typer(
+    name="opencode-cache",
+    help="Build, prove and start OpenCode with everything that it would download, pinned by hash.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_Lock = Annotated[Path, typer.Option("--lock", help="The lock file.", metavar="LOCK")]
+_Cache = Annotated[Path, typer.Option("--cache", help="A cache made by `build`.", metavar="DIR")]
+_Binary = Annotated[Path, typer.Option("--opencode", help="The OpenCode program.", metavar="BIN")]
+_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+_System = Annotated[str | None, typer.Option("--system", help="Default: this machine's.", metavar="SYSTEM")]
+_Plan = Annotated[Path | None, typer.Option("--plan", help="A plan file (TOML).", metavar="FILE")]
+_Version = Annotated[str | None, typer.Option("--opencode-version", help="OpenCode to lock.", metavar="V")]
+_Providers = Annotated[list[str], typer.Option("--provider", help="Add a provider SDK.", metavar="SPEC")]
+_Plugins = Annotated[list[str], typer.Option("--plugin", help="Add a plugin.", metavar="SPEC")]
+_Tools = Annotated[
+    list[str], typer.Option("--tool", help="Add an npm tool (LSP, formatter).", metavar="SPEC")
+]
+_Resolve = Annotated[
+    list[str], typer.Option("--resolve", help="Version range behind a spec.", metavar="NAME=RANGE")
+]
+_Before = Annotated[
+    datetime | None,
+    typer.Option("--before", formats=["%Y-%m-%d"], help="Only versions published before that day."),
+]
+
+
+def _planned(
+    file: Path | None,
+    version: str | None,
+    providers: list[str],
+    plugins: list[str],
+    tools: list[str],
+    resolves: list[str],
+) -> tuple[plan.Plan, bool]:
+    """The plan that the options describe, and whether it is the version's default one."""
+    base = plan.read(file, version) if file else plan.default(version or plan.DEFAULT_OPENCODE)
+    extra: dict[str, str] = {}
+    for entry in resolves:
+        name, equals, wanted = entry.partition("=")
+        if not (name and equals and wanted):
+            raise BadInputError(
+                f"--resolve {entry!r}: write it as NAME=RANGE, for example '@ai-sdk/anthropic=^2'"
+            )
+        extra[name] = wanted
+    chosen = base.with_more(providers=providers, plugins=plugins, tools=tools, resolve=extra)
+    return chosen, file is None and chosen == base
+
+
+@app.command("lock", epilog="Example: opencode-cache lock --plugin opencode-gemini-auth -o my.lock.json")
+def lock_command(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where to write the lock.", metavar="LOCK")],
+    plan_file: _Plan = None,
+    opencode_version: _Version = None,
+    provider: _Providers = [],  # noqa: B006 - typer makes a new list each time
+    plugin: _Plugins = [],  # noqa: B006
+    tool: _Tools = [],  # noqa: B006
+    resolve: _Resolve = [],  # noqa: B006
+    before: _Before = None,
+) -> None:
+    """Resolve a plan with npm into exact versions and hashes (needs the registry)."""
+    chosen, _ = _planned(plan_file, opencode_version, provider, plugin, tool, resolve)
+    made = pipeline.make_lock(chosen, before.date() if before else None)
+    lock.write_atomically(output, lock.dumps(made))
+    for gone in made.unavailable:
+        progress.step(f"unavailable: {gone.kind} {gone.spec}: {gone.reason}")
+    for system, why in made.opencode.missing.items():
+        progress.step(f"unavailable: OpenCode for {system}: {why}")
+    progress.step(f"{output}: {len(made.requests)} specs, {len(made.packages)} packages")
+
+
+@app.command("fetch", epilog="Example: opencode-cache fetch my.lock.json --to tarballs")
+def fetch_command(
+    lock_file: Annotated[Path, typer.Argument(metavar="LOCK")],
+    to: Annotated[Path, typer.Option("--to", help="Directory for the tarballs.", metavar="DIR")],
+    system: _System = None,
+) -> None:
+    """Download every tarball of a lock for one system, by hash (needs the registry)."""
+    pipeline.fetch(lock.read(lock_file), _system(system), to)
+
+
+@app.command(
+    "build",
+    epilog="Example: opencode-cache build --lock my.lock.json --tarballs tarballs --opencode BIN --out cache",
+)
+def build_command(
+    lock_file: _Lock,
+    tarballs: Annotated[Path, typer.Option("--tarballs", help="What `fetch` wrote.", metavar="DIR")],
+    opencode: _Binary,
+    out: Annotated[Path, typer.Option("--out", help="The new cache; must not exist.", metavar="DIR")],
+    models: Annotated[
+        Path | None,
+        typer.Option("--models", help="Model catalogue to ship (an api.json).", metavar="FILE"),
+    ] = None,
+    tui: Annotated[
+        Path | None,
+        typer.Option("--tui", help="Release binary for tui/tui-VERSION.", metavar="BIN"),
+    ] = None,
+    warmup: Annotated[
+        list[str], typer.Option("--warmup", help="OpenCode arguments to warm up with.", metavar="CMD")
+    ] = [],  # noqa: B006
+    *,
+    no_warmup: Annotated[bool, typer.Option("--no-warmup", help="Do not run OpenCode.")] = False,
+    keep_all: Annotated[
+        bool, typer.Option("--keep-all", help="Keep source maps, declarations, tests and docs.")
+    ] = False,
+    system: _System = None,
+) -> None:
+    """Make the cache from tarballs, and prove that OpenCode asks for nothing (no network)."""
+    inputs = builder.Inputs(
+        lock.read(lock_file), tarballs, opencode, _system(system), models=models, tui=tui, keep_all=keep_all
+    )
+    pipeline.build(inputs, out.absolute(), [] if no_warmup else (warmup or None))
+
+
+@app.command("wrap", epilog="Example: opencode-cache wrap --cache cache --opencode ./opencode --out wrapped")
+def wrap_command(
+    cache: _Cache,
+    opencode: _Binary,
+    out: Annotated[Path, typer.Option("--out", help="Gets bin/NAME.", metavar="DIR")],
+    name: Annotated[str, typer.Option("--name", help="Name of the program.")] = "opencode",
+    *,
+    offline: Annotated[
+        bool, typer.Option("--offline/--online", help="Whether OpenCode may look for newer things.")
+    ] = True,
+) -> None:
+    """Write bin/opencode, which points OpenCode's cache directory at the cache and starts it."""
+    sys.stdout.write(f"{wrapper.wrap(cache, opencode, out, name=name, offline=offline)}\n")
+
+
+@app.command("verify", epilog="Example: opencode-cache verify --cache cache --opencode ./opencode --json")
+def verify_command(cache: _Cache, opencode: _Binary, *, json: _Json = False) -> None:
+    """Prove that the cache is complete: no network, the real OpenCode, every host that it asks for."""
+    proof = verify_step.verify(cache, opencode, on_step=progress.step)
+    if json:
+        sys.stdout.write(proof.model_dump_json(indent=2) + "\n")
+    else:
+        report.out().print(verify_step.table(proof))
+    if not proof.ok:
+        raise NotSoError(f"{cache}: the proof failed")
+
+
+@app.command("list", epilog="Example: opencode-cache list --cache cache --json")
+def list_command(cache: _Cache, *, json: _Json = False) -> None:
+    """What is cached, for which spec, version, size, licence."""
+    found = manifest.read(cache)
+    if json:
+        sys.stdout.write(manifest.dumps(found))
+    else:
+        report.contents(cache, found)
+
+
+@app.command(
+    "run",
+    epilog="Example: opencode-cache run -- models",
+    context_settings={"allow_extra_args": True},
+)
+def run_command(
+    context: typer.Context,
+    plan_file: _Plan = None,
+    opencode_version: _Version = None,
+    provider: _Providers = [],  # noqa: B006
+    plugin: _Plugins = [],  # noqa: B006
+    tool: _Tools = [],  # noqa: B006
+    resolve: _Resolve = [],  # noqa: B006
+    before: _Before = None,
+    link: Annotated[
+        Path | None,
+        typer.Option("--link", help="Also leave a link to the wrapped program here.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Do whatever of lock, fetch, build, wrap and verify is not done yet, then start OpenCode."""
+    chosen, is_default = _planned(plan_file, opencode_version, provider, plugin, tool, resolve)
+    path = pipeline.locked(chosen, before.date() if before else None, is_default=is_default)
+    program = pipeline.ready(path).program
+    if link:
+        pipeline.leave_link(program, link)
+    os.execv(program, [str(program), *context.args])  # noqa: S606 - the wrapper is the point
+
+
+def _system(name: str | None) -> systems.System:
+    return systems.named(name) if name else systems.current()
+
+
+def _version_asked(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if asked:
+        sys.stdout.write(f"opencode-cache {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version_asked, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> NoReturn:
+    """The entry point: expected errors become one sentence and their exit status."""
+    try:
+        status = app(standalone_mode=False)
+    except OpencodeCacheError as error:
+        progress.error(str(error))
+        sys.exit(error.exit_status)
+    except _UsageError as error:
+        said = error.format_message()  # type: ignore[attr-defined]
+        if said:  # nothing is said where the help was shown
+            progress.error(f"{said} (see --help)")
+        sys.exit(BadInputError.exit_status)
+    except (KeyboardInterrupt, typer.Abort):
+        progress.error(_INTERRUPTED_TEXT)
+        sys.exit(_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output went away; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    if status == _INTERRUPTED:  # newer typers make it a status by themselves
+        progress.error(_INTERRUPTED_TEXT)
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,189 @@
+"""lock → fetch → build → wrap → verify in a row, into the local store: what `run` does at first."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import __version__, builder, lock, progress, resolve, store, systems, tarball, tree, warmup, wrapper
+from .errors import BadInputError, NotSoError
+from .verify import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
+    from .lock import Lock, Package
+    from .plan import Plan
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What stands in the store for one lock."""
+
+    opencode: Path
+    cache: Path
+    program: Path
+    """The wrapper."""
+
+
+def shipped_lock(version: str) -> Path | None:
+    """The lock that comes with the project for the default plan of that OpenCode version, if there is one."""
+    given = os.environ.get("OPENCODE_CACHE_LOCKS")
+    places = [Path(given)] if given else [Path(str(files(__package__))) / "locks", _in_the_repository()]
+    for place in places:
+        for name in sorted(place.glob("*.lock.json")):
+            if lock.read(name).opencode.version == version:
+                return name
+    return None
+
+
+def _in_the_repository() -> Path:
+    return Path(__file__).resolve().parents[3] / "nix" / "locks"
+
+
+def fetch(found: Lock, system: systems.System, to: Path, *, with_binary: bool = True) -> None:
+    """Download what a build for that system reads, and the OpenCode binary."""
+    wanted = list(builder.packages(found, system).values())
+    if with_binary:
+        wanted.append(builder.binary_package(found, system))
+    total = sum(package.size or 0 for package in wanted if not (to / package.tarball).exists())
+    if any(not (to / package.tarball).exists() for package in wanted):
+        progress.step(f"fetching {len(wanted)} tarballs")
+    with progress.downloading(len(wanted), total) as on_bytes:
+        tarball.fetch(wanted, to, on_bytes=on_bytes)
+
+
+def binary(package: Package, tarballs: Path, place: store.Store) -> Path:
+    """The OpenCode program out of its npm package, in the store."""
+    entry = place.add(
+        store.recipe("opencode", package.integrity),
+        f"{package.name}-{package.version}",
+        lambda out: _unpack_binary(package, tarballs, out),
+    )
+    return entry / "bin" / "opencode"
+
+
+def _unpack_binary(package: Package, tarballs: Path, out: Path) -> None:
+    out.mkdir(parents=True)
+    tree.unpack(package, tarballs / package.tarball, [out], keep_all=True)
+    program = out / "bin" / "opencode"
+    if not program.is_file():
+        raise BadInputError(f"{package.key}: has no bin/opencode; lock again")
+    program.chmod(0o755)
+
+
+def make_lock(plan: Plan, before: date | None) -> Lock:
+    """The lock step, with the binary that it asks fetched into the store first."""
+    tarballs, place = store.downloads(), store.default()
+    here = systems.current()
+    names = plan.systems or list(systems.SYSTEMS)
+    for name in names:
+        systems.named(name)
+    progress.step(f"looking for OpenCode {plan.opencode}")
+    found, missing = resolve.binaries(plan.opencode, dict.fromkeys([here.name, *names]))
+    if here.name not in found:
+        raise BadInputError(f"OpenCode {plan.opencode} cannot be asked here: {missing[here.name]}")
+    package = found[here.name]
+    progress.step(f"fetching {package.key}")
+    tarball.fetch([package], tarballs)
+    program = binary(package, tarballs, place)
+    kept = {name: found[name] for name in names if name in found}
+    resolver = resolve.Resolver(plan, program, before=before, on_step=progress.step)
+    return resolver.lock(kept, {name: why for name, why in missing.items() if name in names})
+
+
+def build(inputs: builder.Inputs, out: Path, commands: Sequence[str] | None = None) -> None:
+    """The build step with its progress and its warm-up.
+
+    `commands` are OpenCode's arguments for the warm-up: None for the default, an empty list for none.
+    """
+    arguments = warmup.DEFAULT if commands is None else commands
+
+    def prove(cache: Path) -> None:
+        if arguments:
+            progress.step("warming up: the real OpenCode must ask for nothing")
+            warmup.warm_up(cache, inputs.opencode, arguments)
+
+    count = len(builder.packages(inputs.lock, inputs.system))
+    with progress.counting("unpacking", count) as on_done:
+        builder.build(inputs, out, on_done=on_done, prove=prove)
+
+
+def ready(path: Path) -> Ready:
+    """Everything that stands behind a lock file, made where it is not there yet, and proved once.
+
+    Raises any OpencodeCacheError; the store is then as it was, but for what was finished.
+    """
+    found = lock.read(path)
+    system = systems.current()
+    place = store.default()
+    tarballs = store.downloads()
+    package = builder.binary_package(found, system)
+    text = lock.dumps(found)
+    cache_key = store.recipe("cache", text, system.name, __version__)
+    name = found.opencode.version
+    cache = place.path(cache_key, f"opencode-cache-{name}")
+    program = place.path(store.recipe("opencode", package.integrity), f"{package.name}-{name}")
+    if not cache.exists() or not program.exists():
+        fetch(found, system, tarballs)
+    opencode = binary(package, tarballs, place)
+
+    def make_cache(out: Path) -> None:
+        inputs = builder.Inputs(found, tarballs, opencode, system)
+        build(inputs, out)
+
+    cache = place.add(cache_key, f"opencode-cache-{name}", make_cache)
+    key = store.recipe("wrapper", str(cache), str(opencode), __version__)
+    wrapped = place.add(key, f"opencode-with-cache-{name}", lambda out: _wrap(cache, opencode, out))
+    _prove(key, cache, opencode)
+    return Ready(opencode, cache, wrapped / "bin" / "opencode")
+
+
+def _wrap(cache: Path, opencode: Path, out: Path) -> None:
+    wrapper.wrap(cache, opencode, out)
+
+
+def _prove(key: str, cache: Path, opencode: Path) -> None:
+    stamp = store.data_home() / "proofs" / f"{key}.json"
+    if stamp.exists():
+        return
+    progress.step("verifying: offline, in a network namespace of its own")
+    proof = verify(cache, opencode, on_step=progress.step)
+    if not proof.ok:
+        raise NotSoError(
+            f"{cache}: the proof failed; see `opencode-cache verify --cache {cache} --opencode {opencode}`"
+        )
+    lock.write_atomically(stamp, proof.model_dump_json(indent=2) + "\n")
+
+
+def locked(plan: Plan, before: date | None = None, *, is_default: bool) -> Path:
+    """The lock file for a plan: the one that is shipped, else one that was made for it once."""
+    if is_default and before is None:
+        shipped = shipped_lock(plan.opencode)
+        if shipped:
+            return shipped
+    key = store.recipe("plan", plan.model_dump_json(), str(before))
+    path = store.data_home() / "locks" / f"{plan.opencode}-{key}.lock.json"
+    if not path.exists():
+        lock.write_atomically(path, lock.dumps(make_lock(plan, before)))
+    return path
+
+
+def leave_link(program: Path, link: Path) -> None:
+    """A symbolic link to the wrapped program, put in place at once. Raises BadInputError."""
+    beside = link.with_name(f".{link.name}.{os.getpid()}")
+    try:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        beside.symlink_to(program)
+        beside.replace(link)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise BadInputError(
+            f"{link}: no link can be left there ({error.strerror}); choose another --link"
+        ) from error
