@@ -1,0 +1,250 @@
+"""Measures, and never judges: `./dev bench [--runs N]` prints tables of medians and ratios from one run.
+
+Each thing is measured in turn with what it is compared to, A B A B, so that a slow moment hits both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from opencode_cache import builder, lock, netns, npm, pipeline, store, systems, tarball, wrapper
+from opencode_cache.opencode import environment
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+KEPT = REPOSITORY / ".cache" / "bench"
+LOCK = REPOSITORY / "nix" / "locks" / "opencode-cache.lock.json"
+NPM_QUIET = ["--no-audit", "--no-fund", "--loglevel=error"]
+
+
+def seconds(action) -> float:
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def in_turn(runs: int, **actions) -> dict[str, list[float]]:
+    """name -> seconds of each run, the actions taking turns."""
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for _ in range(runs):
+        for name, action in actions.items():
+            times[name].append(seconds(action))
+    return times
+
+
+def drop_missing_optionals(document: dict) -> None:
+    """A registry that lacks an optional package for another system makes `npm ci` call its own lock stale."""
+    present = {path.rpartition("node_modules/")[2] for path in document["packages"]}
+    for entry in document["packages"].values():
+        optional = entry.get("optionalDependencies", {})
+        entry["optionalDependencies"] = {n: v for n, v in optional.items() if n in present}
+
+
+class Bench:
+    def __init__(self, runs: int) -> None:
+        self.runs = runs
+        self.console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+        self.system = systems.current()
+        self.lock = lock.read(LOCK)
+        self.tarballs = KEPT / "tarballs"
+        self.scratch = Path(tempfile.mkdtemp(prefix="bench-", dir=KEPT))
+
+    def note(self, text: str) -> None:
+        Console(stderr=True, highlight=False).print(f"bench: {text}")
+
+    def table(self, title: str, times: dict[str, list[float]], base: str) -> None:
+        table = Table("", "median s", "min", "max", f"ratio to {base}", title=title, title_justify="left")
+        reference = statistics.median(times[base])
+        for name, values in times.items():
+            median = statistics.median(values)
+            table.add_row(
+                name,
+                f"{median:.3f}",
+                f"{min(values):.3f}",
+                f"{max(values):.3f}",
+                f"{median / reference:.2f}",
+            )
+        self.console.print(table)
+
+    def prepare(self) -> None:
+        self.note("fetching tarballs and OpenCode (once)")
+        pipeline.fetch(self.lock, self.system, self.tarballs)
+        package = builder.binary_package(self.lock, self.system)
+        self.opencode = pipeline.binary(package, self.tarballs, store.Store(KEPT / "store"))
+
+    # --- npm's way: the same trees, each as a project with a package-lock
+
+    def npm_projects(self) -> list[Path]:
+        projects = []
+        for tree in self.lock.trees:
+            members = [r for r in self.lock.requests if r.tree == tree]
+            project = self.scratch / "npm" / tree.replace("/", "+")
+            project.mkdir(parents=True)
+            specs = {r.name: r.version for r in members}
+            document = npm.package_lock([f"{name}@{version}" for name, version in specs.items()])
+            drop_missing_optionals(document)
+            (project / "package-lock.json").write_text(json.dumps(document))
+            (project / "package.json").write_text(json.dumps({"dependencies": specs}))
+            projects.append(project)
+        return projects
+
+    def npm_ci(self, projects: list[Path], cache: Path, *more: str) -> None:
+        for project in projects:
+            shutil.rmtree(project / "node_modules", ignore_errors=True)
+            subprocess.run(
+                [*npm.command(), "ci", "--ignore-scripts", "--cache", str(cache), *NPM_QUIET, *more],
+                cwd=project,
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+
+    def build(self, *, keep_all: bool = False) -> Path:
+        out = self.scratch / "out"
+        if out.exists():
+            shutil.rmtree(out)
+        builder.build(
+            builder.Inputs(self.lock, self.tarballs, self.opencode, self.system, keep_all=keep_all), out
+        )
+        return out
+
+    def builds(self) -> None:
+        self.note("npm: locking the same trees, and filling its cache")
+        projects = self.npm_projects()
+        warm = self.scratch / "npm-cache"
+        self.npm_ci(projects, warm)
+        self.note(f"building, {self.runs} times in turn")
+        times = in_turn(
+            self.runs,
+            **{
+                "npm ci, warm cache, offline": lambda: self.npm_ci(projects, warm, "--offline"),
+                "build": self.build,
+                "build --keep-all": lambda: self.build(keep_all=True),
+            },
+        )
+        self.table("Building the default cache from fetched tarballs", times, "npm ci, warm cache, offline")
+        self.note("fetching into empty directories, in turn")
+
+        def fetch() -> None:
+            to = self.scratch / "fetched"
+            shutil.rmtree(to, ignore_errors=True)
+            tarball.fetch(builder.packages(self.lock, self.system).values(), to)
+
+        def fetch_and_build() -> None:
+            fetch()
+            self.build()
+
+        def npm_cold() -> None:
+            cold = self.scratch / "npm-cold"
+            shutil.rmtree(cold, ignore_errors=True)
+            self.npm_ci(projects, cold)
+
+        times = in_turn(
+            min(self.runs, 3),
+            **{
+                "npm ci, empty cache (fetch and unpack)": npm_cold,
+                "fetch and build": fetch_and_build,
+                "fetch alone": fetch,
+            },
+        )
+        self.table("Fetching", times, "npm ci, empty cache (fetch and unpack)")
+
+    def sizes(self) -> None:
+        table = Table("", "files", "MB", title="Content of the default cache", title_justify="left")
+        for name, keep_all in (("pruned", False), ("--keep-all", True)):
+            out = self.build(keep_all=keep_all)
+            files = [p for p in out.rglob("*") if p.is_file() and not p.is_symlink()]
+            table.add_row(name, str(len(files)), f"{sum(p.stat().st_size for p in files) / 1e6:.1f}")
+        self.console.print(table)
+
+    # --- starts
+
+    def isolated(self, home: Path, command: list[str]) -> None:
+        extra = environment(home)
+        subprocess.run(
+            netns.command([], command),
+            cwd=home / "work",
+            env=extra | netns.python_path(),
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def starts(self) -> None:
+        can = netns.available()
+        if not can.ok:
+            self.console.print(f"Starts are not measured: {can.why}")
+            return
+        cache = self.build()
+        program = wrapper.wrap(cache, self.opencode, self.scratch / "wrapped")
+        homes = {}
+        for name in ("bare", "wrapped"):
+            homes[name] = self.scratch / "home" / name
+            (homes[name] / "work").mkdir(parents=True)
+            (homes[name] / "tmp").mkdir()
+        self.note(f"starting OpenCode, {self.runs} times in turn, without a network")
+        commands = {"bare": [str(self.opencode), "models"], "wrapped": [str(program), "models"]}
+        for name, command in commands.items():
+            self.isolated(homes[name], command)
+        times = in_turn(
+            self.runs,
+            **{
+                "bare opencode models": lambda: self.isolated(homes["bare"], commands["bare"]),
+                "wrapped opencode models": lambda: self.isolated(homes["wrapped"], commands["wrapped"]),
+            },
+        )
+        self.table("From exec to the end of `opencode models`, no network", times, "bare opencode models")
+        self.wrappers(cache)
+
+    def wrappers(self, cache: Path) -> None:
+        """The wrapper alone: /bin/true in OpenCode's place."""
+        home = self.scratch / "home" / "true"
+        home.mkdir()
+        truth = Path(shutil.which("true") or "/bin/true")
+        shell = shutil.which("dash")
+        program = wrapper.wrap(cache, truth, self.scratch / "truth", shell=shell)
+        extra = {"HOME": str(home), "PATH": os.environ["PATH"], "CACHE": str(cache), "OPENCODE": str(truth)}
+        original = REPOSITORY / "tests" / "bench" / "original_wrapper.sh"
+        commands = {
+            "original wrapper, as described": [str(original)],
+            f"our wrapper ({shell or '/bin/sh'})": [str(program)],
+            "/bin/true alone": [str(truth)],
+        }
+
+        def start(command: list[str]) -> None:
+            for _ in range(20):
+                subprocess.run(command, env=extra, check=True)
+
+        start(commands[f"our wrapper ({shell or '/bin/sh'})"])
+        times = in_turn(self.runs, **{n: (lambda c=c: start(c)) for n, c in commands.items()})
+        self.table("Twenty hot starts of the wrapper", times, "original wrapper, as described")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("only", nargs="*", choices=["builds", "sizes", "starts", []], help="default: all")
+    options = parser.parse_args()
+    KEPT.mkdir(parents=True, exist_ok=True)
+    bench = Bench(options.runs)
+    try:
+        bench.prepare()
+        for part in options.only or ["builds", "sizes", "starts"]:
+            getattr(bench, part)()
+    finally:
+        shutil.rmtree(bench.scratch, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

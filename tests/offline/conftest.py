@@ -1,0 +1,112 @@
+"""Real OpenCode binaries and real caches for the offline tests; downloads are kept between runs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from opencode_cache import builder, lock, netns, pipeline, store, systems, tarball
+from opencode_cache.errors import NetworkError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LOCKS = REPOSITORY / "nix" / "locks"
+TEST_LOCKS = Path(__file__).parent / "locks"
+KEPT = Path(os.environ.get("OPENCODE_CACHE_TEST_DIR") or REPOSITORY / ".cache" / "tests")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A lock's OpenCode binary and a cache built from it."""
+
+    lock: lock.Lock
+    opencode: Path
+    cache: Path
+
+
+@pytest.fixture(scope="session")
+def tarballs() -> Path:
+    """Where tarballs are kept between runs."""
+    directory = KEPT / "tarballs"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def fetch_packages(tarballs):
+    def fetch(packages):
+        try:
+            tarball.fetch(packages, tarballs)
+        except NetworkError as error:
+            pytest.skip(f"needs the npm registry once: {error}")
+
+    return fetch
+
+
+@pytest.fixture(scope="session")
+def make(tarballs, fetch_packages, tmp_path_factory):
+    """Lock file → Made: fetched, and built anew with this checkout's code."""
+    system = systems.current()
+    place = store.Store(KEPT / "store")
+    done: dict[Path, Made] = {}
+
+    def one(path: Path, **options: object) -> Made:
+        if path not in done or options:
+            found = lock.read(path)
+            package = builder.binary_package(found, system)
+            fetch_packages([*builder.packages(found, system).values(), package])
+            opencode = pipeline.binary(package, tarballs, place)
+            cache = tmp_path_factory.mktemp("cache") / "cache"
+            builder.build(builder.Inputs(found, tarballs, opencode, system, **options), cache)
+            if options:
+                return Made(found, opencode, cache)
+            done[path] = Made(found, opencode, cache)
+        return done[path]
+
+    return one
+
+
+@pytest.fixture(scope="session")
+def made_118(make):
+    return make(LOCKS / "opencode-cache.lock.json")
+
+
+@pytest.fixture(scope="session")
+def made_extra(make):
+    """1.18 with a plugin and a provider SDK that it does not bundle."""
+    return make(TEST_LOCKS / "extra-1.18.lock.json")
+
+
+@pytest.fixture(scope="session")
+def made_10(make):
+    return make(LOCKS / "opencode-cache-1.0.lock.json")
+
+
+@pytest.fixture(scope="session")
+def cache_118(made_extra):
+    return made_extra.cache
+
+
+@pytest.fixture(scope="session")
+def opencode_118(made_extra):
+    return made_extra.opencode
+
+
+@pytest.fixture(scope="session")
+def cache_10(made_10):
+    return made_10.cache
+
+
+@pytest.fixture(scope="session")
+def opencode_10(made_10):
+    return made_10.opencode
+
+
+@pytest.fixture(scope="session")
+def isolated():
+    """Skip where no network namespace can be had."""
+    can = netns.available()
+    if not can.ok:
+        pytest.skip(f"needs a network namespace of its own: {can.why}")

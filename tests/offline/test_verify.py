@@ -1,0 +1,103 @@
+"""`verify` with real caches and the real OpenCode."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+
+import pytest
+
+from opencode_cache import manifest, netns, verify
+
+
+@pytest.fixture
+def ripgrep(tmp_path, monkeypatch):
+    """1.0.x wants ripgrep at every start, which a user has on PATH; one that does nothing will do here."""
+    if shutil.which("rg") is None:
+        program = tmp_path / "bin" / "rg"
+        program.parent.mkdir()
+        program.write_text("#!/bin/sh\nexit 1\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{program.parent}")
+
+
+def failed(proof):
+    return [(step.name, step.detail) for step in proof.steps if not step.ok]
+
+
+def unknown(proof):
+    return [(host.name, host.step) for host in proof.hosts if not host.known]
+
+
+def names(proof):
+    return {step.name for step in proof.steps}
+
+
+def kinds(cache, kind):
+    return [entry.spec for entry in manifest.read(cache).requests if entry.kind == kind]
+
+
+def copy(cache, to):
+    """A cache that may be damaged."""
+    shutil.copytree(cache, to, symlinks=True)
+    for directory in [to, *to.rglob("*")]:
+        if directory.is_dir() and not directory.is_symlink():
+            directory.chmod(directory.stat().st_mode | stat.S_IWUSR)
+    return to
+
+
+def test_1_18_asks_for_no_host(isolated, cache_118, opencode_118):
+    steps = []
+    proof = verify.verify(cache_118, opencode_118, on_step=steps.append)
+    assert failed(proof) == []
+    assert proof.hosts == ()
+    assert proof.ok
+    assert proof.isolated
+    assert proof.weaker_because is None
+    assert {"models", "serve", "run", "tui", "answer @ai-sdk/anthropic (bundled)"} <= names(proof)
+    assert {f"plugin {spec}" for spec in kinds(cache_118, "plugin")} <= names(proof)
+    assert {f"import {spec}" for spec in kinds(cache_118, "provider")} <= names(proof)
+    assert {f"tool {spec}" for spec in kinds(cache_118, "tool")} <= names(proof)
+    assert {f"config {spec}" for spec in kinds(cache_118, "config")} <= names(proof)
+    assert "models" in steps
+
+
+def test_1_0_asks_for_its_catalogue_only(isolated, ripgrep, cache_10, opencode_10):
+    proof = verify.verify(cache_10, opencode_10)
+    assert failed(proof) == []
+    assert {host.name for host in proof.hosts} == {"models.dev"}
+    assert all(host.known for host in proof.hosts)
+    assert proof.ok
+    assert {f"plugin {spec}" for spec in kinds(cache_10, "plugin")} <= names(proof)
+    assert any(name.startswith("answer ") for name in names(proof))
+
+
+def test_a_plugin_that_is_not_loaded_is_found(isolated, tmp_path, cache_118, opencode_118):
+    plugins = [entry for entry in manifest.read(cache_118).requests if entry.kind == "plugin"]
+    if not plugins:
+        pytest.skip("needs a cache with a plugin")
+    damaged = copy(cache_118, tmp_path / "cache")
+    package = damaged / plugins[0].path / "package.json"
+    package.unlink()
+    package.write_text('{"name": "empty", "main": "nothing.js"}')
+    proof = verify.verify(damaged, opencode_118)
+    assert not proof.ok
+    assert f"plugin {plugins[0].spec}" in dict(failed(proof))
+
+
+def test_a_provider_sdk_that_lacks_a_dependency_is_found(isolated, tmp_path, ripgrep, cache_10, opencode_10):
+    damaged = copy(cache_10, tmp_path / "cache")
+    shutil.rmtree(damaged / "node_modules" / "@ai-sdk" / "provider-utils")
+    proof = verify.verify(damaged, opencode_10)
+    assert not proof.ok
+    assert any(name.startswith("import ") and "provider-utils" in detail for name, detail in failed(proof))
+
+
+def test_without_a_namespace_the_proof_says_that_it_is_weaker(monkeypatch, ripgrep, cache_10, opencode_10):
+    monkeypatch.setattr(netns, "available", lambda: netns.Capability(ok=False, why="the kernel says no"))
+    proof = verify.verify(cache_10, opencode_10)
+    assert failed(proof) == []
+    assert unknown(proof) == []
+    assert not proof.isolated
+    assert "the kernel says no" in proof.weaker_because
