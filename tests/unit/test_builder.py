@@ -400,9 +400,10 @@ def test_in_a_nix_build_only_the_output_itself_is_written(given, tmp_path, monke
     refused(given, tmp_path / "store" / "out", "exists already")
 
 
-def test_a_catalogue_that_1_0_would_crash_on_is_refused(given, tmp_path):
+def test_a_catalogue_that_1_0_would_crash_on_is_refused(tmp_path):
     """1.0.61 takes its default model from the provider `opencode` without looking whether it is there."""
-    models = tmp_path / "other.json"
-    models.write_text('{"p": {"models": {"m": {}}}}', encoding="utf-8")
+    inputs = bun_inputs(tmp_path)
+    inputs.models.write_text('{"p": {"models": {"m": {}}}}', encoding="utf-8")
     with pytest.raises(BadInputError, match="has no provider `opencode`"):
-        builder.build(given(layout="bun", models=models), tmp_path / "out")
+        builder.build(inputs, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
