@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -20,11 +19,15 @@ from rich.console import Console
 from rich.table import Table
 
 from opencode_cache import builder, lock, netns, npm, pipeline, store, systems, tarball, wrapper
-from opencode_cache.opencode import environment
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "offline"))
+
+import isolated
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KEPT = REPOSITORY / ".cache" / "bench"
 LOCK = REPOSITORY / "nix" / "locks" / "opencode-cache.lock.json"
+PLUGIN_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "extra-1.18.lock.json"
 NPM_QUIET = ["--no-audit", "--no-fund", "--loglevel=error"]
 
 
@@ -167,19 +170,7 @@ class Bench:
             table.add_row(name, str(len(files)), f"{sum(p.stat().st_size for p in files) / 1e6:.1f}")
         self.console.print(table)
 
-    # --- starts
-
-    def isolated(self, home: Path, command: list[str]) -> None:
-        extra = environment(home)
-        subprocess.run(
-            netns.command([], command),
-            cwd=home / "work",
-            env=extra | netns.python_path(),
-            check=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+    # --- starts: isolated.run times the program itself, inside a namespace without a network
 
     def starts(self) -> None:
         can = netns.available()
@@ -188,47 +179,44 @@ class Bench:
             return
         cache = self.build()
         program = wrapper.wrap(cache, self.opencode, self.scratch / "wrapped")
-        homes = {}
-        for name in ("bare", "wrapped"):
-            homes[name] = self.scratch / "home" / name
-            (homes[name] / "work").mkdir(parents=True)
-            (homes[name] / "tmp").mkdir()
-        self.note(f"starting OpenCode, {self.runs} times in turn, without a network")
-        commands = {"bare": [str(self.opencode), "models"], "wrapped": [str(program), "models"]}
-        for name, command in commands.items():
-            self.isolated(homes[name], command)
-        times = in_turn(
-            self.runs,
-            **{
-                "bare opencode models": lambda: self.isolated(homes["bare"], commands["bare"]),
-                "wrapped opencode models": lambda: self.isolated(homes["wrapped"], commands["wrapped"]),
-            },
-        )
-        self.table("From exec to the end of `opencode models`, no network", times, "bare opencode models")
-        self.wrappers(cache)
+        found = lock.read(PLUGIN_LOCK)
+        pipeline.fetch(found, self.system, self.tarballs)
+        with_plugin = self.scratch / "with-plugin"
+        builder.build(builder.Inputs(found, self.tarballs, self.opencode, self.system), with_plugin)
+        plugged = wrapper.wrap(with_plugin, self.opencode, self.scratch / "plugged")
+        plugin = {"plugin": ["opencode-gemini-auth"]}
 
-    def wrappers(self, cache: Path) -> None:
-        """The wrapper alone: /bin/true in OpenCode's place."""
-        home = self.scratch / "home" / "true"
-        home.mkdir()
-        truth = Path(shutil.which("true") or "/bin/true")
-        shell = shutil.which("dash")
-        program = wrapper.wrap(cache, truth, self.scratch / "truth", shell=shell)
-        extra = {"HOME": str(home), "PATH": os.environ["PATH"], "CACHE": str(cache), "OPENCODE": str(truth)}
-        original = REPOSITORY / "tests" / "bench" / "original_wrapper.sh"
-        commands = {
-            "original wrapper, as described": [str(original)],
-            f"our wrapper ({shell or '/bin/sh'})": [str(program)],
-            "/bin/true alone": [str(truth)],
+        def start(name: str, command: Path, config: dict | None, *arguments: str, **more) -> float:
+            home = self.scratch / "home" / name
+            home.mkdir(parents=True, exist_ok=True)
+            done = isolated.run(command, arguments, home, config=config, **more)
+            if done.returncode or (done.hosts and command != self.opencode) or done.seconds < 0:
+                raise SystemExit(f"{name}: ended with {done.returncode}, hosts {done.hosts}: {done.stderr}")
+            return done.seconds
+
+        measured = {
+            "bare": lambda n: start(n, self.opencode, None, "models"),
+            "wrapped": lambda n: start(n, program, None, "models"),
+            "wrapped, with a plugin": lambda n: start(n, plugged, plugin, "models"),
         }
+        self.note(f"opencode models, {self.runs} times in turn, without a network")
+        self.table("`opencode models`, no network", self.taken(measured), "bare")
+        measured = {
+            "bare": lambda n: start(n, self.opencode, None, watch=0.5),
+            "wrapped, with a plugin": lambda n: start(n, plugged, plugin, watch=0.5),
+        }
+        self.note(f"first screen, {self.runs} times in turn")
+        self.table("First screen of the interface, no network", self.taken(measured), "bare")
 
-        def start(command: list[str]) -> None:
-            for _ in range(20):
-                subprocess.run(command, env=extra, check=True)
-
-        start(commands[f"our wrapper ({shell or '/bin/sh'})"])
-        times = in_turn(self.runs, **{n: (lambda c=c: start(c)) for n, c in commands.items()})
-        self.table("Twenty hot starts of the wrapper", times, "original wrapper, as described")
+    def taken(self, measured) -> dict[str, list[float]]:
+        """As `in_turn`, for actions that tell their own seconds; one start of each, first, is not counted."""
+        times: dict[str, list[float]] = {name: [] for name in measured}
+        for run in range(self.runs + 1):
+            for number, (name, action) in enumerate(measured.items()):
+                value = action(f"{len(measured)}-{number}")
+                if run:
+                    times[name].append(value)
+        return times
 
 
 def main() -> None:

@@ -59,6 +59,19 @@ def test_118_plugin_costs_no_registry_timeout(program_118, made_extra, tmp_path)
     assert "background dependency install failed" not in done.stderr
 
 
+def test_118_interface_idles_without_asking_for_a_host(program_118, made_extra, tmp_path):
+    done = isolated.run(
+        program_118,
+        [],
+        tmp_path,
+        config={"plugin": ["opencode-gemini-auth"]},
+        read_only=[made_extra.cache],
+        watch=15,
+    )
+    assert (done.returncode, done.stderr, done.hosts) == (0, "", [])
+    assert "Ask anything" in done.stdout
+
+
 def test_118_provider_that_is_not_bundled_answers(program_118, made_extra, tmp_path):
     done = isolated.run(
         program_118,

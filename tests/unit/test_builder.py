@@ -307,7 +307,7 @@ def test_what_is_there_already_is_not_touched(given, tmp_path):
     [
         ("echo hello", "not an OpenCode binary"),
         ("echo 1.18.33; exit 3", "not an OpenCode binary"),
-        ("echo 1.18.32", r"this is OpenCode 1\.18\.32, the lock is for 1\.18\.33"),
+        ("echo 1.17.0", r"this is OpenCode 1\.17\.0, the lock is for 1\.18\.33"),
         ("", "not an OpenCode binary"),
     ],
 )

@@ -93,10 +93,10 @@ def build(
     """
     if out.is_symlink() or out.exists():
         raise BadInputError(f"{out}: exists already; remove it or choose another --out")
-    probe.check(inputs.opencode, inputs.lock.opencode.version)
+    version = probe.accepted(inputs.opencode, inputs.lock.opencode.version)
     with _beside(out) as place:
         try:
-            made = _fill(inputs, place, on_done)
+            made = _fill(inputs, version, place, on_done)
         except OSError as error:
             raise BadInputError(f"{out}: cannot be written ({error.strerror}: {error.filename})") from error
         _settle(place)
@@ -134,7 +134,7 @@ class _beside:  # noqa: N801 - reads as what it is where it is used
             shutil.rmtree(self.place, ignore_errors=True)
 
 
-def _fill(inputs: Inputs, cache: Path, on_done: Callable[[Package], None]) -> Manifest:
+def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package], None]) -> Manifest:
     lock = inputs.lock
     layout = layouts.named(lock.opencode.layout)
     chosen = selected(lock, inputs.system)
@@ -149,11 +149,11 @@ def _fill(inputs: Inputs, cache: Path, on_done: Callable[[Package], None]) -> Ma
         link_bins(cache / name, nodes)
     layout.write_metadata(cache, lock)
     described = _write_catalogue(inputs, cache)
-    tui = _link_tui(inputs, cache)
+    tui = _link_tui(inputs, version, cache)
     files, size = _measure(cache)
     made = Manifest(
         builder=__version__,
-        opencode=lock.opencode.version,
+        opencode=version,
         layout=lock.opencode.layout,
         cache_version=lock.opencode.cache_version,
         sdk_major=lock.opencode.sdk_major,
@@ -194,14 +194,14 @@ def _write_catalogue(inputs: Inputs, cache: Path) -> manifest.Catalogue | None:
     return catalogue.describe(document, source)
 
 
-def _link_tui(inputs: Inputs, cache: Path) -> str | None:
+def _link_tui(inputs: Inputs, version: str, cache: Path) -> str | None:
     """`tui/tui-<version>`: a link to the release binary, so that it costs nothing twice."""
     if inputs.tui is not None and not inputs.tui.is_file():
         raise BadInputError(f"{inputs.tui}: is no file; give the release binary with --tui")
     target = inputs.tui or (inputs.opencode if inputs.lock.opencode.layout == "bun" else None)
     if target is None:
         return None
-    link = cache / "tui" / f"tui-{inputs.lock.opencode.version}"
+    link = cache / "tui" / f"tui-{version}"
     link.parent.mkdir()
     link.symlink_to(target.resolve())
     return link.relative_to(cache).as_posix()

@@ -144,13 +144,26 @@ def wrap_command(
     opencode: _Binary,
     out: Annotated[Path, typer.Option("--out", help="Gets bin/NAME.", metavar="DIR")],
     name: Annotated[str, typer.Option("--name", help="Name of the program.")] = "opencode",
+    shell: Annotated[
+        str | None,
+        typer.Option("--shell", help="Interpreter of the wrapper, /bin/sh by default.", metavar="PATH"),
+    ] = None,
+    extra_path: Annotated[
+        list[str], typer.Option("--extra-path", help="Directory for the end of PATH.", metavar="DIR")
+    ] = [],  # noqa: B006
+    tools: Annotated[
+        str | None, typer.Option("--tools", help="Directory of coreutils for the wrapper.", metavar="DIR")
+    ] = None,
     *,
     offline: Annotated[
         bool, typer.Option("--offline/--online", help="Whether OpenCode may look for newer things.")
     ] = True,
 ) -> None:
     """Write bin/opencode, which points OpenCode's cache directory at the cache and starts it."""
-    sys.stdout.write(f"{wrapper.wrap(cache, opencode, out, name=name, offline=offline)}\n")
+    program = wrapper.wrap(
+        cache, opencode, out, name=name, offline=offline, shell=shell, extra_path=extra_path, tools=tools
+    )
+    sys.stdout.write(f"{program}\n")
 
 
 @app.command("verify", epilog="Example: opencode-cache verify --cache cache --opencode ./opencode --json")

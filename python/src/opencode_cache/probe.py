@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import opencode
+from . import layouts, opencode
 from .errors import BadInputError
 from .loopback import ModelServer, TripwireRegistry
 
@@ -125,11 +125,12 @@ def _package(name: str) -> str:
     return "/".join(name.split("/")[: 2 if name.startswith("@") else 1])
 
 
-def check(binary: Path, expected: str) -> None:
-    """Raises BadInputError unless the binary is OpenCode of the expected version."""
+def accepted(binary: Path, locked: str) -> str:
+    """The version of a binary. Raises BadInputError unless a cache locked for `locked` is right for it."""
     found = opencode.version(binary)
-    if found != expected:
+    if not layouts.for_version(locked).accepts(locked, found):
         raise BadInputError(
-            f"{binary}: this is OpenCode {found}, the lock is for {expected}; "
+            f"{binary}: this is OpenCode {found}, the lock is for {locked}; "
             f"give that binary, or lock again with --opencode-version {found}"
         )
+    return found

@@ -38,6 +38,9 @@ class Layout(Protocol):
     def last(self) -> tuple[int, int]:
         """The last series of OpenCode that has it."""
 
+    def accepts(self, locked: str, found: str) -> bool:
+        """Whether a cache locked for one version of OpenCode is right for another."""
+
     def place(self, opencode: str, kind: Kind, spec: str, resolved: str) -> Place:
         """Where OpenCode `opencode` looks for `spec`, of which npm chose the version `resolved`."""
 

@@ -31,6 +31,10 @@ class _Packages:
     first = (1, 14)
     last = (1, 18)
 
+    def accepts(self, locked: str, found: str) -> bool:
+        # What is asked for changes with the series; the bundled SDKs and the SDK generation with it.
+        return locked.split(".")[:2] == found.split(".")[:2]
+
     def place(self, opencode: str, kind: Kind, spec: str, resolved: str) -> Place:  # noqa: ARG002
         if kind == "config":
             return Place(CONFIG, resolved)
