@@ -24,7 +24,7 @@ _SDK_CHECK = re.compile(
     re.DOTALL,
 )
 _SDK_VERSION = re.compile(rb'"v(\d+)"')
-_INSTALLING = re.compile(r"\bpkg=(\S+) version=(\S+)")
+_NOT_INSTALLED = re.compile(r"\bpkg=(\S+) version=(\S+) name=BunInstallFailedError")
 _MOST_BUILT_IN = 8
 _PROMPT_TIMEOUT = 60
 _SESSIONS = 8
@@ -65,7 +65,7 @@ def bun_era(binary: Path) -> BunEra:
         cache = home / ".cache" / "opencode"
         for _ in range(_MOST_BUILT_IN):
             done = opencode.run(binary, ["models", "--print-logs"], home, extra=extra)
-            asked = dict(_INSTALLING.findall(done.stdout + done.stderr))
+            asked = not_installed(done.stdout + done.stderr)
             fresh = [
                 f"{name}@{version}" for name, version in asked.items() if f"{name}@{version}" not in plugins
             ]
@@ -79,6 +79,14 @@ def bun_era(binary: Path) -> BunEra:
                 f"{binary}: wrote no cache version at its first start; is this OpenCode 1.0-1.3?"
             )
         return BunEra(written.read_text(encoding="utf-8"), tuple(plugins))
+
+
+def not_installed(log: str) -> dict[str, str]:
+    """Package name -> version that a bun-layout OpenCode wanted and could not install, from its log.
+
+    With a cache that cannot be written it gives up before it asks the registry, so only the log tells.
+    """
+    return dict(_NOT_INSTALLED.findall(log))
 
 
 def _pretend(cache: Path, specs: Iterable[str]) -> None:

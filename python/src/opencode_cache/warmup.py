@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import layouts, manifest, netns, opencode, wrapper
+from . import layouts, manifest, netns, opencode, probe, wrapper
 from .errors import BadInputError, CacheLacksError, NotSoError
 from .loopback import TripwireRegistry
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DEFAULT = ("models",)
 """Lists the models: loads the catalogue, every configured plugin and the config directory."""
 
+_LOGGED = ("--print-logs",)
 _TIMEOUT = 120
 _SAID = 200
 
@@ -63,7 +64,7 @@ def _run_all(cache: Path, binary: Path, commands: Sequence[str]) -> None:
             try:
                 done = opencode.run(
                     program,
-                    shlex.split(command),
+                    [*shlex.split(command), *_LOGGED],
                     home,
                     extra=opencode.registry_settings(registry.url),
                     timeout=_TIMEOUT,
@@ -76,7 +77,8 @@ def _run_all(cache: Path, binary: Path, commands: Sequence[str]) -> None:
 
 
 def _judge(command: str, done: subprocess.CompletedProcess[str], asked: set[str], known: Manifest) -> None:
-    lacking = sorted(asked - layouts.named(known.layout).tolerated(known.opencode))
+    wanted = asked | probe.not_installed(done.stdout + done.stderr).keys()
+    lacking = sorted(wanted - layouts.named(known.layout).tolerated(known.opencode))
     if lacking:
         options = " ".join(f"--plugin '{name}'" for name in lacking)
         raise CacheLacksError(
