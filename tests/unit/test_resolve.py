@@ -76,8 +76,8 @@ def registry(monkeypatch):
     monkeypatch.setattr(npm, "package_lock", made.package_lock)
     monkeypatch.setattr(tarball, "sizes", lambda packages: {p.key: 7 for p in packages})
     monkeypatch.setattr(probe, "sdk_major", lambda _: 2)
-    monkeypatch.setattr(probe, "bun_era", lambda _: probe.BunEra("9", ("built-in@0.0.5",)))
-    monkeypatch.setattr(catalogue, "embedded", lambda _: pytest.fail("no catalogue was asked for"))
+    monkeypatch.setattr(probe, "bun_era", lambda *_: probe.BunEra("9", ("built-in@0.0.5",)))
+    monkeypatch.setattr(catalogue, "embedded", lambda _: {})
     return made
 
 
@@ -442,6 +442,8 @@ def test_what_the_catalogue_names_and_the_binary_lacks_is_locked(registry, locke
         "y": {"npm": "@ai-sdk/there", "models": {"m": {}}},
     }
     monkeypatch.setattr(catalogue, "embedded", lambda _: document)
-    monkeypatch.setattr(probe, "not_bundled", lambda _, names: set(names) - {"@ai-sdk/there"})
+    monkeypatch.setattr(
+        probe, "not_bundled", lambda _, models, __: set(catalogue.packages(models)) - {"@ai-sdk/there"}
+    )
     made = locked(providers=plan.CATALOGUE, extra_providers=["extra"])
     assert set(versions(made)) == {"@ai-sdk/lacking", "extra"}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 _STRING_SNAPSHOT = re.compile(rb"""await '(\{"(?:[^'\\\n]|\\.){100000,}\})'""")
-_OBJECT_SNAPSHOT = re.compile(rb"""[=(](\{(?:"[\w.-]+"|[\w$]+):\{id:"[\w.-]+",env:\[)""")
+_OBJECT_SNAPSHOT = re.compile(rb"""[=(]\s?(\{\s?(?:"[\w.-]+"|[\w$]+):\s?\{\s?id:\s?"[\w.-]+",\s?env:\s?\[)""")
 _EVALUATE = "process.stdout.write(JSON.stringify((0,eval)('('+await Bun.stdin.text()+')')))"
 _TIMEOUT = 60
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from . import layouts, opencode
+from . import catalogue, layouts, opencode
 from .errors import BadInputError
 from .loopback import ModelServer, TripwireRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 _SDK_CHECK = re.compile(
@@ -24,7 +24,7 @@ _SDK_CHECK = re.compile(
     re.DOTALL,
 )
 _SDK_VERSION = re.compile(rb'"v(\d+)"')
-_NOT_INSTALLED = re.compile(r"\bpkg=(\S+) version=(\S+) name=BunInstallFailedError")
+_NOT_INSTALLED = re.compile(r"\bpkg=(\S+) version=(\S+) (?:name|error)=BunInstallFailedError")
 _MOST_BUILT_IN = 8
 _PROMPT_TIMEOUT = 60
 _SESSIONS = 8
@@ -54,30 +54,34 @@ class BunEra:
     """Specs `name@version`, in the order in which it asks for them."""
 
 
-def bun_era(binary: Path) -> BunEra:
+def bun_era(binary: Path, models: Mapping[str, Any]) -> BunEra:
     """Start a bun-layout binary until it asks for nothing more, giving it an empty package each time.
 
-    Raises BadInputError where it writes no `version` file.
+    `models` is the catalogue that it finds: 1.1.27 does nothing without one. Raises BadInputError where it
+    writes no `version` file.
     """
     plugins: list[str] = []
     with opencode.private_home() as home, TripwireRegistry() as registry:
         extra = opencode.registry_settings(registry.url) | opencode.QUIET
         cache = home / ".cache" / "opencode"
-        for _ in range(_MOST_BUILT_IN):
-            done = opencode.run(binary, ["models", "--print-logs"], home, extra=extra)
-            asked = not_installed(done.stdout + done.stderr)
-            fresh = [
-                f"{name}@{version}" for name, version in asked.items() if f"{name}@{version}" not in plugins
-            ]
-            if not fresh:
-                break
-            plugins += fresh
-            _pretend(cache, plugins)
+        opencode.run(binary, ["models"], home, extra=extra)
         written = cache / "version"
         if not written.is_file():
             raise BadInputError(
                 f"{binary}: wrote no cache version at its first start; is this OpenCode 1.0-1.3?"
             )
+        # Not before: a cache without a version is emptied.
+        (cache / "models.json").write_text(catalogue.dumps(models), encoding="utf-8")
+        for _ in range(_MOST_BUILT_IN):
+            done = opencode.run(binary, ["models", "--print-logs"], home, extra=extra)
+            asked = [
+                f"{name}@{version}" for name, version in not_installed(done.stdout + done.stderr).items()
+            ]
+            fresh = [spec for spec in asked if spec not in plugins]
+            if not fresh:
+                break
+            plugins += fresh
+            _pretend(cache, plugins)
         return BunEra(written.read_text(encoding="utf-8"), tuple(plugins))
 
 
@@ -101,16 +105,17 @@ def _pretend(cache: Path, specs: Iterable[str]) -> None:
         )
         (package / "index.js").write_text("export {}\n", encoding="utf-8")
         lines.append(f'"{name}":"{version}"')
+    cache.mkdir(parents=True, exist_ok=True)
     (cache / "package.json").write_text(f'{{"dependencies":{{{",".join(lines)}}}}}', encoding="utf-8")
 
 
-def not_bundled(binary: Path, names: Collection[str]) -> set[str]:
-    """Which of these provider SDKs the binary asks the registry for, because it does not bundle them.
+def not_bundled(binary: Path, models: Mapping[str, Any], era: BunEra | None) -> set[str]:
+    """Which SDKs of a catalogue the binary asks the registry for, because it does not bundle them.
 
     One server, one custom provider for each name, one prompt each; the registry has nothing to give and
     remembers who asked.
     """
-    ordered = sorted(names)
+    ordered = sorted(catalogue.packages(models))
     with opencode.private_home() as home, TripwireRegistry() as registry, ModelServer() as model:
         options = {"baseURL": f"{model.url}/v1", "apiKey": "loopback"}
         providers = {
@@ -119,6 +124,11 @@ def not_bundled(binary: Path, names: Collection[str]) -> set[str]:
         }
         opencode.write_config(home, {"provider": providers, "share": "disabled"})
         extra = opencode.registry_settings(registry.url) | opencode.QUIET
+        if era is not None:
+            cache = home / ".cache" / "opencode"
+            _pretend(cache, era.built_in_plugins)
+            (cache / "version").write_text(era.cache_version, encoding="utf-8")
+            (cache / "models.json").write_text(catalogue.dumps(models), encoding="utf-8")
         with (
             opencode.serve(binary, home, extra=extra) as server,
             ThreadPoolExecutor(_SESSIONS) as pool,

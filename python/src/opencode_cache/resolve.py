@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from . import catalogue, layouts, npm, probe, systems, tarball
@@ -118,16 +119,14 @@ class Resolver:
 
     def lock(self, found: dict[str, Package], missing: dict[str, str]) -> Lock:
         """Resolve the whole plan. Raises NetworkError, BadInputError."""
-        cache_version = None
-        built_in: tuple[str, ...] = ()
+        era: probe.BunEra | None = None
         if self.layout.name == "bun":
             self.on_step("asking the binary for its cache version and built-in plugins")
-            era = probe.bun_era(self.binary)
-            cache_version = era.cache_version
-            built_in = era.built_in_plugins if self.plan.built_in_plugins else ()
-        providers = dict.fromkeys((*self._providers(), *self.plan.extra_providers))
+            era = probe.bun_era(self.binary, self.models)
+        built_in = era.built_in_plugins if era and self.plan.built_in_plugins else ()
+        providers = dict.fromkeys((*self._providers(era), *self.plan.extra_providers))
         wanted = [_Wanted("provider", spec) for spec in providers]
-        wanted += [_Wanted("plugin", spec) for spec in dict.fromkeys((*built_in, *self.plan.plugins))]
+        wanted += [_Wanted("plugin", spec) for spec in (*built_in, *self.plan.plugins)]
         wanted += [_Wanted("tool", spec) for spec in self.plan.tools]
         wanted += [_Wanted("config", spec) for spec in self.plan.config]
         requests, unavailable = self._choose(list(dict.fromkeys(wanted)))
@@ -141,7 +140,7 @@ class Resolver:
             opencode=Opencode(
                 version=self.plan.opencode,
                 layout=self.layout.name,
-                cache_version=cache_version,
+                cache_version=era.cache_version if era else None,
                 sdk_major=self.sdk_major,
                 binaries=dict(sorted(found.items())),
                 missing=dict(sorted(missing.items())),
@@ -152,11 +151,16 @@ class Resolver:
             unavailable=tuple(unavailable),
         )
 
-    def _providers(self) -> list[str]:
+    @cached_property
+    def models(self) -> dict[str, Any]:
+        """The catalogue compiled into the binary."""
+        return catalogue.embedded(self.binary)
+
+    def _providers(self, era: probe.BunEra | None) -> list[str]:
         if self.plan.providers != CATALOGUE:
             return list(self.plan.providers)
         self.on_step("asking the binary which provider SDKs it does not bundle")
-        return sorted(probe.not_bundled(self.binary, catalogue.packages(catalogue.embedded(self.binary))))
+        return sorted(probe.not_bundled(self.binary, self.models, era))
 
     def _choose(self, wanted: Sequence[_Wanted]) -> tuple[list[Request], list[Unavailable]]:
         self.on_step(f"choosing versions for {len(wanted)} specs")

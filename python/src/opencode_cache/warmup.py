@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from . import layouts, manifest, netns, opencode, probe, wrapper
 from .errors import BadInputError, CacheLacksError, NotSoError
+from .layouts.layout import split_spec
 from .loopback import TripwireRegistry
 
 if TYPE_CHECKING:
@@ -78,7 +79,10 @@ def _run_all(cache: Path, binary: Path, commands: Sequence[str]) -> None:
 
 def _judge(command: str, done: subprocess.CompletedProcess[str], asked: set[str], known: Manifest) -> None:
     wanted = asked | probe.not_installed(done.stdout + done.stderr).keys()
-    lacking = sorted(wanted - layouts.named(known.layout).tolerated(known.opencode))
+    # What the registry did not have when the lock was made is not news.
+    tolerated = {split_spec(gone.spec)[0] for gone in known.unavailable}
+    tolerated |= layouts.named(known.layout).tolerated(known.opencode)
+    lacking = sorted(wanted - tolerated)
     if lacking:
         options = " ".join(f"--plugin '{name}'" for name in lacking)
         raise CacheLacksError(

@@ -48,14 +48,14 @@ def prove(cache: Path, binary: Path, weaker_because: str | None, say: Callable[[
         drivable = steps.prove_imports(subject, record)
         steps.prove_tools(subject, record)
         serving.prove_serving(subject, record, drivable)
-    hosts = [hosts.judged(made, name, step, count) for (name, step), count in sorted(record.hosts.items())]
-    ok = all(step.ok for step in record.steps) and all(host.known for host in hosts)
+    asked = [hosts.judged(made, name, step, count) for (name, step), count in sorted(record.hosts.items())]
+    ok = all(step.ok for step in record.steps) and all(host.known for host in asked)
     return Proof(
         opencode=made.opencode,
         isolated=weaker_because is None,
         weaker_because=weaker_because,
         steps=tuple(record.steps),
-        hosts=tuple(hosts),
+        hosts=tuple(asked),
         ok=ok,
     )
 
