@@ -175,7 +175,7 @@ def verify_command(cache: _Cache, opencode: _Binary, *, json: _Json = False) -> 
     else:
         report.out().print(verify_step.table(proof))
     if not proof.ok:
-        raise NotSoError(f"{cache}: the proof failed")
+        raise NotSoError(f"{cache}: {verify_step.verdict(proof)}")
 
 
 @app.command("list", epilog="Example: opencode-cache list --cache cache --json")

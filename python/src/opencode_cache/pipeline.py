@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from . import __version__, builder, lock, progress, resolve, store, systems, tarball, tree, warmup, wrapper
 from .errors import BadInputError, NotSoError
-from .verify import verify
+from .verify import verdict, verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,7 +156,7 @@ def _prove(key: str, cache: Path, opencode: Path) -> None:
     proof = verify(cache, opencode, on_step=progress.step)
     if not proof.ok:
         raise NotSoError(
-            f"{cache}: the proof failed; see `opencode-cache verify --cache {cache} --opencode {opencode}`"
+            f"{cache}: {verdict(proof)}; see `opencode-cache verify --cache {cache} --opencode {opencode}`"
         )
     lock.write_atomically(stamp, proof.model_dump_json(indent=2) + "\n")
 

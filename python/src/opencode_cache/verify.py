@@ -162,17 +162,19 @@ def table(proof: Proof) -> Group:
         parts += [hosts, Text()]
     if proof.weaker_because:
         parts.append(Text(f"weaker proof: {proof.weaker_because}", style="yellow"))
+    parts.append(Text(verdict(proof), style="green" if proof.ok else "red"))
+    return Group(*parts)
+
+
+def verdict(proof: Proof) -> str:
+    """The result in one line: proved, or what failed and which hosts were asked for."""
+    if proof.ok:
+        asked = "only for hosts that are known" if proof.hosts else "for no host"
+        return f"proved: OpenCode {proof.opencode} asked {asked}"
     unknown = sorted({host.name for host in proof.hosts if not host.known})
     failed = [step.name for step in proof.steps if not step.ok]
-    verdict = f"proved: OpenCode {proof.opencode} asked for no host"
-    if proof.hosts:
-        verdict = f"proved: OpenCode {proof.opencode} asked only for hosts that are known"
-    if not proof.ok:
-        verdict = "not proved: " + "; ".join(
-            filter(None, [f"failed: {', '.join(failed)}" if failed else "", _asked(unknown)])
-        )
-    parts.append(Text(verdict, style="green" if proof.ok else "red"))
-    return Group(*parts)
+    reasons = [f"failed: {', '.join(failed)}" if failed else "", _asked(unknown)]
+    return "not proved: " + "; ".join(filter(None, reasons))
 
 
 def _asked(names: list[str]) -> str:

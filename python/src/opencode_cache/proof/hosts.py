@@ -19,9 +19,9 @@ _KNOWN = (
     ),
     (
         "api.github.com",
+        (1, 1, 27),
         (1, 3, 2),
-        (1, 3, 2),
-        "the interface of OpenCode 1.3.2 asks for the newest release before it looks at the switch for that",
+        "the interface of these versions asks for the newest release before it looks at the switch for that",
     ),
 )
 """Host, first and last version, why: requests that were seen and that no setting stops."""

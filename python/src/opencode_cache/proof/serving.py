@@ -84,6 +84,9 @@ def _configure(subject: Subject, home: Path, driven: Sequence[Driven], model: Mo
     }
     plugins = [entry.spec for entry in subject.of_kind("plugin")]
     config = {"provider": providers, "plugin": plugins, "permission": {"bash": "allow"}, "share": "disabled"}
+    if subject.made.layout == "bun":
+        # 1.1 to 1.3 write titles with a model of opencode.ai unless another one is named.
+        config["small_model"] = f"{driven[0].id}/{driven[0].id}"
     opencode.write_config(home, config)
     files = {"plugin/proof.js": _SPY} | ({"tool/proof_tool.ts": _TOOL} if subject.of_kind("config") else {})
     for name, text in files.items():
