@@ -22,7 +22,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from . import layouts
+from . import eras
 from .errors import BadInputError
 
 Kind = Literal["provider", "plugin", "tool", "config"]
@@ -137,7 +137,7 @@ class Opencode(_Model):
     """The OpenCode that this lock is for."""
 
     version: Version
-    layout: Literal["bun", "packages"]
+    layout: eras.LayoutName
     cache_version: str | None = None
     """bun layout: the content of the file `version`; anything else makes OpenCode wipe the cache."""
     sdk_major: int | None = None
@@ -150,11 +150,11 @@ class Opencode(_Model):
 
 def _check_layout(opencode: Opencode) -> None:
     try:
-        layout = layouts.for_version(opencode.version)
+        name = eras.layout_name(opencode.version)
     except BadInputError as error:
         raise ValueError(str(error)) from error
-    if layout.name != opencode.layout:
-        raise ValueError(f"opencode: {opencode.version} has the layout {layout.name!r}")
+    if name != opencode.layout:
+        raise ValueError(f"opencode: {opencode.version} has the layout {name!r}")
 
 
 def _check_trees(trees: dict[str, dict[str, str]], packages: dict[str, Package]) -> None:

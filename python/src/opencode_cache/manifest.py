@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from . import eras
 from .errors import BadInputError
 from .lock import Kind, RelativePath, Unavailable, first_problem
 
@@ -63,7 +64,7 @@ class Manifest(_Model):
     builder: str
     """Version of the program that made the cache."""
     opencode: str
-    layout: Literal["bun", "packages"]
+    layout: eras.LayoutName
     cache_version: str | None = None
     sdk_major: int | None = None
     system: str

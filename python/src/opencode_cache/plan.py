@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from . import layouts
+from . import eras
 from .errors import BadInputError
 from .lock import first_problem
 
@@ -89,10 +89,9 @@ class Plan(BaseModel):
 
 def default(opencode: str) -> Plan:
     """The default plan of that OpenCode version's era. Raises BadInputError for unsupported versions."""
-    layout = layouts.for_version(opencode)
-    if layout.name == "packages":
+    if eras.layout_name(opencode) == "packages":
         return Plan(opencode=opencode, config=["@opencode-ai/plugin"])
-    if layouts.numbers(opencode) < _FIRST_WITH_BUNDLED_SDKS:
+    if eras.numbers(opencode) < _FIRST_WITH_BUNDLED_SDKS:
         # These bundle no SDK at all; the catalogue would mean twenty trees that hardly anybody uses.
         # zod 4.4 takes `z.unknown()` for required: amazon-bedrock 3 would refuse every streamed tool call.
         resolve = {"zod": ">=4.1.8 <4.4"}

@@ -16,15 +16,16 @@ Upstream rules (sst/opencode `packages/opencode/src/bun/index.ts`, `BunProc.inst
 from __future__ import annotations
 
 import json
-import re
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from ..eras import numbers
 from ..errors import BadInputError
 from .layout import Place, split_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..eras import LayoutName
     from ..lock import Kind, Lock, Package
 
 _TREE = "."
@@ -34,14 +35,8 @@ _LINKED = ("node_modules", "package.json", "bun.lock", "tui")
 _COPIED = ("models.json", "version")
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall("[0-9]+", version)[:3])
-
-
 class _Bun:
-    name: Literal["bun"] = "bun"
-    first = (1, 0)
-    last = (1, 3)
+    name: LayoutName = "bun"
 
     def accepts(self, locked: str, found: str) -> bool:
         # The built-in plugins are asked for by exact version, and they change with patch releases.
@@ -54,7 +49,7 @@ class _Bun:
                 "take it out of the plan"
             )
         asked = split_spec(spec)[1] or "latest"
-        if asked == "latest" and _numbers(opencode) > _LAST_VERBATIM_LATEST:
+        if asked == "latest" and numbers(opencode) > _LAST_VERBATIM_LATEST:
             asked = resolved
         return Place(_TREE, asked)
 
@@ -85,7 +80,7 @@ class _Bun:
 
     def asks_again(self, opencode: str) -> bool:
         """Whether this version looks up each installed package in the registry (`bun info`) at start."""
-        return _numbers(opencode) >= _FIRST_BUN_INFO
+        return numbers(opencode) >= _FIRST_BUN_INFO
 
 
 def _bun_lock(cache: Path, wanted: dict[str, str], nodes: dict[str, Package]) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..eras import LayoutName
     from ..lock import Kind, Lock
 
 _SPEC = re.compile(r"^(?P<name>(?:@[^/@]+/)?[^@/]+)(?:@(?P<version>.+))?$")
@@ -27,16 +28,8 @@ class Layout(Protocol):
     """One generation of OpenCode's cache directory."""
 
     @property
-    def name(self) -> Literal["bun", "packages"]:
+    def name(self) -> LayoutName:
         """As locks and manifests write it."""
-
-    @property
-    def first(self) -> tuple[int, int]:
-        """The first series of OpenCode that has it."""
-
-    @property
-    def last(self) -> tuple[int, int]:
-        """The last series of OpenCode that has it."""
 
     def accepts(self, locked: str, found: str) -> bool:
         """Whether a cache locked for one version of OpenCode is right for another."""

@@ -13,13 +13,14 @@ Config directories have another rule (`packages/opencode/src/config/config.ts`):
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from .layout import Place, split_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..eras import LayoutName
     from ..lock import Kind, Lock
 
 CONFIG = "config"
@@ -27,9 +28,7 @@ CONFIG = "config"
 
 
 class _Packages:
-    name: Literal["packages"] = "packages"
-    first = (1, 14)
-    last = (1, 18)
+    name: LayoutName = "packages"
 
     def accepts(self, locked: str, found: str) -> bool:
         # What is asked for changes with the series; the bundled SDKs and the SDK generation with it.
