@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .lock import Package
 
 _CHUNK = 1 << 16
-_TIMEOUT = (10, 60)
+_TIMEOUT = (10, 30)
 _TRIES = 4
 _WORKERS = 8
 _PASSING = (requests.codes.request_timeout, requests.codes.too_many_requests)
