@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__, catalogue, layouts, manifest, probe, systems, tree
+from . import __version__, catalogue, freshness, layouts, manifest, probe, systems, tree
 from .errors import BadInputError
 from .manifest import CachedPackage, Entry, Manifest
 from .unpack.bins import link_bins
@@ -37,6 +37,8 @@ class Inputs:
     system: systems.System
     models: Path | None = None
     tui: Path | None = None
+    force_models: bool = False
+    """Ship `models` even if the binary's own catalogue is newer."""
     keep_all: bool = False
 
 
@@ -148,18 +150,20 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
     for name, nodes in chosen.items():
         link_bins(cache / name, nodes)
     layout.write_metadata(cache, lock)
-    described = _write_catalogue(inputs, cache)
+    described, why = _write_catalogue(inputs, cache)
     tui = _link_tui(inputs, version, cache)
     files, size = _measure(cache)
     made = Manifest(
         builder=__version__,
         opencode=version,
+        opencode_integrity=_integrity(lock, inputs.system, version),
         layout=lock.opencode.layout,
         cache_version=lock.opencode.cache_version,
         sdk_major=lock.opencode.sdk_major,
         system=inputs.system.name,
         kept_all=inputs.keep_all,
         catalogue=described,
+        catalogue_why=why,
         tui=tui,
         links=layout.links(cache),
         copies=layout.copies(cache),
@@ -174,24 +178,31 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
     return made
 
 
-def _write_catalogue(inputs: Inputs, cache: Path) -> manifest.Catalogue | None:
-    """A given catalogue; else, where the layout cannot do without, the one compiled into the binary."""
-    document: dict[str, Any]
-    if inputs.models is not None:
-        document, source = catalogue.read(inputs.models), "file"
-    elif inputs.lock.opencode.layout == "bun":
-        document, source = catalogue.embedded(inputs.opencode), "binary"
-    else:
-        # The binary's own is never older than what could be put here, and a file beats it always.
-        return None
-    if inputs.lock.opencode.layout == "bun" and "opencode" not in document:
-        # 1.0.61 reads its default model from there without looking whether it exists.
+def _write_catalogue(inputs: Inputs, cache: Path) -> tuple[manifest.Catalogue | None, str]:
+    """Write `models.json` if there is to be one; what it is, and why it is or is not there."""
+    given, kind = catalogue.given(inputs.models) if inputs.models else (None, "file")
+    needed = inputs.lock.opencode.layout == "bun"
+    embedded = _embedded(inputs.opencode) if given is not None or needed else None
+    decision = freshness.decide(embedded, given, needed=needed, forced=inputs.force_models)
+    document = given if decision.take == "given" else embedded
+    if needed and (document is None or "opencode" not in document):
+        # 1.0.61 takes its default model from there without looking whether it exists.
         raise BadInputError(
-            f"{inputs.models}: has no provider `opencode`, without which OpenCode "
-            f"{inputs.lock.opencode.version} crashes at start; give another catalogue"
+            f"{inputs.models or inputs.opencode}: has no provider `opencode` in its model catalogue, without "
+            f"which OpenCode {inputs.lock.opencode.version} crashes at start; give one with --models"
         )
+    if document is None or not decision.ship:
+        return None, decision.why
     (cache / "models.json").write_text(catalogue.dumps(document), encoding="utf-8")
-    return catalogue.describe(document, source)
+    source = kind if decision.take == "given" else "binary"
+    return catalogue.describe(document, source), decision.why
+
+
+def _embedded(binary: Path) -> dict[str, Any] | None:
+    try:
+        return catalogue.embedded(binary)
+    except BadInputError:
+        return None  # some have none, and then there is nothing to compare with
 
 
 def _link_tui(inputs: Inputs, version: str, cache: Path) -> str | None:
@@ -205,6 +216,11 @@ def _link_tui(inputs: Inputs, version: str, cache: Path) -> str | None:
     link.parent.mkdir()
     link.symlink_to(target.resolve())
     return link.relative_to(cache).as_posix()
+
+
+def _integrity(lock: Lock, system: systems.System, version: str) -> str | None:
+    package = lock.opencode.binaries.get(system.name)
+    return package.integrity if package and package.version == version else None
 
 
 def _entries(lock: Lock) -> tuple[Entry, ...]:

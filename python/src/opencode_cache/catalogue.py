@@ -1,6 +1,7 @@
 """The model catalogue: `models.json` as OpenCode reads it (models.dev's `api.json`).
 
-Here: the snapshot compiled into an OpenCode binary, and catalogues that a user gives.
+Here: the snapshot compiled into an OpenCode binary, and catalogues that a user gives, be it an `api.json` or
+the TOML sources that models.dev makes it from (`models_dev.py`).
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import json
 import os
 import re
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from . import models_dev
 from .errors import BadInputError
 from .manifest import Catalogue
 
@@ -123,6 +125,16 @@ def read(path: Path) -> dict[str, Any]:
     if not _is_catalogue(document):
         raise BadInputError(f"{path}: not a model catalogue; each provider needs a table of models")
     return dict(document)
+
+
+def given(path: Path) -> tuple[dict[str, Any], Literal["file", "directory"]]:
+    """The catalogue of an `api.json`, or of a directory with models.dev's sources; and which it was.
+
+    Raises BadInputError that names the file, and the field where there is one.
+    """
+    if path.is_dir():
+        return models_dev.generate(path), "directory"
+    return read(path), "file"
 
 
 def dumps(catalogue: Mapping[str, Any]) -> str:

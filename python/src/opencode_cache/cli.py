@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import datetime
-from pathlib import Path
+from enum import Enum
+from pathlib import Path  # noqa: TC003 - typer reads it at run time
 from typing import Annotated, NoReturn
 
 import typer
 
-from . import __version__, builder, lock, manifest, pipeline, plan, progress, report, systems, wrapper
+from . import (
+    __version__,
+    builder,
+    catalogue,
+    lock,
+    manifest,
+    models_dev,
+    options,
+    pipeline,
+    progress,
+    report,
+    sbom,
+    systems,
+    wrapper,
+)
 from . import verify as verify_step
 from .errors import BadInputError, NotSoError, OpencodeCacheError
 
@@ -29,62 +43,25 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_Lock = Annotated[Path, typer.Option("--lock", help="The lock file.", metavar="LOCK")]
-_Cache = Annotated[Path, typer.Option("--cache", help="A cache made by `build`.", metavar="DIR")]
-_Binary = Annotated[Path, typer.Option("--opencode", help="The OpenCode program.", metavar="BIN")]
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-_System = Annotated[str | None, typer.Option("--system", help="Default: this machine's.", metavar="SYSTEM")]
-_Plan = Annotated[Path | None, typer.Option("--plan", help="A plan file (TOML).", metavar="FILE")]
-_Version = Annotated[str | None, typer.Option("--opencode-version", help="OpenCode to lock.", metavar="V")]
-_Providers = Annotated[list[str], typer.Option("--provider", help="Add a provider SDK.", metavar="SPEC")]
-_Plugins = Annotated[list[str], typer.Option("--plugin", help="Add a plugin.", metavar="SPEC")]
-_Tools = Annotated[
-    list[str], typer.Option("--tool", help="Add an npm tool (LSP, formatter).", metavar="SPEC")
-]
-_Resolve = Annotated[
-    list[str], typer.Option("--resolve", help="Version range behind a spec.", metavar="NAME=RANGE")
-]
-_Before = Annotated[
-    datetime | None,
-    typer.Option("--before", formats=["%Y-%m-%d"], help="Only versions published before that day."),
-]
 
-
-def _planned(
-    file: Path | None,
-    version: str | None,
-    providers: list[str],
-    plugins: list[str],
-    tools: list[str],
-    resolves: list[str],
-) -> tuple[plan.Plan, bool]:
-    """The plan that the options describe, and whether it is the version's default one."""
-    base = plan.read(file, version) if file else plan.default(version or plan.DEFAULT_OPENCODE)
-    extra: dict[str, str] = {}
-    for entry in resolves:
-        name, equals, wanted = entry.partition("=")
-        if not (name and equals and wanted):
-            raise BadInputError(
-                f"--resolve {entry!r}: write it as NAME=RANGE, for example '@ai-sdk/anthropic=^2'"
-            )
-        extra[name] = wanted
-    chosen = base.with_more(providers=providers, plugins=plugins, tools=tools, resolve=extra)
-    return chosen, file is None and chosen == base
+class _Sbom(str, Enum):
+    CYCLONEDX = "cyclonedx"
+    SPDX = "spdx"
 
 
 @app.command("lock", epilog="Example: opencode-cache lock --plugin opencode-gemini-auth -o my.lock.json")
 def lock_command(
     output: Annotated[Path, typer.Option("-o", "--output", help="Where to write the lock.", metavar="LOCK")],
-    plan_file: _Plan = None,
-    opencode_version: _Version = None,
-    provider: _Providers = [],  # noqa: B006 - typer makes a new list each time
-    plugin: _Plugins = [],  # noqa: B006
-    tool: _Tools = [],  # noqa: B006
-    resolve: _Resolve = [],  # noqa: B006
-    before: _Before = None,
+    plan_file: options.Plan = None,
+    opencode_version: options.Version = None,
+    provider: options.Providers = [],  # noqa: B006 - typer makes a new list each time
+    plugin: options.Plugins = [],  # noqa: B006
+    tool: options.Tools = [],  # noqa: B006
+    resolve: options.Resolve = [],  # noqa: B006
+    before: options.Before = None,
 ) -> None:
     """Resolve a plan with npm into exact versions and hashes (needs the registry)."""
-    chosen, _ = _planned(plan_file, opencode_version, provider, plugin, tool, resolve)
+    chosen, _ = options.planned(plan_file, opencode_version, provider, plugin, tool, resolve)
     made = pipeline.make_lock(chosen, before.date() if before else None)
     lock.write_atomically(output, lock.dumps(made))
     for gone in made.unavailable:
@@ -98,7 +75,7 @@ def lock_command(
 def fetch_command(
     lock_file: Annotated[Path, typer.Argument(metavar="LOCK")],
     to: Annotated[Path, typer.Option("--to", help="Directory for the tarballs.", metavar="DIR")],
-    system: _System = None,
+    system: options.System = None,
 ) -> None:
     """Download every tarball of a lock for one system, by hash (needs the registry)."""
     pipeline.fetch(lock.read(lock_file), _system(system), to)
@@ -109,13 +86,13 @@ def fetch_command(
     epilog="Example: opencode-cache build --lock my.lock.json --tarballs tarballs --opencode BIN --out cache",
 )
 def build_command(
-    lock_file: _Lock,
+    lock_file: options.Lock,
     tarballs: Annotated[Path, typer.Option("--tarballs", help="What `fetch` wrote.", metavar="DIR")],
-    opencode: _Binary,
+    opencode: options.Binary,
     out: Annotated[Path, typer.Option("--out", help="The new cache; must not exist.", metavar="DIR")],
     models: Annotated[
         Path | None,
-        typer.Option("--models", help="Model catalogue to ship (an api.json).", metavar="FILE"),
+        typer.Option("--models", help="Catalogue: an api.json, or models.dev's sources.", metavar="PATH"),
     ] = None,
     tui: Annotated[
         Path | None,
@@ -126,22 +103,32 @@ def build_command(
     ] = [],  # noqa: B006
     *,
     no_warmup: Annotated[bool, typer.Option("--no-warmup", help="Do not run OpenCode.")] = False,
+    force_models: Annotated[
+        bool, typer.Option("--force-models", help="Ship --models even if the binary's own is newer.")
+    ] = False,
     keep_all: Annotated[
         bool, typer.Option("--keep-all", help="Keep source maps, declarations, tests and docs.")
     ] = False,
-    system: _System = None,
+    system: options.System = None,
 ) -> None:
     """Make the cache from tarballs, and prove that OpenCode asks for nothing (no network)."""
     inputs = builder.Inputs(
-        lock.read(lock_file), tarballs, opencode, _system(system), models=models, tui=tui, keep_all=keep_all
+        lock.read(lock_file),
+        tarballs,
+        opencode,
+        _system(system),
+        models=models,
+        tui=tui,
+        force_models=force_models,
+        keep_all=keep_all,
     )
     pipeline.build(inputs, out.absolute(), [] if no_warmup else (warmup or None))
 
 
 @app.command("wrap", epilog="Example: opencode-cache wrap --cache cache --opencode ./opencode --out wrapped")
 def wrap_command(
-    cache: _Cache,
-    opencode: _Binary,
+    cache: options.Cache,
+    opencode: options.Binary,
     out: Annotated[Path, typer.Option("--out", help="Gets bin/NAME.", metavar="DIR")],
     name: Annotated[str, typer.Option("--name", help="Name of the program.")] = "opencode",
     shell: Annotated[
@@ -167,7 +154,7 @@ def wrap_command(
 
 
 @app.command("verify", epilog="Example: opencode-cache verify --cache cache --opencode ./opencode --json")
-def verify_command(cache: _Cache, opencode: _Binary, *, json: _Json = False) -> None:
+def verify_command(cache: options.Cache, opencode: options.Binary, *, json: options.Json = False) -> None:
     """Prove that the cache is complete: no network, the real OpenCode, every host that it asks for."""
     proof = verify_step.verify(cache, opencode, on_step=progress.step)
     if json:
@@ -179,13 +166,35 @@ def verify_command(cache: _Cache, opencode: _Binary, *, json: _Json = False) -> 
 
 
 @app.command("list", epilog="Example: opencode-cache list --cache cache --json")
-def list_command(cache: _Cache, *, json: _Json = False) -> None:
+def list_command(
+    cache: options.Cache,
+    sbom_format: Annotated[
+        _Sbom | None, typer.Option("--format", help="Print a bill of materials in that format instead.")
+    ] = None,
+    *,
+    json: options.Json = False,
+) -> None:
     """What is cached, for which spec, version, size, licence."""
     found = manifest.read(cache)
-    if json:
+    if sbom_format:
+        document = sbom.cyclonedx(found) if sbom_format is _Sbom.CYCLONEDX else sbom.spdx(found)
+        sys.stdout.write(sbom.dumps(document))
+    elif json:
         sys.stdout.write(manifest.dumps(found))
     else:
         report.contents(cache, found)
+
+
+@app.command("catalogue", epilog="Example: opencode-cache catalogue models.dev -o models.json")
+def catalogue_command(
+    source: Annotated[Path, typer.Argument(help="A checkout of models.dev.", metavar="SOURCE_DIR")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where to write it.", metavar="FILE")],
+) -> None:
+    """Make the model catalogue that OpenCode reads from the TOML sources of models.dev."""
+    document = models_dev.generate(source)
+    lock.write_atomically(output, catalogue.dumps(document))
+    described = catalogue.describe(document, "directory")
+    progress.step(f"{output}: {described.providers} providers, {described.models} models")
 
 
 @app.command(
@@ -195,20 +204,20 @@ def list_command(cache: _Cache, *, json: _Json = False) -> None:
 )
 def run_command(
     context: typer.Context,
-    plan_file: _Plan = None,
-    opencode_version: _Version = None,
-    provider: _Providers = [],  # noqa: B006
-    plugin: _Plugins = [],  # noqa: B006
-    tool: _Tools = [],  # noqa: B006
-    resolve: _Resolve = [],  # noqa: B006
-    before: _Before = None,
+    plan_file: options.Plan = None,
+    opencode_version: options.Version = None,
+    provider: options.Providers = [],  # noqa: B006
+    plugin: options.Plugins = [],  # noqa: B006
+    tool: options.Tools = [],  # noqa: B006
+    resolve: options.Resolve = [],  # noqa: B006
+    before: options.Before = None,
     link: Annotated[
         Path | None,
         typer.Option("--link", help="Also leave a link to the wrapped program here.", metavar="FILE"),
     ] = None,
 ) -> None:
     """Do whatever of lock, fetch, build, wrap and verify is not done yet, then start OpenCode."""
-    chosen, is_default = _planned(plan_file, opencode_version, provider, plugin, tool, resolve)
+    chosen, is_default = options.planned(plan_file, opencode_version, provider, plugin, tool, resolve)
     path = pipeline.locked(chosen, before.date() if before else None, is_default=is_default)
     program = pipeline.ready(path).program
     if link:

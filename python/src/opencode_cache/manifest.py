@@ -64,12 +64,16 @@ class Manifest(_Model):
     builder: str
     """Version of the program that made the cache."""
     opencode: str
+    opencode_integrity: str | None = None
+    """Of the npm package that carries this version of the binary, where the lock has it."""
     layout: eras.LayoutName
     cache_version: str | None = None
     sdk_major: int | None = None
     system: str
     kept_all: bool = False
     catalogue: Catalogue | None = None
+    catalogue_why: str = ""
+    """Why the cache has that catalogue, or none and OpenCode reads its own."""
     tui: RelativePath | None = None
     links: tuple[RelativePath, ...]
     """Entries of OpenCode's cache directory that the wrapper links, relative to the cache."""

@@ -42,10 +42,10 @@ def contents(cache: Path, manifest: Manifest) -> None:
     if catalogue:
         console.print(
             f"Model catalogue from the {catalogue.source}: "
-            f"{catalogue.providers} providers, {catalogue.models} models"
+            f"{catalogue.providers} providers, {catalogue.models} models ({manifest.catalogue_why})"
         )
     else:
-        console.print("Model catalogue: the one compiled into the binary")
+        console.print(f"Model catalogue: the one compiled into the binary ({manifest.catalogue_why})")
     table = Table(box=None, pad_edge=False)
     for column in ("KIND", "SPEC", "VERSION", "PACKAGES"):
         table.add_column(column)
