@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import requests.utils
 
+from . import store
 from .errors import BadInputError, NetworkError
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def _run(arguments: Sequence[str], cwd: Path | None = None) -> str:
     # Lifecycle settings of an npm that may have started us are not the user's configuration.
     for name in ("npm_config_json", "npm_config_global", "npm_config_prefix"):
         environment.pop(name, None)
+    # Nothing of ours goes to ~/.npm, where npm keeps its cache and its logs.
+    environment["npm_config_cache"] = str(store.cache_home() / "npm")
     if len(command()) > 1:
         environment["PATH"] = f"{Path(command()[0]).parent}{os.pathsep}{environment.get('PATH', '')}"
     try:

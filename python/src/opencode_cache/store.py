@@ -41,9 +41,14 @@ def data_home() -> Path:
     return _xdg("XDG_DATA_HOME", ".local/share") / "opencode-cache"
 
 
+def cache_home() -> Path:
+    """`$XDG_CACHE_HOME/opencode-cache`: what may be deleted at any time."""
+    return _xdg("XDG_CACHE_HOME", ".cache") / "opencode-cache"
+
+
 def downloads() -> Path:
-    """Where tarballs are kept between runs: `$XDG_CACHE_HOME/opencode-cache/tarballs`."""
-    return _xdg("XDG_CACHE_HOME", ".cache") / "opencode-cache" / "tarballs"
+    """Where tarballs are kept between runs."""
+    return cache_home() / "tarballs"
 
 
 def recipe(*parts: str | bytes) -> str:
