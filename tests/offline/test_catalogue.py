@@ -1,0 +1,41 @@
+"""A shipped catalogue beats the binary's own whatever its age; only a newer one is shipped: the real OpenCode."""
+
+from __future__ import annotations
+
+import copy
+
+import isolated
+import pytest
+
+from opencode_cache import builder, catalogue, manifest, systems, wrapper
+
+pytestmark = pytest.mark.usefixtures("isolated")
+
+NEW = "a-model-of-the-given-catalogue"
+
+
+@pytest.fixture(scope="module")
+def own(made_extra):
+    return catalogue.embedded(made_extra.opencode)
+
+
+@pytest.mark.parametrize(("day", "shipped"), [("2031-01-01", True), ("2024-01-01", False)])
+def test_the_user_sees_the_newer_catalogue(made_extra, own, tarballs, tmp_path, day, shipped):
+    given = copy.deepcopy(own)
+    for provider in given.values():
+        for model in provider["models"].values():
+            model |= {"release_date": day, "last_updated": day}
+    free = next(m for m in given["opencode"]["models"].values() if m["id"] == "big-pickle")
+    given["opencode"]["models"][NEW] = free | {"id": NEW, "name": NEW}
+    models = tmp_path / "api.json"
+    models.write_text(catalogue.dumps(given), encoding="utf-8")
+    out = tmp_path / "cache"
+    inputs = builder.Inputs(made_extra.lock, tarballs, made_extra.opencode, systems.current(), models=models)
+    made = builder.build(inputs, out)
+    assert (made.catalogue is not None) is shipped
+    assert ("newer" in made.catalogue_why) is True
+    assert made == manifest.read(out)
+    program = wrapper.wrap(out, made_extra.opencode, tmp_path / "wrapped")
+    done = isolated.run(program, ["models"], tmp_path / "home", read_only=[out])
+    assert (done.returncode, done.hosts) == (0, [])
+    assert (f"opencode/{NEW}" in done.stdout) is shipped
