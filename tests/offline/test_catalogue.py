@@ -1,4 +1,4 @@
-"""A shipped catalogue beats the binary's own whatever its age: the real OpenCode shows the newer of the two."""
+"""A shipped catalogue beats the binary's own whatever its age: OpenCode shows the newer of the two."""
 
 from __future__ import annotations
 
