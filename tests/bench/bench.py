@@ -23,11 +23,13 @@ from opencode_cache import builder, lock, netns, npm, pipeline, store, systems, 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "offline"))
 
 import isolated
+import wrapper_bench
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KEPT = REPOSITORY / ".cache" / "bench"
 LOCK = REPOSITORY / "nix" / "locks" / "opencode-cache.lock.json"
 PLUGIN_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "extra-1.18.lock.json"
+PARTS = ("builds", "sizes", "starts", "wrappers")
 NPM_QUIET = ["--no-audit", "--no-fund", "--loglevel=error"]
 
 
@@ -52,6 +54,12 @@ def drop_missing_optionals(document: dict) -> None:
     for entry in document["packages"].values():
         optional = entry.get("optionalDependencies", {})
         entry["optionalDependencies"] = {n: v for n, v in optional.items() if n in present}
+
+
+LOCAL_PLUGIN = """import { tool } from "@opencode-ai/plugin"
+const local = tool({ description: "x", args: {}, execute: async () => "y" })
+export const Local = async () => ({ tool: { local } })
+"""
 
 
 class Bench:
@@ -186,11 +194,16 @@ class Bench:
         plugged = wrapper.wrap(with_plugin, self.opencode, self.scratch / "plugged")
         plugin = {"plugin": ["opencode-gemini-auth"]}
 
-        def start(name: str, command: Path, config: dict | None, *arguments: str, **more) -> float:
+        def start(
+            name: str, command: Path, config: dict | None, *arguments: str, project: bool = False, **more
+        ) -> float:
             home = self.scratch / "home" / name
-            home.mkdir(parents=True, exist_ok=True)
+            local = home / "work" / ".opencode" / "plugin"
+            local.mkdir(parents=True, exist_ok=True) if project else home.mkdir(parents=True, exist_ok=True)
+            if project:
+                (local / "local.ts").write_text(LOCAL_PLUGIN, encoding="utf-8")
             done = isolated.run(command, arguments, home, config=config, **more)
-            if done.returncode or (done.hosts and command != self.opencode) or done.seconds < 0:
+            if done.returncode or done.seconds < 0:
                 raise SystemExit(f"{name}: ended with {done.returncode}, hosts {done.hosts}: {done.stderr}")
             return done.seconds
 
@@ -201,6 +214,26 @@ class Bench:
         }
         self.note(f"opencode models, {self.runs} times in turn, without a network")
         self.table("`opencode models`, no network", self.taken(measured), "bare")
+        answer = {
+            "provider": {
+                "loopback": {
+                    "npm": "@ai-sdk/openai-compatible",
+                    "options": {"baseURL": "@MODELS@/v1", "apiKey": "loopback"},
+                    "models": {"m": {"name": "m"}},
+                }
+            }
+        }
+        ask = ("run", "-m", "loopback/m", "hello")
+        measured = {
+            "bare": lambda n: start(n, self.opencode, answer, *ask),
+            "wrapped, with a plugin, in a project with a local one": lambda n: start(
+                n, plugged, answer | plugin, *ask, project=True
+            ),
+        }
+        self.note(f"opencode run, {self.runs} times in turn")
+        self.table(
+            "`opencode run` to the answer of the loopback model, no network", self.taken(measured), "bare"
+        )
         measured = {
             "bare": lambda n: start(n, self.opencode, None, watch=0.5),
             "wrapped, with a plugin": lambda n: start(n, plugged, plugin, watch=0.5),
@@ -208,12 +241,19 @@ class Bench:
         self.note(f"first screen, {self.runs} times in turn")
         self.table("First screen of the interface, no network", self.taken(measured), "bare")
 
+    def wrappers(self) -> None:
+        """The wrapper alone, with /bin/true in OpenCode's place."""
+        for layout in ("packages", "bun"):
+            scratch = self.scratch / f"wrapper-{layout}"
+            scratch.mkdir()
+            wrapper_bench.Bench(scratch, 300).hot(layout)
+
     def taken(self, measured) -> dict[str, list[float]]:
         """As `in_turn`, for actions that tell their own seconds; one start of each, first, is not counted."""
         times: dict[str, list[float]] = {name: [] for name in measured}
         for run in range(self.runs + 1):
             for number, (name, action) in enumerate(measured.items()):
-                value = action(f"{len(measured)}-{number}")
+                value = action(f"{id(measured)}-{number}")
                 if run:
                     times[name].append(value)
         return times
@@ -222,13 +262,15 @@ class Bench:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("only", nargs="*", choices=["builds", "sizes", "starts", []], help="default: all")
+    parser.add_argument(
+        "only", nargs="*", choices=["builds", "sizes", "starts", "wrappers", []], help="default: all"
+    )
     options = parser.parse_args()
     KEPT.mkdir(parents=True, exist_ok=True)
     bench = Bench(options.runs)
     try:
         bench.prepare()
-        for part in options.only or ["builds", "sizes", "starts"]:
+        for part in options.only or PARTS:
             getattr(bench, part)()
     finally:
         shutil.rmtree(bench.scratch, ignore_errors=True)

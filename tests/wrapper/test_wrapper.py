@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from wrapper_lab import PACKAGES, PLUGIN, SHELLS, TIMEOUT, Lab, holds, manifest, shell, state
+from wrapper_lab import PACKAGES, PLUGIN, SHELLS, TIMEOUT, Lab, holds, manifest, restore, shell, state
 
+from opencode_cache import wrapper as wrapper_module
 from opencode_cache.errors import BadInputError
 from opencode_cache.wrapper import render, wrap
 
+RESTORE = Path(wrapper_module.__file__).with_name("restore.js")
 GOLDEN = Path(__file__).parent / "golden"
 STORE = "/nix/store/00000000000000000000000000000000-"
 RENDERED = {
@@ -117,6 +119,7 @@ def test_packages_layout(lab):
     assert started.args == ["run", "", "a  b", "$(x)", "--", "*"]
     found = state(lab.cache_dir)
     assert re.fullmatch(r"\d+ \d+\n", found.pop(".nix/models.json.sums"))
+    assert found.pop(".nix/" + restore(lab).name) == RESTORE.read_text()
     assert found == {
         ".nix": "/",
         ".nix/packages": f"-> {lab.top / 'A'}",
@@ -236,7 +239,11 @@ def test_environment_is_the_users_with_our_defaults(lab, layout, offline, env, a
         "IFS": "/",
     } | env
     started = lab.start(lab.wrap(lab.cache("A", layout), offline=offline), env=kept)
-    added = {"XDG_CACHE_HOME": str(lab.home / ".cache-nix"), **added}
+    added = {
+        "XDG_CACHE_HOME": str(lab.home / ".cache-nix"),
+        **added,
+        "BUN_INSPECT_PRELOAD": str(restore(lab)),
+    }
     expected = lab.environment(kept) | added | {"OPENCODE_CACHE_SET": " ".join(added)}
     assert {key: value for key, value in started.env.items() if key not in SHELLS_OWN | {"IFS"}} == {
         key: value for key, value in expected.items() if key != "IFS"
@@ -259,6 +266,12 @@ def test_users_npm_and_bun_files_win(one, layout, name, line, variable):
     assert variable not in one.start(wrapper).env
     (one.home / name).write_text("# registry = x, fetch-retries=1\n@own:registry=http://own.example/\n")
     assert variable in one.start(wrapper).env
+
+
+def test_users_own_preload_wins(one):
+    started = one.start(one.wrap(one.cache("A")), env={"BUN_INSPECT_PRELOAD": "/own.js"})
+    assert started.env["BUN_INSPECT_PRELOAD"] == "/own.js"
+    assert "BUN_INSPECT_PRELOAD" not in started.env["OPENCODE_CACHE_SET"]
 
 
 def test_nested_start_keeps_the_list_of_what_we_set(lab):

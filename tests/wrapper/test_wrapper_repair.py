@@ -9,13 +9,25 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from wrapper_lab import BUN, PACKAGES, PLUGIN, SHELLS, TIMEOUT, Lab, holds, shell, state
+from wrapper_lab import (
+    BUN,
+    OTHER,
+    PACKAGES,
+    PLUGIN,
+    SHELLS,
+    TIMEOUT,
+    TOOLS,
+    Lab,
+    dying_tools,
+    holds,
+    move_home,
+    shell,
+    state,
+)
 
 from opencode_cache.wrapper import wrap
 
-OTHER = ("packages/foo", "packages/new", "packages/@other/thing")
 MODULES = ("@opencode-ai/plugin", "zod")
-TOOLS = ("mkdir", "ln", "mv", "cp", "chmod", "rm", "rmdir", "readlink", "cksum")
 MANY = 16
 
 
@@ -328,37 +340,26 @@ def test_many_starts_at_once(one):
         assert not [link for link in lacks if (one.cache_dir / link).is_symlink()]
 
 
-def test_killed_at_any_step(one):
-    """A new generation, with the user's things in its way, killed at the first, the second, … tool."""
-    script = """
-n=0; [ ! -e "$COUNT" ] || read -r n <"$COUNT"
-echo $((n + 1)) >"$COUNT"
-[ $((n + 1)) = "$KILL_AT" ] || exec TOOL "$@"
-read -r pid <"$COUNT.pid"
-kill -9 "$pid"
-exit 1
-"""
-    shims = one.tools("shims", script, TOOLS)
+def test_killed_at_any_tool(one):
+    """A new generation, with the user's things in its way, killed at a tool that it starts.
+
+    Here at every third; `test_wrapper_states.py` kills before any system call of the shell.
+    """
     old, new = one.cache("A", modules=MODULES), one.cache("B", links=OTHER, modules=[*MODULES, "more"])
     old_wrapper, new_wrapper = one.wrap(old), one.wrap(new)
-    dying = wrap(new, one.program, one.top / "dying", tools=str(shims))
+    dying = wrap(new, one.program, one.top / "dying", tools=str(dying_tools(one)))
     first = Lab(one.top / "pristine", one.shell)
     quiet(first.start(old_wrapper))
     (first.cache_dir / "packages/new").mkdir()
     (first.cache_dir / "packages/new/mine").write_text("mine")
-    count = one.top / "count"
-    for step in range(1, 100):
+    for step in range(1, 100, 1 if os.environ.get("OPENCODE_CACHE_TEST_EVERY") else 3):
         shutil.rmtree(one.home)
-        shutil.copytree(first.home, one.home, symlinks=True)
-        _point_config_at(one)
-        count.unlink(missing_ok=True)
-        env = one.environment({"COUNT": str(count), "KILL_AT": str(step)})
-        words = ["sh", "-c", 'echo $$ >"$COUNT.pid"; exec "$@"', "sh", *one.shell, str(dying)]
-        killed = subprocess.run(words, env=env, capture_output=True, check=False, timeout=TIMEOUT)
-        if killed.returncode == 0:
+        move_home(first, one)
+        status = one.killed(dying, step)
+        if status == 0:
             assert step > 20
             break
-        assert killed.returncode == -9
+        assert status == -9
         order = [(new_wrapper, new), (old_wrapper, old)]
         for wrapper, cache in order if step % 2 else order[::-1]:
             assert one.start(wrapper).status == 0
@@ -371,14 +372,6 @@ exit 1
         pytest.fail("the wrapper never got to its end")
 
 
-def _point_config_at(lab):
-    """The copied home's config links still lead to the home that it was copied from."""
-    for link in [path for path in lab.config_dir.rglob("*") if path.is_symlink()]:
-        target = str(link.readlink()).replace(str(lab.top / "pristine/home"), str(lab.home))
-        link.unlink()
-        link.symlink_to(target)
-
-
 def test_leftover_stages_are_tidied_up(lab):
     cache = lab.cache("A")
     wrapper = lab.wrap(cache)
@@ -387,8 +380,125 @@ def test_leftover_stages_are_tidied_up(lab):
     gone.wait(timeout=TIMEOUT)
     for stage in (f"stage.{gone.pid}", "stage.x"):
         (lab.cache_dir / ".nix" / stage / "links").mkdir(parents=True)
+    (lab.cache_dir / ".nix/busy").touch()
     living = lab.cache_dir / f".nix/stage.{os.getpid()}"
     living.mkdir()
     quiet(lab.start(wrapper))
     assert [path.name for path in (lab.cache_dir / ".nix").glob("stage.*")] == [living.name]
     assert Path(cache / "manifest.json").exists()
+
+
+# --- File systems ---
+
+
+def as_user(lab, directory):
+    """Start as nobody: root could write everywhere."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("needs root, and setpriv, to start as another user")
+    for path in [directory, *directory.parents]:
+        if path.stat().st_uid == 0 and not path.stat().st_mode & 0o001:
+            path.chmod(path.stat().st_mode | 0o011)
+    lab.shell = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *lab.shell]
+
+
+@pytest.mark.parametrize("owned", ["root", "cache directory", "packages", "copy"])
+def test_another_users_files_are_one_line_or_no_matter(one, owned):
+    cache = one.cache("A")
+    wrapper = one.wrap(cache)
+    names = {"root": ".", "cache directory": "opencode", "packages": "opencode/packages", "copy": "opencode"}
+    place = one.home / ".cache-nix" / names[owned]
+    place.mkdir(parents=True)
+    if owned == "copy":
+        (place / "models.json").write_text("somebody's")
+        (place / "models.json").chmod(0o600)
+    as_user(one, one.top)
+    for path in (one.home, one.home / ".cache-nix", one.cache_dir):
+        if path.exists() and (path != place or owned == "copy"):
+            os.chown(path, 65534, 65534)
+    before = state(one.home) if owned != "copy" else {}
+    started = one.start(wrapper)
+    assert started.stderr.count("\n") == 1 or not started.stderr
+    if owned == "copy":  # unreadable, and in a directory of ours
+        assert (one.cache_dir / "models.json").read_text() == "somebody's"
+    else:
+        assert started.status == 2
+        assert re.search(r"cannot be set up \(.*[Pp]ermission denied.*\); make it writable", started.stderr)
+        kept = state(one.home)
+        assert {name: kept.get(name) for name in before} == before
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """Mounts; everything is unmounted in the end."""
+    done = []
+
+    def mount(path, *options):
+        path.mkdir(parents=True, exist_ok=True)
+        words = ["mount", *options, str(path)]
+        if os.geteuid() != 0 or subprocess.run(words, capture_output=True, check=False).returncode:
+            pytest.skip("mounts are not allowed here")
+        done.append(path)
+
+    yield mount
+    for path in reversed(done):
+        subprocess.run(["umount", str(path)], check=True, timeout=TIMEOUT)
+
+
+@pytest.mark.parametrize("size", [4, 8, 16, 32, 64])
+def test_full_disk_loses_nothing_and_is_mended_by_space(one, mounted, size):
+    """A file system of so many KiB: somewhere on the way it is full."""
+    cache = one.cache("A", modules=MODULES)
+    wrapper = one.wrap(cache)
+    root = one.home / "full"
+    mounted(root, "-t", "tmpfs", "-o", f"size={size}k", "none")
+    (root / "opencode").mkdir()
+    (root / "opencode/models.json").write_text("mine")
+    filler = root / "filler"
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"x" * 4096)
+        except OSError:
+            pass
+    started = one.start(wrapper, env={"XDG_CACHE_HOME": str(root)})
+    assert started.status in {0, 2}
+    assert started.stderr.count("\n") == (1 if started.status else 0)
+    assert (root / "opencode/models.json").read_text() == "mine"
+    filler.unlink()
+    subprocess.run(["mount", "-o", "remount,size=1m", str(root)], check=True, timeout=TIMEOUT)
+    quiet(one.start(wrapper, env={"XDG_CACHE_HOME": str(root)}))
+    assert (root / "opencode/packages/foo").samefile(cache / "packages/foo")
+    assert (root / "opencode/models.json").read_text() == "mine"
+
+
+def test_read_only_mounts(one, mounted):
+    """Config directory and cache root that nobody can write to, root neither."""
+    cache = one.cache("A", modules=MODULES)
+    wrapper = one.wrap(cache)
+    one.config_dir.mkdir(parents=True)
+    mounted(one.config_dir, "-t", "tmpfs", "-o", "ro", "none")
+    quiet(one.start(wrapper))
+    holds(one, cache)
+    assert "everything is in place" in one.start(wrapper, env={"OPENCODE_CACHE_TRACE": "1"}).stderr
+    (one.cache_dir / "models.json").unlink()
+    root = one.home / ".cache-nix"
+    mounted(root, "--bind", str(root))
+    subprocess.run(["mount", "-o", "remount,bind,ro", str(root)], check=True, timeout=TIMEOUT)
+    quiet(one.start(wrapper))
+    started = one.start(one.wrap(one.cache("B", links=OTHER)))
+    assert started.status == 2
+    assert started.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("place", [".cache-nix", ".cache-nix/opencode", ".config/opencode"])
+def test_directories_that_are_links(lab, place):
+    real = lab.top / "elsewhere/deep/er"
+    real.mkdir(parents=True)
+    (lab.home / place).parent.mkdir(exist_ok=True)
+    (lab.home / place).symlink_to(real)
+    caches = [lab.cache("A", modules=MODULES), lab.cache("B", links=OTHER, modules=MODULES)]
+    for cache in (*caches, caches[0]):
+        quiet(lab.start(lab.wrap(cache)))
+        holds(lab, cache)
+        assert (lab.config_dir / PLUGIN).samefile(cache / "config" / PLUGIN)
+    assert (lab.home / place).is_symlink()

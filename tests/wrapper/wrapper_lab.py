@@ -19,9 +19,21 @@ if TYPE_CHECKING:
 
 SHELLS = {"dash": ["dash"], "bash": ["bash"], "busybox": ["busybox", "sh"]}
 PACKAGES = ("packages/foo", "packages/@scope/bar", "packages/@scope/plugin@latest")
+OTHER = ("packages/foo", "packages/new", "packages/@other/thing")
 BUN = ("node_modules", "package.json", "bun.lock", "tui")
 PLUGIN = "node_modules/@opencode-ai/plugin"
 TIMEOUT = 20
+TOOLS = ("mkdir", "cat", "ln", "mv", "cp", "chmod", "rm", "rmdir", "readlink", "cksum")
+
+# Kills the wrapper at the tool that is started as number KILL_AT.
+DYING = """
+n=0; [ ! -e "$COUNT" ] || read -r n <"$COUNT"
+echo $((n + 1)) >"$COUNT"
+[ $((n + 1)) = "$KILL_AT" ] || exec TOOL "$@"
+read -r pid <"$COUNT.pid"
+kill -9 "$pid"
+exit 1
+"""
 
 # Arguments, one to a line; then the environment as it is.
 PROGRAM = """#!/bin/sh
@@ -143,6 +155,14 @@ class Lab:
             stderr=os.fsdecode(done.stderr),
         )
 
+    def killed(self, dying: Path, step: int) -> int:
+        """Start a wrapper whose tools are `dying_tools`; the exit status is -9 if it got to that tool."""
+        count = self.top / "count"
+        count.unlink(missing_ok=True)
+        env = self.environment({"COUNT": str(count), "KILL_AT": str(step)})
+        words = ["sh", "-c", 'echo $$ >"$COUNT.pid"; exec "$@"', "sh", *self.shell, str(dying)]
+        return subprocess.run(words, env=env, capture_output=True, check=False, timeout=TIMEOUT).returncode
+
     def tools(self, name: str, script: str, tools: Sequence[str]) -> Path:
         """A directory with stand-ins for `tools`. In the script, TOOL is the real one."""
         directory = self.top / name
@@ -153,6 +173,19 @@ class Lab:
             (directory / tool).write_text("#!/bin/sh\n" + script.replace("TOOL", real))
             (directory / tool).chmod(0o755)
         return directory
+
+
+def dying_tools(lab: Lab) -> Path:
+    return lab.tools("shims", DYING, TOOLS)
+
+
+def move_home(source: Lab, to: Lab) -> None:
+    """Copy a home. Config links name the home that they were made in, so they are turned to the new one."""
+    shutil.copytree(source.home, to.home, symlinks=True)
+    for link in [path for path in to.config_dir.rglob("*") if path.is_symlink()]:
+        target = str(link.readlink()).replace(str(source.home), str(to.home))
+        link.unlink()
+        link.symlink_to(target)
 
 
 def state(directory: Path) -> dict[str, str]:
@@ -166,6 +199,12 @@ def state(directory: Path) -> dict[str, str]:
             found[name] = "/"
         else:
             found[name] = path.read_text()
+    return found
+
+
+def restore(lab: Lab) -> Path:
+    """The one file that OpenCode is to preload."""
+    (found,) = (lab.cache_dir / ".nix").glob("restore-*.js")
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from enum import Enum
-from pathlib import Path  # noqa: TC003 - typer reads it at run time
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -14,6 +14,7 @@ from . import (
     __version__,
     builder,
     catalogue,
+    doctor,
     lock,
     manifest,
     models_dev,
@@ -185,6 +186,24 @@ def list_command(
         report.contents(cache, found)
 
 
+@app.command("doctor", epilog="Example: opencode-cache doctor")
+def doctor_command(
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="The cache to compare with.", metavar="DIR")
+    ] = None,
+    *,
+    json: options.Json = False,
+) -> None:
+    """What your OpenCode directories hold, what the next start will do, and mistakes in your config."""
+    found = doctor.examine(os.environ, Path.cwd(), cache)
+    if json:
+        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+    else:
+        report.out().print(doctor.table(found))
+    if not found.ok:
+        raise NotSoError(f"{found.directory}: something there needs you")
+
+
 @app.command("catalogue", epilog="Example: opencode-cache catalogue models.dev -o models.json")
 def catalogue_command(
     source: Annotated[Path, typer.Argument(help="A checkout of models.dev.", metavar="SOURCE_DIR")],
@@ -249,6 +268,7 @@ def main() -> NoReturn:
     """The entry point: expected errors become one sentence and their exit status."""
     try:
         status = app(standalone_mode=False)
+        sys.stdout.flush()  # here, where a reader that went away is expected
     except OpencodeCacheError as error:
         progress.error(str(error))
         sys.exit(error.exit_status)

@@ -6,6 +6,7 @@ so that the same cache, program and options always give the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import string
@@ -47,8 +48,42 @@ def _entries(links: Iterable[str]) -> str:
     return " &&\n".join(lines) or "  :"
 
 
+def _in_place(manifest: Manifest, *, version: bool) -> str:
+    """The hot path's tests: each implies what the functions further down in the script find out at length."""
+    tests = [
+        '[ -x "$oc_opencode" ]',
+        '[ -f "$oc_own/$oc_restore" ]',
+        '[ "$oc_own/$oc_layout" -ef "$oc_cache" ]',
+    ]
+    links, copies = (
+        [shlex.quote("/" + one) for one in sorted(set(m))] for m in (manifest.links, manifest.copies)
+    )
+    tests += [f'[ "$oc_dir"{link} -ef "$oc_cache"{link} ]' for link in links]
+    tests += [f'[ -f "$oc_dir"{copy} ]' for copy in copies]
+    if version:
+        read = '! IFS= read -r oc_have <"$oc_dir/version" && [ "$oc_have" = "$oc_version" ]'
+        tests.append(f'[ -r "$oc_dir/version" ] && {read}')
+    if manifest.layout == "packages" and manifest.config:
+        tests.append('[ "$oc_conf/$oc_plugin" -ef "$oc_cache/$oc_config/$oc_plugin" ]')
+        tests.append('[ -e "$oc_conf/package-lock.json" ]')
+    return " &&\n".join(f"  {test}" for test in tests)
+
+
 def _copies(copies: Iterable[str]) -> str:
     return " &&\n".join(f'  "$@" {shlex.quote(copy)}' for copy in sorted(copies)) or "  :"
+
+
+def _lean(text: str) -> str:
+    """The script without the comments before the end of its hot path: a shell reads them at every start."""
+    hot, mark, rest = text.partition("# --- Not so hot")
+    head, blank, hot = hot.partition("\n\n")
+    kept = [line for line in hot.split("\n") if line and not line.lstrip().startswith("#")]
+    return head + blank + "\n".join(kept) + "\n\n" + mark + rest
+
+
+def _add_to_path(directory: str) -> str:
+    word = shlex.quote(directory)
+    return f'case :${{PATH-}}: in\n*:{word}:*) ;;\n*) export PATH="${{PATH:+$PATH:}}"{word} ;;\nesac'
 
 
 def _reject(manifest: Manifest, name: str, shell: str, extra_path: Sequence[str]) -> None:
@@ -99,7 +134,10 @@ def render(
     # The bun layout's `version` is written from its value, which OpenCode compares byte for byte.
     version = manifest.cache_version if manifest.layout == "bun" else None
     special = {"version"} if version else set()
-    text = resources.files(__package__).joinpath("wrapper.sh").read_text(encoding="utf-8")
+    text, restore = (
+        resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+        for name in ("wrapper.sh", "restore.js")
+    )
     values = {
         "name": name,
         "opencode": str(opencode),
@@ -109,13 +147,17 @@ def render(
         "version": version or "",
         "config": (manifest.config or "") if manifest.layout == "packages" else "",
         "tools": tools or "",
+        # Wrappers of two versions may share a home.
+        "restore": f"restore-{hashlib.sha256(restore.encode()).hexdigest()[:12]}.js",
     }
-    return _Template(text).substitute(
+    return _Template(_lean(text)).substitute(
         {key: shlex.quote(value) for key, value in values.items()},
         shell=shell or SHELL,
         entries=_entries(set(manifest.links) - special),
         copies=_copies(set(manifest.copies) - special),
-        extra_path="\n".join(f"oc_add_to_path {shlex.quote(directory)}" for directory in extra_path),
+        in_place=_in_place(manifest, version=version is not None),
+        restore_text=restore.rstrip("\n"),
+        extra_path="\n".join(map(_add_to_path, extra_path)),
     )
 
 

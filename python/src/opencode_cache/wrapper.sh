@@ -1,7 +1,8 @@
 #!@@{shell}
 # Starts OpenCode with its cache in place. `opencode-cache wrap` wrote this file; a change made here is lost.
 #
-# The hot path forks nothing and writes nothing. A shell that takes it never reads on: how it all works stands there.
+# The hot path forks nothing and writes nothing, and a shell that takes it never reads on: how the cold path works
+# stands there. Names begin with oc_: assigning to a variable that the user exports would change it for OpenCode.
 # shellcheck disable=SC3013 # -ef: dash, bash, busybox sh, ksh and POSIX.1-2024 have it
 set -u
 
@@ -13,44 +14,17 @@ oc_offline=@@{offline}   # 1, or empty
 oc_version=@@{version}   # bun layout: what the file `version` has to say, else OpenCode empties the cache
 oc_config=@@{config}   # packages layout: @opencode-ai/plugin for the user's config directory
 oc_tools=@@{tools}   # directory of coreutils for the cold path, or empty
-
-# Runs `"$@" PARENT WAY-UP-FROM-IT NAME…` for each directory that holds links.
-oc_entries() {
-@@{entries}
-}
-
-# Runs `"$@" NAME` for each file that is copied.
-oc_copies() {
-@@{copies}
-}
+oc_restore=@@{restore}   # file of JavaScript that keeps what is set here from OpenCode's children
 
 oc_die() {
   printf '%s: %s\n' "$oc_name" "$1" >&2
   exit 2
 }
 
-oc_trace() {
-  [ -z "${OPENCODE_CACHE_TRACE-}" ] || printf '%s: %s\n' "$oc_name" "$1" >&2
-}
-
 # --- Environment: what the user has set wins, even if set to nothing. ---
 
-# Names of what is set here and was not before: to unset for whoever wants to give a command the user's environment.
+# Names of what is set here and was not before.
 oc_set=${OPENCODE_CACHE_SET-}
-
-oc_default() {
-  export "$1=$2"
-  oc_set="$oc_set${oc_set:+ }$1"
-}
-
-# Whether a line of the file $2 (npmrc, bunfig.toml) sets the key $1.
-oc_file_sets() {
-  [ -f "$2" ] && [ -r "$2" ] || return 1
-  while read -r oc_line || [ -n "$oc_line" ]; do
-    case $oc_line in "$1"=* | "$1 "* | "\"$1\""* | "[install.$1]"*) return 0 ;; esac
-  done <"$2"
-  return 1
-}
 
 case ${XDG_CACHE_HOME-} in
 /*) oc_root=$XDG_CACHE_HOME ;;
@@ -63,7 +37,8 @@ case ${XDG_CACHE_HOME-} in
     export OPENCODE_CACHE_USER_XDG_CACHE_HOME="$XDG_CACHE_HOME"
     unset XDG_CACHE_HOME
   fi
-  oc_default XDG_CACHE_HOME "$oc_root"
+  export XDG_CACHE_HOME="$oc_root"
+  oc_set="$oc_set${oc_set:+ }XDG_CACHE_HOME"
   ;;
 esac
 oc_dir=$oc_root/opencode
@@ -77,34 +52,96 @@ esac
 oc_conf=$oc_config_home/opencode
 oc_plugin=node_modules/@opencode-ai/plugin
 
-[ -n "${OPENCODE_DISABLE_AUTOUPDATE+set}" ] || oc_default OPENCODE_DISABLE_AUTOUPDATE 1
+if [ -z "${OPENCODE_DISABLE_AUTOUPDATE+set}" ]; then
+  export OPENCODE_DISABLE_AUTOUPDATE=1
+  oc_set="$oc_set${oc_set:+ }OPENCODE_DISABLE_AUTOUPDATE"
+fi
+
+# npm waits 70 s for its two retries. 1.0.x runs `bun add` at every start and ignores its failure: port 9 of this
+# machine refuses at once. What the user's files say has to be read first; that is not for the hot path.
+oc_ask=
 if [ -n "$oc_offline" ]; then
-  [ -n "${OPENCODE_DISABLE_MODELS_FETCH+set}" ] || oc_default OPENCODE_DISABLE_MODELS_FETCH 1
+  if [ -z "${OPENCODE_DISABLE_MODELS_FETCH+set}" ]; then
+    export OPENCODE_DISABLE_MODELS_FETCH=1
+    oc_set="$oc_set${oc_set:+ }OPENCODE_DISABLE_MODELS_FETCH"
+  fi
   oc_npmrc=${npm_config_userconfig:-${NPM_CONFIG_USERCONFIG:-${HOME-}/.npmrc}}
   if [ "$oc_layout" = bun ]; then
-    # 1.0.x runs `bun add` at every start and ignores its failure: port 9 of this machine refuses at once.
-    [ -n "${BUN_CONFIG_REGISTRY+set}${npm_config_registry+set}${NPM_CONFIG_REGISTRY+set}" ] ||
-      oc_file_sets registry "$oc_npmrc" ||
-      oc_file_sets registry "${HOME-}/.bunfig.toml" || oc_file_sets registry "$oc_config_home/.bunfig.toml" ||
-      oc_file_sets registry "$oc_conf/bunfig.toml" ||
-      oc_default BUN_CONFIG_REGISTRY http://127.0.0.1:9
-  else
-    # npm waits 70 s for its two retries.
-    [ -n "${npm_config_fetch_retries+set}${NPM_CONFIG_FETCH_RETRIES+set}" ] ||
-      oc_file_sets fetch-retries "$oc_npmrc" || oc_default npm_config_fetch_retries 0
+    if [ -n "${BUN_CONFIG_REGISTRY+set}${npm_config_registry+set}${NPM_CONFIG_REGISTRY+set}" ]; then
+      :
+    elif [ -e "$oc_npmrc" ] || [ -e "${HOME-}/.bunfig.toml" ] || [ -e "$oc_config_home/.bunfig.toml" ] ||
+      [ -e "$oc_conf/bunfig.toml" ]; then
+      oc_ask=registry
+    else
+      export BUN_CONFIG_REGISTRY=http://127.0.0.1:9
+      oc_set="$oc_set${oc_set:+ }BUN_CONFIG_REGISTRY"
+    fi
+  elif [ -z "${npm_config_fetch_retries+set}${NPM_CONFIG_FETCH_RETRIES+set}" ]; then
+    if [ -e "$oc_npmrc" ]; then
+      oc_ask=fetch-retries
+    else
+      export npm_config_fetch_retries=0
+      oc_set="$oc_set${oc_set:+ }npm_config_fetch_retries"
+    fi
   fi
 fi
-[ -z "$oc_set" ] || export OPENCODE_CACHE_SET="$oc_set"
-
-oc_add_to_path() {
-  case :${PATH-}: in
-  *":$1:"*) ;;
-  *) export PATH="${PATH:+$PATH:}$1" ;;
-  esac
-}
 @@{extra_path}
 
-# --- Hot path ---
+# --- Hot path: one test for each thing that has to be so. ---
+
+oc_have=
+if [ -z "${OPENCODE_CACHE_TRACE-}$oc_ask" ] &&
+@@{in_place} &&
+  [ ! -e "$oc_own/busy" ]; then
+  if [ -z "${BUN_INSPECT_PRELOAD+set}" ]; then
+    export BUN_INSPECT_PRELOAD="$oc_own/$oc_restore"
+    oc_set="$oc_set${oc_set:+ }BUN_INSPECT_PRELOAD"
+  fi
+  [ -z "$oc_set" ] || export OPENCODE_CACHE_SET="$oc_set"
+  exec "$oc_opencode" "$@"
+fi
+
+# --- Not so hot: something is off, or is the user's own way. ---
+
+# Runs `"$@" PARENT WAY-UP-FROM-IT NAME…` for each directory that holds links.
+oc_entries() {
+@@{entries}
+}
+
+# Runs `"$@" NAME` for each file that is copied.
+oc_copies() {
+@@{copies}
+}
+
+# Whether a line of the file $2 (npmrc, bunfig.toml) sets the key $1.
+oc_file_sets() {
+  [ -f "$2" ] && [ -r "$2" ] || return 1
+  while read -r oc_line || [ -n "$oc_line" ]; do
+    case $oc_line in "$1"=* | "$1 "* | "\"$1\""* | "[install.$1]"*) return 0 ;; esac
+  done <"$2"
+  return 1
+}
+
+case $oc_ask in
+fetch-retries)
+  oc_file_sets fetch-retries "$oc_npmrc" || {
+    export npm_config_fetch_retries=0
+    oc_set="$oc_set${oc_set:+ }npm_config_fetch_retries"
+  }
+  ;;
+registry)
+  oc_file_sets registry "$oc_npmrc" ||
+    oc_file_sets registry "${HOME-}/.bunfig.toml" || oc_file_sets registry "$oc_config_home/.bunfig.toml" ||
+    oc_file_sets registry "$oc_conf/bunfig.toml" || {
+    export BUN_CONFIG_REGISTRY=http://127.0.0.1:9
+    oc_set="$oc_set${oc_set:+ }BUN_CONFIG_REGISTRY"
+  }
+  ;;
+esac
+
+oc_trace() {
+  [ -z "${OPENCODE_CACHE_TRACE-}" ] || printf '%s: %s\n' "$oc_name" "$1" >&2
+}
 
 oc_group_right() {
   oc_parent=$1
@@ -131,7 +168,7 @@ oc_linked() {
   [ "$oc_own/$oc_layout" -ef "$oc_cache" ] && oc_entries oc_group_right && oc_version_right
 }
 
-oc_nobody_at_work() {
+oc_no_stage() {
   set -- "$oc_own"/stage.*
   [ ! -e "$1" ]
 }
@@ -176,10 +213,17 @@ oc_config_right() {
 
 oc_start() {
   [ -x "$oc_opencode" ] || oc_die "$oc_opencode is gone; build or install OpenCode with its cache again"
+  # Bun ends where the file is missing.
+  if [ -z "${BUN_INSPECT_PRELOAD+set}" ] && [ -f "$oc_own/$oc_restore" ]; then
+    export BUN_INSPECT_PRELOAD="$oc_own/$oc_restore"
+    oc_set="$oc_set${oc_set:+ }BUN_INSPECT_PRELOAD"
+  fi
+  [ -z "$oc_set" ] || export OPENCODE_CACHE_SET="$oc_set"
   exec "$oc_opencode" "$@"
 }
 
-if oc_linked && oc_copies oc_copy_there && oc_config_right && oc_nobody_at_work; then
+if oc_linked && [ -f "$oc_own/$oc_restore" ] && oc_copies oc_copy_there && oc_config_right &&
+  [ ! -e "$oc_own/busy" ] && oc_no_stage; then
   oc_trace "everything is in place in $oc_dir"
   oc_start "$@"
 fi
@@ -190,11 +234,11 @@ fi
 #   .nix/<layout>     link to the cache, the only link that a new generation has to replace
 #   <entry>           link to .nix/<layout>/<entry>; its text tells that it is ours, even when it dangles
 #   <copy>            a file that OpenCode writes to; .nix/<copy>.sums: cksum of what we put there
+#   .nix/restore-*.js what OpenCode preloads; older ones stay, since an OpenCode that runs may yet need them
 #   .nix/stage.<pid>  a cold path at work, or one that was killed: the next start tidies up
+#   .nix/busy         there may be a stage: what the hot path looks at
 # Every change is made in the stage and renamed over what it replaces. `mv FILE DIRECTORY/` does that for a link
 # to a directory too, with every mv; `mv -T` and `mv -h` exist on some systems only.
-#
-# Names begin with oc_: assigning to a variable that the user exports would change it for OpenCode.
 
 oc_newline='
 '
@@ -376,9 +420,24 @@ oc_place_version() {
   oc_run mv -f "$oc_stage/version" "$oc_dir/"
 }
 
+oc_place_restore() {
+  [ ! -f "$oc_own/$oc_restore" ] || return 0
+  oc_restore_text 2>/dev/null >"$oc_stage/$oc_restore" || {
+    oc_why="$oc_stage: cannot be written"
+    return 1
+  }
+  oc_run mv -f "$oc_stage/$oc_restore" "$oc_own/"
+}
+
 oc_place_pointer() {
   [ ! "$oc_own/$oc_layout" -ef "$oc_cache" ] || return 0
   oc_run ln -s "$oc_cache" "$oc_stage/$oc_layout" && oc_run mv -f "$oc_stage/$oc_layout" "$oc_own/"
+}
+
+oc_restore_text() {
+  cat <<'oc_end'
+@@{restore_text}
+oc_end
 }
 
 # Fills $1, a node_modules, with links to the packages of the cache that it has not; scopes are real directories.
@@ -444,16 +503,28 @@ oc_place_config() {
   return 0
 }
 
+# Not with `:`, a special builtin: a shell ends where a redirection of those fails.
+oc_mark_busy() {
+  printf '' 2>/dev/null >"$oc_own/busy" || {
+    oc_why="$oc_own: cannot be written"
+    return 1
+  }
+}
+
 # One pass. The order matters: whoever turns the pointer last also sweeps after that, and whoever places links
 # after somebody else's turn sees it in the last check.
 oc_pass() {
   oc_why=
   oc_stage=$oc_own/stage.$$
   oc_run mkdir -p "$oc_own" && oc_tidy "$oc_own/stage" && oc_run mkdir "$oc_stage" || return 1
-  oc_copies oc_copy_in && oc_place_pointer && oc_sweep && oc_entries oc_place_group && oc_place_version || return 1
+  oc_mark_busy || return 1
+  oc_place_restore && oc_copies oc_copy_in && oc_place_pointer && oc_sweep && oc_entries oc_place_group && oc_place_version || return 1
   oc_place_config
   oc_why=
-  oc_linked && oc_run rm -rf "$oc_stage"
+  # In this order: a stage without `busy` would stay for ever. Of two that end at once both may leave `busy`
+  # behind; the next start then passes here once more.
+  oc_linked && oc_run rm -rf "$oc_stage" "$oc_own/busy" || return 1
+  oc_no_stage || oc_mark_busy
 }
 
 [ -e "$oc_cache/manifest.json" ] ||

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Starts OpenCode with its cache in place. `opencode-cache wrap` wrote this file; a change made here is lost.
 #
-# The hot path forks nothing and writes nothing. A shell that takes it never reads on: how it all works stands there.
+# The hot path forks nothing and writes nothing, and a shell that takes it never reads on: how the cold path works
+# stands there. Names begin with oc_: assigning to a variable that the user exports would change it for OpenCode.
 # shellcheck disable=SC3013 # -ef: dash, bash, busybox sh, ksh and POSIX.1-2024 have it
 set -u
 
@@ -13,45 +14,12 @@ oc_offline=''   # 1, or empty
 oc_version=9   # bun layout: what the file `version` has to say, else OpenCode empties the cache
 oc_config=''   # packages layout: @opencode-ai/plugin for the user's config directory
 oc_tools=''   # directory of coreutils for the cold path, or empty
-
-# Runs `"$@" PARENT WAY-UP-FROM-IT NAME…` for each directory that holds links.
-oc_entries() {
-  "$@" '' '' bun.lock node_modules package.json tui
-}
-
-# Runs `"$@" NAME` for each file that is copied.
-oc_copies() {
-  "$@" models.json
-}
-
+oc_restore=restore-61f87dc1d115.js   # file of JavaScript that keeps what is set here from OpenCode's children
 oc_die() {
   printf '%s: %s\n' "$oc_name" "$1" >&2
   exit 2
 }
-
-oc_trace() {
-  [ -z "${OPENCODE_CACHE_TRACE-}" ] || printf '%s: %s\n' "$oc_name" "$1" >&2
-}
-
-# --- Environment: what the user has set wins, even if set to nothing. ---
-
-# Names of what is set here and was not before: to unset for whoever wants to give a command the user's environment.
 oc_set=${OPENCODE_CACHE_SET-}
-
-oc_default() {
-  export "$1=$2"
-  oc_set="$oc_set${oc_set:+ }$1"
-}
-
-# Whether a line of the file $2 (npmrc, bunfig.toml) sets the key $1.
-oc_file_sets() {
-  [ -f "$2" ] && [ -r "$2" ] || return 1
-  while read -r oc_line || [ -n "$oc_line" ]; do
-    case $oc_line in "$1"=* | "$1 "* | "\"$1\""* | "[install.$1]"*) return 0 ;; esac
-  done <"$2"
-  return 1
-}
-
 case ${XDG_CACHE_HOME-} in
 /*) oc_root=$XDG_CACHE_HOME ;;
 *) # XDG: a relative path is to be ignored
@@ -63,12 +31,12 @@ case ${XDG_CACHE_HOME-} in
     export OPENCODE_CACHE_USER_XDG_CACHE_HOME="$XDG_CACHE_HOME"
     unset XDG_CACHE_HOME
   fi
-  oc_default XDG_CACHE_HOME "$oc_root"
+  export XDG_CACHE_HOME="$oc_root"
+  oc_set="$oc_set${oc_set:+ }XDG_CACHE_HOME"
   ;;
 esac
 oc_dir=$oc_root/opencode
 oc_own=$oc_dir/.nix
-
 oc_config_home=
 case ${XDG_CONFIG_HOME:-} in
 /*) oc_config_home=$XDG_CONFIG_HOME ;;
@@ -76,35 +44,99 @@ case ${XDG_CONFIG_HOME:-} in
 esac
 oc_conf=$oc_config_home/opencode
 oc_plugin=node_modules/@opencode-ai/plugin
-
-[ -n "${OPENCODE_DISABLE_AUTOUPDATE+set}" ] || oc_default OPENCODE_DISABLE_AUTOUPDATE 1
+if [ -z "${OPENCODE_DISABLE_AUTOUPDATE+set}" ]; then
+  export OPENCODE_DISABLE_AUTOUPDATE=1
+  oc_set="$oc_set${oc_set:+ }OPENCODE_DISABLE_AUTOUPDATE"
+fi
+oc_ask=
 if [ -n "$oc_offline" ]; then
-  [ -n "${OPENCODE_DISABLE_MODELS_FETCH+set}" ] || oc_default OPENCODE_DISABLE_MODELS_FETCH 1
+  if [ -z "${OPENCODE_DISABLE_MODELS_FETCH+set}" ]; then
+    export OPENCODE_DISABLE_MODELS_FETCH=1
+    oc_set="$oc_set${oc_set:+ }OPENCODE_DISABLE_MODELS_FETCH"
+  fi
   oc_npmrc=${npm_config_userconfig:-${NPM_CONFIG_USERCONFIG:-${HOME-}/.npmrc}}
   if [ "$oc_layout" = bun ]; then
-    # 1.0.x runs `bun add` at every start and ignores its failure: port 9 of this machine refuses at once.
-    [ -n "${BUN_CONFIG_REGISTRY+set}${npm_config_registry+set}${NPM_CONFIG_REGISTRY+set}" ] ||
-      oc_file_sets registry "$oc_npmrc" ||
-      oc_file_sets registry "${HOME-}/.bunfig.toml" || oc_file_sets registry "$oc_config_home/.bunfig.toml" ||
-      oc_file_sets registry "$oc_conf/bunfig.toml" ||
-      oc_default BUN_CONFIG_REGISTRY http://127.0.0.1:9
-  else
-    # npm waits 70 s for its two retries.
-    [ -n "${npm_config_fetch_retries+set}${NPM_CONFIG_FETCH_RETRIES+set}" ] ||
-      oc_file_sets fetch-retries "$oc_npmrc" || oc_default npm_config_fetch_retries 0
+    if [ -n "${BUN_CONFIG_REGISTRY+set}${npm_config_registry+set}${NPM_CONFIG_REGISTRY+set}" ]; then
+      :
+    elif [ -e "$oc_npmrc" ] || [ -e "${HOME-}/.bunfig.toml" ] || [ -e "$oc_config_home/.bunfig.toml" ] ||
+      [ -e "$oc_conf/bunfig.toml" ]; then
+      oc_ask=registry
+    else
+      export BUN_CONFIG_REGISTRY=http://127.0.0.1:9
+      oc_set="$oc_set${oc_set:+ }BUN_CONFIG_REGISTRY"
+    fi
+  elif [ -z "${npm_config_fetch_retries+set}${NPM_CONFIG_FETCH_RETRIES+set}" ]; then
+    if [ -e "$oc_npmrc" ]; then
+      oc_ask=fetch-retries
+    else
+      export npm_config_fetch_retries=0
+      oc_set="$oc_set${oc_set:+ }npm_config_fetch_retries"
+    fi
   fi
 fi
-[ -z "$oc_set" ] || export OPENCODE_CACHE_SET="$oc_set"
 
-oc_add_to_path() {
-  case :${PATH-}: in
-  *":$1:"*) ;;
-  *) export PATH="${PATH:+$PATH:}$1" ;;
-  esac
+oc_have=
+if [ -z "${OPENCODE_CACHE_TRACE-}$oc_ask" ] &&
+  [ -x "$oc_opencode" ] &&
+  [ -f "$oc_own/$oc_restore" ] &&
+  [ "$oc_own/$oc_layout" -ef "$oc_cache" ] &&
+  [ "$oc_dir"/bun.lock -ef "$oc_cache"/bun.lock ] &&
+  [ "$oc_dir"/node_modules -ef "$oc_cache"/node_modules ] &&
+  [ "$oc_dir"/package.json -ef "$oc_cache"/package.json ] &&
+  [ "$oc_dir"/tui -ef "$oc_cache"/tui ] &&
+  [ -f "$oc_dir"/models.json ] &&
+  [ -f "$oc_dir"/version ] &&
+  [ -r "$oc_dir/version" ] && ! IFS= read -r oc_have <"$oc_dir/version" && [ "$oc_have" = "$oc_version" ] &&
+  [ ! -e "$oc_own/busy" ]; then
+  if [ -z "${BUN_INSPECT_PRELOAD+set}" ]; then
+    export BUN_INSPECT_PRELOAD="$oc_own/$oc_restore"
+    oc_set="$oc_set${oc_set:+ }BUN_INSPECT_PRELOAD"
+  fi
+  [ -z "$oc_set" ] || export OPENCODE_CACHE_SET="$oc_set"
+  exec "$oc_opencode" "$@"
+fi
+
+# --- Not so hot: something is off, or is the user's own way. ---
+
+# Runs `"$@" PARENT WAY-UP-FROM-IT NAME…` for each directory that holds links.
+oc_entries() {
+  "$@" '' '' bun.lock node_modules package.json tui
 }
 
+# Runs `"$@" NAME` for each file that is copied.
+oc_copies() {
+  "$@" models.json
+}
 
-# --- Hot path ---
+# Whether a line of the file $2 (npmrc, bunfig.toml) sets the key $1.
+oc_file_sets() {
+  [ -f "$2" ] && [ -r "$2" ] || return 1
+  while read -r oc_line || [ -n "$oc_line" ]; do
+    case $oc_line in "$1"=* | "$1 "* | "\"$1\""* | "[install.$1]"*) return 0 ;; esac
+  done <"$2"
+  return 1
+}
+
+case $oc_ask in
+fetch-retries)
+  oc_file_sets fetch-retries "$oc_npmrc" || {
+    export npm_config_fetch_retries=0
+    oc_set="$oc_set${oc_set:+ }npm_config_fetch_retries"
+  }
+  ;;
+registry)
+  oc_file_sets registry "$oc_npmrc" ||
+    oc_file_sets registry "${HOME-}/.bunfig.toml" || oc_file_sets registry "$oc_config_home/.bunfig.toml" ||
+    oc_file_sets registry "$oc_conf/bunfig.toml" || {
+    export BUN_CONFIG_REGISTRY=http://127.0.0.1:9
+    oc_set="$oc_set${oc_set:+ }BUN_CONFIG_REGISTRY"
+  }
+  ;;
+esac
+
+oc_trace() {
+  [ -z "${OPENCODE_CACHE_TRACE-}" ] || printf '%s: %s\n' "$oc_name" "$1" >&2
+}
 
 oc_group_right() {
   oc_parent=$1
@@ -131,7 +163,7 @@ oc_linked() {
   [ "$oc_own/$oc_layout" -ef "$oc_cache" ] && oc_entries oc_group_right && oc_version_right
 }
 
-oc_nobody_at_work() {
+oc_no_stage() {
   set -- "$oc_own"/stage.*
   [ ! -e "$1" ]
 }
@@ -176,10 +208,17 @@ oc_config_right() {
 
 oc_start() {
   [ -x "$oc_opencode" ] || oc_die "$oc_opencode is gone; build or install OpenCode with its cache again"
+  # Bun ends where the file is missing.
+  if [ -z "${BUN_INSPECT_PRELOAD+set}" ] && [ -f "$oc_own/$oc_restore" ]; then
+    export BUN_INSPECT_PRELOAD="$oc_own/$oc_restore"
+    oc_set="$oc_set${oc_set:+ }BUN_INSPECT_PRELOAD"
+  fi
+  [ -z "$oc_set" ] || export OPENCODE_CACHE_SET="$oc_set"
   exec "$oc_opencode" "$@"
 }
 
-if oc_linked && oc_copies oc_copy_there && oc_config_right && oc_nobody_at_work; then
+if oc_linked && [ -f "$oc_own/$oc_restore" ] && oc_copies oc_copy_there && oc_config_right &&
+  [ ! -e "$oc_own/busy" ] && oc_no_stage; then
   oc_trace "everything is in place in $oc_dir"
   oc_start "$@"
 fi
@@ -190,11 +229,11 @@ fi
 #   .nix/<layout>     link to the cache, the only link that a new generation has to replace
 #   <entry>           link to .nix/<layout>/<entry>; its text tells that it is ours, even when it dangles
 #   <copy>            a file that OpenCode writes to; .nix/<copy>.sums: cksum of what we put there
+#   .nix/restore-*.js what OpenCode preloads; older ones stay, since an OpenCode that runs may yet need them
 #   .nix/stage.<pid>  a cold path at work, or one that was killed: the next start tidies up
+#   .nix/busy         there may be a stage: what the hot path looks at
 # Every change is made in the stage and renamed over what it replaces. `mv FILE DIRECTORY/` does that for a link
 # to a directory too, with every mv; `mv -T` and `mv -h` exist on some systems only.
-#
-# Names begin with oc_: assigning to a variable that the user exports would change it for OpenCode.
 
 oc_newline='
 '
@@ -376,9 +415,91 @@ oc_place_version() {
   oc_run mv -f "$oc_stage/version" "$oc_dir/"
 }
 
+oc_place_restore() {
+  [ ! -f "$oc_own/$oc_restore" ] || return 0
+  oc_restore_text 2>/dev/null >"$oc_stage/$oc_restore" || {
+    oc_why="$oc_stage: cannot be written"
+    return 1
+  }
+  oc_run mv -f "$oc_stage/$oc_restore" "$oc_own/"
+}
+
 oc_place_pointer() {
   [ ! "$oc_own/$oc_layout" -ef "$oc_cache" ] || return 0
   oc_run ln -s "$oc_cache" "$oc_stage/$oc_layout" && oc_run mv -f "$oc_stage/$oc_layout" "$oc_own/"
+}
+
+oc_restore_text() {
+  cat <<'oc_end'
+"use strict"
+// Loaded into OpenCode before its own code (Bun's BUN_INSPECT_PRELOAD; tried on 1.18.33 and 1.0.61), so that what the
+// wrapper adds to the environment serves OpenCode and nobody else: its children get the user's own.
+// `process.env` stays as it is: OpenCode reads its switches, and npm's settings, at any time.
+const { existsSync, readFileSync } = require("node:fs")
+const { dirname, extname, join } = require("node:path")
+
+const USERS = "OPENCODE_CACHE_USER_" // + name: a value that the wrapper had to replace
+const started = { ...process.env }
+const ours = new Set(["OPENCODE_CACHE_SET", ...(started.OPENCODE_CACHE_SET ?? "").split(" ")])
+
+function usersOwn(given) {
+  const env = { ...given }
+  // OpenCode 1.0 starts itself as `bun add`; npm's and Bun's settings are meant for that.
+  const bun = env.BUN_BE_BUN !== undefined
+  for (const name of ours) {
+    const kept = bun && /^(BUN_CONFIG|npm_config)_/.test(name)
+    if (!kept && env[name] === started[name]) delete env[name]
+  }
+  for (const name of Object.keys(env)) {
+    if (!name.startsWith(USERS)) continue
+    env[name.slice(USERS.length)] ??= env[name]
+    delete env[name]
+  }
+  return env
+}
+
+// node:child_process ends here too. Without `env`, Bun gives a child what the process was started with.
+const mended = (options) => ({ ...options, env: usersOwn(options?.env ?? started) })
+for (const name of ["spawn", "spawnSync"]) {
+  const start = Bun[name]
+  Bun[name] = (first, second) =>
+    Array.isArray(first) ? start.call(Bun, first, mended(second)) : start.call(Bun, mended(first))
+}
+
+// The TUI's server is a thread, and threads do not inherit what is preloaded.
+const Thread = globalThis.Worker
+globalThis.Worker = class Worker extends Thread {
+  constructor(url, options) {
+    super(url, { ...options, preload: [__filename, ...[options?.preload ?? []].flat()] })
+  }
+}
+
+// A project's `.opencode` has no node_modules where OpenCode could not install them: its plugins and tools get
+// what they import, and cannot find, from the cache. (Bun asks no onResolve hook about a bare name.)
+const cached = join(__dirname, "packages", "config")
+const resolved = (name, from) => {
+  try {
+    return Bun.resolveSync(name, from)
+  } catch {
+    return undefined
+  }
+}
+if (existsSync(join(cached, "node_modules"))) {
+  const imported = /(\bfrom\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*)(["'])([@\w][^"':\n]*)\2/g
+  Bun.plugin({
+    name: "opencode-cache",
+    setup(build) {
+      build.onLoad({ filter: /\/\.opencode\/(?!(.*\/)?node_modules\/).*\.[cm]?[jt]sx?$/ }, ({ path }) => ({
+        contents: readFileSync(path, "utf8").replace(imported, (text, before, _, name) => {
+          const found = resolved(name, dirname(path)) ? undefined : resolved(name, cached)
+          return found ? before + JSON.stringify(found) : text
+        }),
+        loader: extname(path).replace(/^\.[cm]?/, ""),
+      }))
+    },
+  })
+}
+oc_end
 }
 
 # Fills $1, a node_modules, with links to the packages of the cache that it has not; scopes are real directories.
@@ -444,16 +565,28 @@ oc_place_config() {
   return 0
 }
 
+# Not with `:`, a special builtin: a shell ends where a redirection of those fails.
+oc_mark_busy() {
+  printf '' 2>/dev/null >"$oc_own/busy" || {
+    oc_why="$oc_own: cannot be written"
+    return 1
+  }
+}
+
 # One pass. The order matters: whoever turns the pointer last also sweeps after that, and whoever places links
 # after somebody else's turn sees it in the last check.
 oc_pass() {
   oc_why=
   oc_stage=$oc_own/stage.$$
   oc_run mkdir -p "$oc_own" && oc_tidy "$oc_own/stage" && oc_run mkdir "$oc_stage" || return 1
-  oc_copies oc_copy_in && oc_place_pointer && oc_sweep && oc_entries oc_place_group && oc_place_version || return 1
+  oc_mark_busy || return 1
+  oc_place_restore && oc_copies oc_copy_in && oc_place_pointer && oc_sweep && oc_entries oc_place_group && oc_place_version || return 1
   oc_place_config
   oc_why=
-  oc_linked && oc_run rm -rf "$oc_stage"
+  # In this order: a stage without `busy` would stay for ever. Of two that end at once both may leave `busy`
+  # behind; the next start then passes here once more.
+  oc_linked && oc_run rm -rf "$oc_stage" "$oc_own/busy" || return 1
+  oc_no_stage || oc_mark_busy
 }
 
 [ -e "$oc_cache/manifest.json" ] ||

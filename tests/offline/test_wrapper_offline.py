@@ -1,0 +1,140 @@
+"""The wrapper around the real OpenCode: whose environment the agent sees, and projects with a `.opencode`."""
+
+from __future__ import annotations
+
+import shutil
+
+import isolated
+import pytest
+
+from opencode_cache import wrapper
+
+pytestmark = pytest.mark.usefixtures("isolated")
+
+MOCK = {
+    "npm": "@ai-sdk/openai-compatible",
+    "options": {"baseURL": "@MODELS@/v1", "apiKey": "loopback"},
+    "models": {"mock-model": {"name": "mock-model"}},
+}
+CONFIG = {"provider": {"extra": MOCK}}
+ENV_CALL = ["run", "-m", "extra/mock-model", "RUN:env -0 | tr '\\n\\0' '~\\n':END"]
+HELLO = ["run", "-m", "extra/mock-model", "hello"]
+# A number that is new for every process.
+OPENCODES_OWN = {"OPENCODE_PID"}
+
+PLUGIN = """import { tool } from "@opencode-ai/plugin"
+import { writeFileSync } from "node:fs"
+writeFileSync(process.env.HOME + "/NAME", typeof tool.schema.string)
+"""
+PLUGIN_ENDS = {
+    "plugin": "export const P = async () => ({})\n",
+    "tool": 'export default tool({ description: "d", args: {}, async execute() { return "" } })\n',
+}
+
+
+def wrapped(made, directory):
+    return wrapper.wrap(made.cache, made.opencode, directory, shell=shutil.which("dash"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ripgrep_on_path():
+    if shutil.which("rg") is None:
+        pytest.skip("needs ripgrep on PATH (1.0.x downloads it otherwise): install Debian's ripgrep")
+
+
+@pytest.fixture(scope="module")
+def program_118(made_extra, tmp_path_factory):
+    return wrapped(made_extra, tmp_path_factory.mktemp("wrapped"))
+
+
+@pytest.fixture(scope="module")
+def program_10(made_10, tmp_path_factory):
+    return wrapped(made_10, tmp_path_factory.mktemp("wrapped"))
+
+
+def agents_environment(program, home, **options):
+    """What `env` prints in a bash tool call."""
+    done = isolated.run(program, ENV_CALL, home, config=CONFIG, **options)
+    assert done.returncode == 0, done.stderr
+    (said,) = done.tool_results
+    pairs = dict(line.partition("=")[::2] for line in said.splitlines() if "=" in line)
+    assert "HOME" in pairs, said
+    return {name: value for name, value in pairs.items() if name not in OPENCODES_OWN}
+
+
+USERS = [
+    {},
+    {"XDG_CACHE_HOME": "", "HTTP_PROXY": "", "NODE_EXTRA_CA_CERTS": "/ca", "npm_config_loglevel": "silent"},
+    {"XDG_CACHE_HOME": "@HOME@/own", "OPENCODE_DISABLE_AUTOUPDATE": "false"},
+]
+
+
+@pytest.mark.parametrize("user", USERS, ids=["plain", "unusable", "own"])
+@pytest.mark.parametrize("version", ["1.18", "1.0"])
+def test_agent_sees_the_users_environment(version, user, request, tmp_path):
+    program = request.getfixturevalue("program_118" if version == "1.18" else "program_10")
+    made = request.getfixturevalue("made_extra" if version == "1.18" else "made_10")
+    user = {name: value.replace("@HOME@", str(tmp_path)) for name, value in user.items()}
+    ours = agents_environment(program, tmp_path, env=user, read_only=[made.cache])
+    # The bare program, started from the same home: without its cache 1.0 does not get as far as a tool call.
+    root = user.get("XDG_CACHE_HOME") or tmp_path / ".cache-nix"
+    if not user.get("XDG_CACHE_HOME"):
+        shutil.copytree(root, tmp_path / ".cache", symlinks=True)
+    bare = agents_environment(made.opencode, tmp_path, env=user, read_only=[made.cache])
+    assert ours == bare
+
+
+def test_users_preload_goes_on_to_work(program_118, made_extra, tmp_path):
+    own = tmp_path / "own.js"
+    own.write_text('require("node:fs").writeFileSync(process.env.HOME + "/preloaded", "")')
+    env = {"BUN_INSPECT_PRELOAD": str(own)}
+    done = isolated.run(program_118, HELLO, tmp_path, config=CONFIG, env=env, read_only=[made_extra.cache])
+    assert "LOOPBACK-OK" in done.stdout
+    assert (tmp_path / "preloaded").exists()
+
+
+def project(home):
+    """A project whose own plugin and tool import @opencode-ai/plugin."""
+    for kind, end in PLUGIN_ENDS.items():
+        path = home / "work/.opencode" / kind / f"{kind}.ts"
+        path.parent.mkdir(parents=True)
+        path.write_text(PLUGIN.replace("NAME", f"loaded-{kind}") + end)
+
+
+def test_project_with_its_own_plugins_starts_and_costs_no_retries(program_118, made_extra, tmp_path):
+    """`./dev bench` measures it against the bare program without plugins."""
+    project(tmp_path)
+    config = CONFIG | {"plugin": ["opencode-gemini-auth"]}
+    done = isolated.run(program_118, HELLO, tmp_path, config=config, read_only=[made_extra.cache])
+    assert "LOOPBACK-OK" in done.stdout, done.stderr
+    assert done.seconds < 30  # npm's retries take over 70
+    for kind in PLUGIN_ENDS:
+        assert (tmp_path / f"loaded-{kind}").read_text() == "function"
+    assert sorted(path.name for path in (tmp_path / "work/.opencode").iterdir()) == [
+        ".gitignore",
+        "plugin",
+        "tool",
+    ]
+
+
+@pytest.mark.parametrize("directory", ["user", "project"])
+def test_read_only_config_directory_works(program_118, made_extra, tmp_path, directory):
+    """On a mount that is read-only, with a .gitignore as OpenCode demands there."""
+    project(tmp_path)
+    path = tmp_path / ("work/.opencode" if directory == "project" else ".config/opencode")
+    path.mkdir(parents=True, exist_ok=True)
+    (path / ".gitignore").write_text("node_modules\n")
+    (tmp_path / ".config/opencode").mkdir(parents=True, exist_ok=True)
+    config = CONFIG | {"plugin": ["opencode-gemini-auth"]}
+    if directory == "user":
+        # isolated.run writes the file inside the namespace: a first run leaves it for the second.
+        isolated.run(program_118, ["--version"], tmp_path, config=config)
+        shutil.rmtree(path / "node_modules")
+        (path / "package-lock.json").unlink()
+        done = isolated.run(program_118, ["models"], tmp_path, read_only=[made_extra.cache, path])
+    else:
+        done = isolated.run(program_118, HELLO, tmp_path, config=config, read_only=[made_extra.cache, path])
+        assert "LOOPBACK-OK" in done.stdout, done.stderr
+        assert (tmp_path / "loaded-plugin").read_text() == "function"
+    assert done.returncode == 0, done.stderr
+    assert done.seconds < 30  # npm's retries take over 70
