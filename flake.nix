@@ -1,0 +1,27 @@
+{
+  description = "OpenCode with everything that it would download: pinned by hash, built without a network";
+
+  # Only what a consumer may want to follow or replace. `tui-*` are OpenCode's releases; nix/releases.json has
+  # their version, since a flake's input URLs must be literals.
+  inputs = {
+    nixpkgs.url = "github:NixOS/nixpkgs/nixpkgs-unstable";
+    models-dev = {
+      url = "github:anomalyco/models.dev";
+      flake = false;
+    };
+    tui-linux-x64 = {
+      url = "https://github.com/anomalyco/opencode/releases/download/v1.18.21/opencode-linux-x64-baseline.tar.gz";
+      flake = false;
+    };
+    tui-linux-arm64 = {
+      url = "https://github.com/anomalyco/opencode/releases/download/v1.18.21/opencode-linux-arm64.tar.gz";
+      flake = false;
+    };
+    tui-darwin-arm64 = {
+      url = "https://github.com/anomalyco/opencode/releases/download/v1.18.21/opencode-darwin-arm64.zip";
+      flake = false;
+    };
+  };
+
+  outputs = inputs: import ./nix/outputs.nix inputs;
+}

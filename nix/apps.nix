@@ -1,0 +1,31 @@
+# Programs for `nix run`: OpenCode itself, and the steps that need a network.
+{ pkgs, ours }:
+let
+  inherit (pkgs) lib;
+  step =
+    name: description:
+    let
+      program = pkgs.writeShellApplication {
+        name = "opencode-cache-${name}";
+        runtimeInputs = [
+          ours.public.opencode-cache-builder
+          pkgs.nodejs
+        ];
+        text = ''exec opencode-cache ${name} "$@"'';
+      };
+    in
+    {
+      type = "app";
+      program = lib.getExe program;
+      meta = { inherit description; };
+    };
+in
+{
+  default = {
+    type = "app";
+    program = lib.getExe ours.public.opencode-with-cache;
+    meta.description = "OpenCode with its cache in place";
+  };
+  lock = step "lock" "Resolve plugins, SDKs and tools to exact versions and hashes: a lock file";
+  update = step "update" "Move OpenCode, its releases and its locks to the newest versions";
+}

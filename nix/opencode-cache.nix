@@ -1,0 +1,125 @@
+# The content of OpenCode's cache directory, and manifest.json.
+#
+# Each tarball of the lock is one fixed-output derivation. The builder has no network: it unpacks, runs the real
+# OpenCode beside a loopback registry that has nothing, and fails with the name of whatever that is asked for.
+{
+  lib,
+  stdenvNoCC,
+  linkFarm,
+  lockFor,
+  npmTarball,
+  opencode-cache-builder,
+  opencode-release,
+  # The OpenCode that the cache is for.
+  opencode,
+  # A lock file made by `opencode-cache lock`; null: the shipped one for that OpenCode.
+  lock ? null,
+  # A model catalogue (an api.json) that OpenCode shall use instead of the one compiled into it.
+  models ? null,
+  # Whether `tui/tui-<version>` is there, a link to the release binary.
+  withTui ? true,
+  # OpenCode's arguments, one string for each start, that must work without asking the registry. [ ]: no warm-up.
+  warmup ? [ "models" ],
+  # URL of a registry that Nix downloads from, instead of npm with npm's own configuration.
+  mirror ? null,
+}:
+let
+  inherit (stdenvNoCC.hostPlatform) system;
+  version = opencode.version or (throw "opencode-cache: the package given as `opencode` has no version");
+  lockFile = if lock == null then lockFor version else lock;
+  locked = lib.importJSON lockFile;
+
+  # npm's rule for `os`, `cpu` and `libc`, as in python/src/opencode_cache/systems.py.
+  platform = stdenvNoCC.hostPlatform;
+  words = {
+    os = if platform.isDarwin then "darwin" else "linux";
+    cpu = if platform.isAarch64 then "arm64" else "x64";
+    libc = if platform.isDarwin then "" else "glibc";
+  };
+  admits =
+    package: field:
+    let
+      listed = package.${field} or [ ];
+      wanted = lib.filter (word: !lib.hasPrefix "!" word) listed;
+    in
+    listed == [ "any" ]
+    || (!lib.elem "!${words.${field}}" listed && (wanted == [ ] || lib.elem words.${field} wanted));
+  fits = package: lib.all (admits package) (lib.attrNames words);
+
+  tarballs = map (package: {
+    name = "${lib.replaceStrings [ "/" ] [ "+" ] package.name}@${package.version}.tgz";
+    path = npmTarball { inherit package mirror; };
+    inherit package;
+  }) (lib.filter fits (lib.attrValues locked.packages));
+
+  arguments = [
+    "--lock"
+    "${lockFile}"
+    "--tarballs"
+    "${linkFarm "opencode-cache-tarballs" (map (tarball: { inherit (tarball) name path; }) tarballs)}"
+    "--opencode"
+    (lib.getExe opencode)
+    "--system"
+    system
+  ]
+  ++ lib.optionals (models != null) [
+    "--models"
+    "${models}"
+  ]
+  ++ lib.optionals withTui [
+    "--tui"
+    (lib.getExe opencode-release)
+  ]
+  ++ (
+    if warmup == [ ] then
+      [ "--no-warmup" ]
+    else
+      lib.concatMap (command: [
+        "--warmup"
+        command
+      ]) warmup
+  );
+in
+stdenvNoCC.mkDerivation (finalAttrs: {
+  pname = "opencode-cache";
+  inherit version;
+
+  nativeBuildInputs = [ opencode-cache-builder ];
+  dontUnpack = true;
+  dontInstall = true;
+  # What the lock names stays as it is, byte for byte.
+  dontFixup = true;
+
+  buildPhase = ''
+    runHook preBuild
+    opencode-cache build ${lib.escapeShellArgs arguments} --out "$out"
+    runHook postBuild
+  '';
+
+  # The warm-up's registry is on loopback.
+  __darwinAllowLocalNetworking = true;
+
+  passthru = {
+    inherit
+      arguments
+      opencode
+      tarballs
+      withTui
+      ;
+    lock = lockFile;
+    tests = import ./cache-tests.nix {
+      inherit lib stdenvNoCC opencode-cache-builder;
+      cache = finalAttrs.finalPackage;
+    };
+  };
+
+  meta = {
+    description = "Provider SDKs and plugins for OpenCode ${version}, pinned, for machines without a network";
+    license = lib.licenses.mit;
+    platforms = [
+      "x86_64-linux"
+      "aarch64-linux"
+      "aarch64-darwin"
+    ];
+  };
+})

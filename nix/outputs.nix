@@ -1,0 +1,44 @@
+# inputs -> the flake's outputs.
+inputs@{ self, nixpkgs, ... }:
+let
+  inherit (nixpkgs) lib;
+  systems = lib.attrNames (lib.importJSON ./releases.json);
+  eachSystem = f: lib.genAttrs systems (system: f nixpkgs.legacyPackages.${system});
+  packagesFor = pkgs: import ./packages.nix { inherit pkgs inputs; };
+in
+{
+  packages = eachSystem (
+    pkgs:
+    let
+      ours = packagesFor pkgs;
+    in
+    ours.public // { default = ours.public.opencode-with-cache; }
+  );
+
+  overlays.default = final: _: (packagesFor final).public;
+
+  lib.mkOpencode = import ./mk-opencode.nix { inherit inputs; };
+
+  apps = eachSystem (pkgs: import ./apps.nix { inherit pkgs; ours = packagesFor pkgs; });
+
+  checks = eachSystem (pkgs: import ./checks.nix { inherit pkgs; ours = packagesFor pkgs; });
+
+  devShells = eachSystem (pkgs: {
+    default = pkgs.callPackage ./dev-shell.nix { };
+  });
+
+  formatter = eachSystem (pkgs: pkgs.nixfmt-tree);
+
+  templates.default = {
+    path = ../templates/default;
+    description = "A flake of your own: OpenCode with your plugins in its cache";
+    welcomeText = ''
+      Make the lock, once and after each change of your plugins (needs the npm registry):
+
+          nix run .#lock -- --plugin opencode-gemini-auth -o opencode-cache.lock.json
+          git add opencode-cache.lock.json
+
+      Then `nix run .` starts OpenCode, and `nix profile install .` installs it.
+    '';
+  };
+}

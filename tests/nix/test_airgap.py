@@ -1,0 +1,43 @@
+"""From a machine with a network to one without: signed, carried as files, trusted by key, and run."""
+
+from __future__ import annotations
+
+import machine as machines
+import pytest
+import trees
+from machine import Machine
+
+
+@pytest.fixture
+def second(machine):
+    """Another machine, whose store is empty."""
+    if isinstance(machine, machines.Host):
+        pytest.skip("a second machine is made with Debian's Nix only; leave out --nix host")
+    made = Machine(machine.suite, "second")
+    made.empty()
+    yield made
+    made.empty()
+
+
+def test_a_signed_closure_travels_as_files_and_runs(machine, second, default, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text(machine.out("key", "generate-secret", "--key-name", "test-1"))
+    key = machine.run(
+        "sh", "-c", f"{trees.KEPT}/nix-{machine.suite}/bin/nix key convert-secret-to-public <{secret}"
+    ).stdout.strip()
+    carried = tmp_path / "carried"
+    url = f"file://{carried}"
+    machine.out("store", "sign", "--recursive", "--key-file", secret, default)
+    machine.out(
+        "copy", "--to", f"{url}?compression=zstd&compression-level=1&parallel-compression=true", default
+    )
+
+    refused = second.nix("copy", "--from", url, default, check=False, offline=True)
+    assert refused.returncode
+    assert "lacks a signature by a trusted key" in refused.stderr
+    assert not second.has(default)
+
+    trusted = ["--option", "trusted-public-keys", key]
+    second.nix("copy", "--from", url, *trusted, default, offline=True)
+    said = second.run(f"{default}/bin/opencode", "models", offline=True).stdout
+    assert "opencode/" in said

@@ -1,0 +1,157 @@
+"""A flake in another directory that uses this one: packages, overlay, mkOpencode with a plugin of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from conftest import EXTRA_LOCK, Flake, commit
+from trees import REPOSITORY
+
+CONSUMER = """\
+{
+  inputs = {
+    nixpkgs.url = "@NIXPKGS@";
+    opencode-cache.url = "@PROJECT@";
+    opencode-cache.inputs.nixpkgs.follows = "nixpkgs";
+    opencode-cache.inputs.tui-linux-arm64.follows = "opencode-cache/tui-linux-x64";
+    opencode-cache.inputs.tui-darwin-arm64.follows = "opencode-cache/tui-linux-x64";
+  };
+  outputs = { nixpkgs, opencode-cache, ... }:
+    let
+      pkgs = import nixpkgs {
+        system = "x86_64-linux";
+        overlays = [ opencode-cache.overlays.default ];
+      };
+      inherit (opencode-cache.lib) mkOpencode;
+    in
+    {
+      packages.x86_64-linux = {
+        ours = opencode-cache.packages.x86_64-linux.default;
+        overlaid = pkgs.opencode-with-cache;
+        plugged = mkOpencode { inherit pkgs; lock = ./extra.lock.json; };
+        slim = mkOpencode { inherit pkgs; withTui = false; };
+        darwin = mkOpencode { pkgs = import nixpkgs { system = "x86_64-darwin"; }; };
+        future = mkOpencode {
+          inherit pkgs;
+          opencode = pkgs.opencode // { version = "2.0.1"; };
+        };
+        lacking = mkOpencode { inherit pkgs; lock = ./lacking.lock.json; };
+        tampered = mkOpencode {
+          inherit pkgs;
+          lock = ./tampered.lock.json;
+          mirror = "@MIRROR@";
+        };
+        mirrored = mkOpencode {
+          inherit pkgs;
+          lock = ./mirrored.lock.json;
+          mirror = "@MIRROR@";
+        };
+      };
+    };
+}
+"""
+
+
+def without_the_config_directory(text: str) -> dict:
+    """A lock that lacks what OpenCode asks for at each start: the plugin API for its config directory."""
+    found = json.loads(text)
+    found["requests"] = [request for request in found["requests"] if request["kind"] != "config"]
+    del found["trees"]["config"]
+    used = {key for nodes in found["trees"].values() for key in nodes.values()}
+    found["packages"] = {key: package for key, package in found["packages"].items() if key in used}
+    return found
+
+
+def with_another_hash(text: str, key: str) -> dict:
+    found = json.loads(text)
+    found["packages"][key]["integrity"] = f"sha512-{'A' * 86}=="
+    return found
+
+
+@pytest.fixture(scope="session")
+def consumer(flake, registry, tmp_path_factory) -> Flake:
+    place = tmp_path_factory.mktemp("consumer")
+    nixpkgs = flake.inputs.get("nixpkgs", "github:NixOS/nixpkgs/nixpkgs-unstable")
+    text = CONSUMER.replace("@NIXPKGS@", nixpkgs).replace("@PROJECT@", flake.url)
+    (place / "flake.nix").write_text(text.replace("@MIRROR@", registry.url))
+    shutil.copyfile(EXTRA_LOCK, place / "extra.lock.json")
+    lock_text = EXTRA_LOCK.read_text()
+    (place / "mirrored.lock.json").write_text(lock_text)
+    (place / "lacking.lock.json").write_text(json.dumps(without_the_config_directory(lock_text)))
+    (place / "tampered.lock.json").write_text(json.dumps(with_another_hash(lock_text, registry.package.key)))
+    commit(place)
+    return Flake(flake.machine, f"git+file://{place}", {})
+
+
+def test_package_and_overlay_are_the_same_derivation(consumer, default):
+    assert consumer.nix("eval", "--raw", at="#ours").stdout == default
+    assert consumer.nix("eval", "--raw", at="#overlaid").stdout == default
+
+
+def test_a_plugin_of_ones_own_is_in_the_cache_and_loads(consumer, machine):
+    path = consumer.build("plugged")
+    cache = consumer.value("plugged", "p: p.cache.outPath")
+    manifest = json.loads(machine.run("cat", f"{cache}/manifest.json").stdout)
+    assert "opencode-gemini-auth" in {entry["name"] for entry in manifest["requests"]}
+    config = {"OPENCODE_CONFIG_CONTENT": json.dumps({"plugin": ["opencode-gemini-auth"]})}
+    said = machine.run(f"{path}/bin/opencode", "models", offline=True, environment=config)
+    assert "opencode/" in said.stdout
+
+
+def test_without_the_tui_the_release_is_not_in_the_closure(consumer, machine):
+    path = consumer.build("slim")
+    closure = machine.out("path-info", "--recursive", path)
+    assert "opencode-release" not in closure
+    assert "opencode-cache" in closure
+
+
+def test_an_unsupported_system_is_refused_at_evaluation(consumer):
+    done = consumer.nix("eval", "--raw", at="#darwin.drvPath", check=False)
+    assert done.returncode
+    assert "x86_64-darwin is not supported; the supported systems are aarch64-darwin" in done.stderr
+
+
+def test_an_unsupported_opencode_is_refused_at_evaluation(consumer):
+    done = consumer.nix("eval", "--raw", at="#future.drvPath", check=False)
+    assert done.returncode
+    assert "there is no lock for OpenCode 2.0.1" in done.stderr
+    assert "opencode-cache lock --opencode-version 2.0.1" in done.stderr
+
+
+def test_what_the_lock_lacks_fails_the_build_with_its_name(consumer):
+    done = consumer.nix("build", "-L", "--no-link", at="#lacking", check=False)
+    assert done.returncode
+    assert "asked the registry for @opencode-ai/plugin, which the cache lacks" in done.stderr
+    assert "lock again with" in done.stderr
+
+
+def test_a_tarball_comes_from_a_mirror_and_is_checked(consumer, registry, machine):
+    """Nix's own downloader, from an address that the user gives; then with another hash in the lock."""
+    wanted = f't: t.name == "{registry.package.tarball}"'
+    select = f"p: (builtins.head (builtins.filter ({wanted}) p.cache.tarballs)).path"
+    for which, ok in (("mirrored", True), ("tampered", False)):
+        chosen = f"{select}.drvPath"
+        derivation = consumer.nix("eval", "--raw", "--apply", chosen, at=f"#{which}", offline=False).stdout
+        rebuild = ["--rebuild"] if ok else []
+        done = machine.nix("build", *rebuild, "--no-link", f"{derivation}^*", check=False)
+        assert (done.returncode == 0) is ok, done.stderr
+        if not ok:
+            assert "hash mismatch" in done.stderr
+    assert registry.asked
+
+
+def test_the_template_evaluates(flake, machine, tmp_path):
+    place = tmp_path / "mine"
+    place.mkdir()
+    shutil.copytree(REPOSITORY / "templates" / "default", place, dirs_exist_ok=True)
+    assert flake.nix("eval", "--json", at="#templates.default.description").stdout
+    shutil.copyfile(EXTRA_LOCK, place / "opencode-cache.lock.json")
+    commit(place)
+    inputs = {"opencode-cache": flake.url}
+    for name, url in flake.inputs.items():
+        inputs[name if name == "nixpkgs" else f"opencode-cache/{name}"] = url
+    mine = Flake(machine, f"git+file://{place}", inputs)
+    assert mine.nix("eval", "--raw", at="#default.drvPath").stdout.endswith(".drv")
+    assert mine.nix("eval", "--raw", at="#apps.x86_64-linux.lock.program").stdout

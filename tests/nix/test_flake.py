@@ -1,0 +1,115 @@
+"""The flake as its users have it: evaluation, builds in the sandbox, `nix run`, a profile."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+
+import pytest
+from conftest import SUITE, machine_of
+
+
+def test_every_system_evaluates(flake):
+    flake.nix("flake", "check", "--no-build", "--all-systems")
+
+
+def test_the_default_package_evaluates_fast(flake):
+    began = time.monotonic()
+    flake.nix("eval", "--raw", "--option", "eval-cache", "false", at="#default.drvPath")
+    assert time.monotonic() - began < 3
+
+
+def test_no_input_but_the_promised_ones(project):
+    for place in ("flake.lock", "opencode/flake.lock"):
+        nodes = json.loads((project / place).read_text())["nodes"]
+        assert set(nodes) - {"root"} == {
+            "models-dev",
+            "nixpkgs",
+            "tui-darwin-arm64",
+            "tui-linux-arm64",
+            "tui-linux-x64",
+        }
+
+
+def test_the_python_dependencies_are_those_of_pyproject(project):
+    text = (project / "python" / "pyproject.toml").read_text()
+    listed = re.search(r"^dependencies = \[(.*?)^\]", text, re.MULTILINE | re.DOTALL)[1]
+    names = {re.match(r'\s*"([\w-]+)', line)[1] for line in listed.splitlines() if '"' in line}
+    ours = (project / "nix" / "python-dependencies.nix").read_text()
+    assert set(re.findall(r"^  packages\.(\S+)", ours, re.MULTILINE)) == names - {"tomli"}
+
+
+@pytest.mark.parametrize("at", ["", "?dir=opencode"])
+def test_run_starts_the_real_opencode_with_the_cache(flake, default, at):
+    said = flake.nix("run", at=at, rest=["models"]).stdout
+    assert "opencode/" in said
+    assert flake.nix("eval", "--raw", at=f"{at}#default").stdout == default
+
+
+def test_lock_app_is_the_builder(flake):
+    assert "--plugin" in flake.nix("run", at="#lock", rest=["--help"]).stdout
+
+
+def test_two_such_packages_and_another_share_a_profile(flake, machine, default, tmp_path):
+    profile = tmp_path / "profile"
+    verb = "install"
+    for package, priority in (
+        ("default", "4"),
+        ("opencode-release-with-cache", "6"),
+        ("opencode-cache-builder", "5"),
+    ):
+        flake.nix("profile", verb, "--profile", str(profile), "--priority", priority, at=f"#{package}")
+    listed = machine.run("ls", "-A", f"{profile}/").stdout.split()
+    assert set(listed) <= {"bin", "share", "lib", "manifest.json"}
+    assert set(machine.run("ls", f"{profile}/bin").stdout.split()) == {"opencode", "opencode-cache"}
+    said = machine.run(f"{profile}/bin/opencode", "--version", offline=True).stdout.strip()
+    assert said == flake.value("default", "p: p.version")
+    assert machine.run("ls", f"{profile}/share/bash-completion/completions/").stdout
+
+
+def test_rebuilding_the_cache_gives_the_same_bits(flake, default):
+    flake.build("opencode-cache", "--rebuild")
+
+
+def test_the_builder_outside_nix_makes_what_the_sandbox_made(flake, machine, default, tmp_path):
+    cache = flake.build("opencode-cache")
+    arguments = flake.value("opencode-cache", "c: c.arguments")
+    builder = flake.build("opencode-cache-builder")
+    machine.run(
+        f"{builder}/bin/opencode-cache", "build", *arguments, "--no-warmup", "--out", tmp_path / "cache"
+    )
+    assert machine.out("hash", "path", tmp_path / "cache") == machine.out("hash", "path", cache)
+
+
+def test_the_release_binary_costs_nothing_where_it_is_not_wanted(flake, machine, default):
+    release = flake.build("opencode-release")
+    cache = flake.build("opencode-cache")
+    version = flake.value("opencode-cache", "p: p.version")
+    assert (
+        machine.run("readlink", "-f", f"{cache}/tui/tui-{version}").stdout.strip()
+        == f"{release}/bin/opencode"
+    )
+    closure = machine.out("path-info", "--recursive", default).split()
+    assert release in closure
+    assert not [path for path in closure if "builder" in path or "nodejs" in path or path.endswith(".tgz")]
+
+
+def test_the_release_runs_with_its_cache(flake, machine, project):
+    path = flake.build("opencode-release-with-cache")
+    said = machine.run(f"{path}/bin/opencode", "--version", offline=True).stdout.strip()
+    assert said == json.loads((project / "nix" / "releases.json").read_text())["x86_64-linux"]["version"]
+
+
+def test_checks_of_the_flake(flake, default):
+    flake.nix("flake", "check")
+
+
+def test_the_newest_nix_of_debian(flake, default):
+    """Evaluation, a build and the program, with the Nix that Debian has in sid."""
+    if SUITE != "trixie":
+        pytest.skip(f"these tests run with the Nix of {SUITE} already")
+    machine_of("sid")
+    flake.nix("flake", "check", "--no-build", "--all-systems", suite="sid")
+    flake.build("default", "--rebuild", suite="sid")
+    assert "opencode/" in flake.nix("run", at="?dir=opencode", rest=["models"], suite="sid").stdout
