@@ -27,5 +27,4 @@ in
     meta.description = "OpenCode with its cache in place";
   };
   lock = step "lock" "Resolve plugins, SDKs and tools to exact versions and hashes: a lock file";
-  update = step "update" "Move OpenCode, its releases and its locks to the newest versions";
 }
