@@ -27,10 +27,8 @@ from . import (
     wrapper,
 )
 from . import verify as verify_step
-from .errors import BadInputError, NotSoError, OpencodeCacheError
+from .errors import INTERRUPTED, INTERRUPTED_STATUS, BadInputError, NotSoError, OpencodeCacheError
 
-_INTERRUPTED = 130
-_INTERRUPTED_TEXT = "interrupted; nothing half-made was left behind"
 # Newer typers carry their own click, older ones import it; the class is found from what both export.
 _UsageError: type[Exception] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
@@ -278,12 +276,12 @@ def main() -> NoReturn:
             progress.error(f"{said} (see --help)")
         sys.exit(BadInputError.exit_status)
     except (KeyboardInterrupt, typer.Abort):
-        progress.error(_INTERRUPTED_TEXT)
-        sys.exit(_INTERRUPTED)
+        progress.error(INTERRUPTED)
+        sys.exit(INTERRUPTED_STATUS)
     except BrokenPipeError:
         # The reader of our output went away; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    if status == _INTERRUPTED:  # newer typers make it a status by themselves
-        progress.error(_INTERRUPTED_TEXT)
+    if status == INTERRUPTED_STATUS:  # newer typers make it a status by themselves
+        progress.error(INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+INTERRUPTED = "interrupted; nothing half-made was left behind"
+INTERRUPTED_STATUS = 130
+
 
 class OpencodeCacheError(Exception):
     """An expected failure. `str()` is one sentence for the user; `exit_status` is the process's."""
