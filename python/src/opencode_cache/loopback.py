@@ -9,6 +9,7 @@ import contextlib
 import json
 import socket
 import threading
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -101,7 +102,7 @@ class _HttpServer(ThreadingHTTPServer):
         """A client that hangs up in the middle is no news."""
 
 
-class _Loopback:
+class _Loopback(ABC):
     """An HTTP server on a free port of 127.0.0.1 while the context lasts."""
 
     def __init__(self) -> None:
@@ -127,9 +128,9 @@ class _Loopback:
             self._server.shutdown()
             self._server.server_close()
 
+    @abstractmethod
     def answer(self, method: str, target: str, body: bytes) -> tuple[int, str, bytes]:
         """Status, content type and body for one request."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
