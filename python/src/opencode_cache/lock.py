@@ -227,8 +227,11 @@ def dumps(lock: Lock) -> str:
     return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Put `text` at `path` at once or not at all. Raises BadInputError where that cannot be done."""
+def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
+    """Put `text` at `path` at once or not at all. Raises BadInputError where that cannot be done.
+
+    Paths in the text may hold any byte: what `os.fsdecode` made of them is written as it was.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -236,9 +239,9 @@ def write_atomically(path: Path, text: str) -> None:
         raise BadInputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
     beside = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(text)
-        beside.chmod(0o644)
+        beside.chmod(mode)
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)

@@ -10,17 +10,17 @@ import hashlib
 import os
 import shlex
 import string
-import tempfile
 from importlib import resources
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import manifest as manifests
 from .errors import BadInputError
+from .lock import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from .manifest import Manifest
 
@@ -199,26 +199,6 @@ def wrap(
         extra_path=extra_path,
         tools=tools,
     )
-    return _write_program(out / "bin" / name, text)
-
-
-def _write_program(path: Path, text: str) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside_name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
-    beside = Path(beside_name)
-    try:
-        # A path may hold any byte but NUL.
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            file.write(text)
-        beside.chmod(0o755)
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise BadInputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    return path
+    program = out / "bin" / name
+    write_atomically(program, text, 0o755)
+    return program
