@@ -1,0 +1,113 @@
+"""Which release of OpenCode to go to: the one that was named, or the newest that every needed source has."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .. import eras, npm, progress, systems
+from ..errors import BadInputError, NetworkError
+from ..npm import NotInRegistryError
+from . import archives
+from .door import AbsentError, UnreachableError
+from .flakes import archive_of
+from .github import VERSION, Release, numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .checkout import Checkout
+    from .github import GitHub
+
+_PLUGIN = "@opencode-ai/plugin"
+"""What the default plan has in OpenCode's own version."""
+_MOST_LOOKED_AT = 10
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A version, and GitHub's release of it or why GitHub cannot be asked."""
+
+    version: str
+    release: Release | str
+
+
+def named(version: str, github: GitHub) -> Chosen:
+    """The release that was asked for. Raises BadInputError where there is none, NetworkError."""
+    if not VERSION.fullmatch(version):
+        raise BadInputError(f"--opencode-version {version!r} is not a version; write it like 1.18.33")
+    if eras.layout_name(version) != "packages":
+        raise BadInputError(
+            f"--opencode-version {version}: its releases had other names; `update` knows 1.14 and newer"
+        )
+    try:
+        release = github.release(version)
+    except UnreachableError as error:
+        progress.step(f"{error}; going on with npm alone")
+        return Chosen(version, str(error))
+    except AbsentError as error:
+        raise BadInputError(f"OpenCode {version} has no release on GitHub; choose another version") from error
+    if release.version != version:
+        raise NetworkError(
+            f"GitHub answers {release.tag_name[:60]!r} when asked for v{version}; nothing was changed"
+        )
+    return Chosen(version, release)
+
+
+def newest(checkout: Checkout, wanted: Sequence[str], github: GitHub) -> Chosen:
+    """The newest release that GitHub has for all of those systems, and npm what the lock needs.
+
+    Raises NetworkError where GitHub cannot be asked, or none of its newest releases will do.
+    """
+    try:
+        releases = github.releases()
+    except UnreachableError as error:
+        raise NetworkError(
+            f"{error}, so the newest OpenCode is not known; nothing was changed; "
+            f"name one with --opencode-version{_known_to_npm(checkout, wanted)}"
+        ) from error
+    for release in releases[:_MOST_LOOKED_AT]:
+        version = release.version or ""
+        why = _unfit(checkout, wanted, release, version)
+        if why is None:
+            return Chosen(version, release)
+        progress.step(f"passing over OpenCode {version}: {why}")
+    raise NetworkError("none of GitHub's newest releases of OpenCode can be had whole; nothing was changed")
+
+
+def _unfit(checkout: Checkout, wanted: Sequence[str], release: Release, version: str) -> str | None:
+    try:
+        eras.layout_name(version)
+    except BadInputError:
+        return f"only {eras.SUPPORTED} are supported"
+    for system in wanted:
+        archive = archive_of(checkout, system)
+        if release.asset(archive) is None:
+            return f"GitHub has no {archive} of it yet"
+    here = systems.current().binaries
+    for names in (here, (_PLUGIN,)):
+        if not any(_has(name, version) for name in names):
+            return f"npm has no {' or '.join(names)} of it yet"
+    return None
+
+
+def _has(name: str, version: str) -> bool:
+    try:
+        return bool(npm.view(f"{name}@{version}"))
+    except NotInRegistryError:
+        return False
+
+
+def _known_to_npm(checkout: Checkout, wanted: Sequence[str]) -> str:
+    """A hint: the newest version that npm has for all of those systems."""
+    common: set[str] | None = None
+    try:
+        for system in wanted:
+            name = archives.package_name(archive_of(checkout, system))
+            found = {str(entry["version"]) for entry in npm.view(f"{name}@>=0")}
+            plain = {version for version in found if re.fullmatch(VERSION, version)}
+            common = plain if common is None else common & plain
+    except NetworkError:
+        return ""
+    return f" (npm has {max(common, key=numbers)})" if common else ""
