@@ -1,0 +1,110 @@
+"""Inventories to draw pages of: every text in them is the caller's, as a hostile registry would have it."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import making
+
+from opencode_cache.inventory import Inventory, Tree
+from opencode_cache.lock import Unavailable
+from opencode_cache.manifest import CachedPackage, Catalogue, Entry, Manifest
+from opencode_cache.verify import Host, Proof, Step
+
+
+def inventory(text="x", *, proof=True, shared=False):
+    """Three packages in two trees (or in one), one request that cannot be answered, a failed proof.
+
+    `text` stands in every free text, each time with a number of its own.
+    """
+    numbers = iter(range(1000))
+
+    def say():
+        return f"{text}{next(numbers):03}"
+
+    specs = (say(), say())
+    packages = tuple(
+        CachedPackage(
+            name=name,
+            version=version,
+            integrity=making.package("p").integrity,
+            license=licence,
+            github=say() if number else None,
+            specs=specs[: 1 + number % 2],
+        )
+        for number, (name, version, licence) in enumerate(
+            [(say(), say(), say()), (say(), say(), say()), (say(), say(), None)]
+        )
+    )
+    entries = tuple(
+        Entry(
+            spec=spec,
+            kind="plugin",
+            name=package.name,
+            requested=say(),
+            version=package.version,
+            path=f"packages/{number}/node_modules/{number}",
+            note=say(),
+        )
+        for number, (spec, package) in enumerate(zip(specs, packages, strict=False))
+    )
+    made = Manifest(
+        builder=say(),
+        opencode=say(),
+        layout="packages",
+        system=say(),
+        catalogue=Catalogue(source="file", sha256=say(), providers=2, models=1234),
+        catalogue_why=say(),
+        links=(),
+        requests=entries,
+        packages=packages,
+        unavailable=(Unavailable(spec=say(), kind="provider", reason=say()),),
+        files=1234,
+        bytes=10_000_000,
+    )
+    sizes = {packages[0]: 5_000_000, packages[2]: 900}
+    trees = (Tree("a", entries[:1], sizes), Tree("b", entries[1:], {packages[1]: 3_000_000}))
+    if shared:
+        trees = (Tree(".", entries, sizes | {packages[1]: 3_000_000}),)
+    return Inventory(made, trees, dt.date(2026, 7, 1), a_proof(say) if proof else None)
+
+
+def a_proof(say):
+    """A proof that failed, with all that one can have."""
+    return Proof(
+        opencode=say(),
+        isolated=False,
+        weaker_because=say(),
+        steps=(
+            Step(name=say(), ok=True, seconds=1.25, detail=say()),
+            Step(name=say(), ok=False, seconds=0, detail=say()),
+        ),
+        hosts=(
+            Host(name=say(), count=2, step=say(), known=say()),
+            Host(name=say(), count=1, step=say(), mend=say()),
+        ),
+        ok=False,
+    )
+
+
+def texts(found):
+    """Every free text of an inventory that a reader of its page should see."""
+    made, proof = found.manifest, found.proof
+    seen = [made.builder, made.opencode, made.system, made.catalogue_why, made.catalogue.sha256]
+    for package in made.packages:
+        seen += [
+            package.name,
+            package.version,
+            *package.specs,
+            *filter(None, [package.license, package.github]),
+        ]
+    for entry in made.requests:
+        seen += [entry.spec, entry.version, entry.note]
+    for gone in made.unavailable:
+        seen += [gone.spec, gone.reason]
+    seen += [proof.opencode, proof.weaker_because] if proof else []
+    for step in proof.steps if proof else ():
+        seen += [step.name, step.detail]
+    for host in proof.hosts if proof else ():
+        seen += [host.name, host.step, host.known or host.mend]
+    return seen
