@@ -242,11 +242,16 @@ class Bench:
         self.table("First screen of the interface, no network", self.taken(measured), "bare")
 
     def wrappers(self) -> None:
-        """The wrapper alone, with /bin/true in OpenCode's place."""
+        """The wrapper alone, with /bin/true in OpenCode's place; first starts; and `opencode --version`."""
         for layout in ("packages", "bun"):
             scratch = self.scratch / f"wrapper-{layout}"
             scratch.mkdir()
             wrapper_bench.Bench(scratch, 300).hot(layout)
+        scratch = self.scratch / "wrapper-first"
+        scratch.mkdir()
+        bench = wrapper_bench.Bench(scratch, 300)
+        bench.first()
+        bench.version(self.opencode, self.build())
 
     def taken(self, measured) -> dict[str, list[float]]:
         """As `in_turn`, for actions that tell their own seconds; one start of each, first, is not counted."""

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pyte
 
-from opencode_cache import netns
+from opencode_cache import netns, reaper
 from opencode_cache.loopback import DnsLogger, ModelServer
 
 _FIRST_WORDS = 8
@@ -162,4 +162,5 @@ def _watch(order, work: Path, environment) -> dict:
 
 
 if __name__ == "__main__":
-    json.dump(_inside(json.load(sys.stdin)), sys.stdout)
+    with reaper.nothing_left():
+        json.dump(_inside(json.load(sys.stdin)), sys.stdout)

@@ -65,7 +65,7 @@ def agents_environment(program, home, **options):
 USERS = [
     {},
     {"XDG_CACHE_HOME": "", "HTTP_PROXY": "", "NODE_EXTRA_CA_CERTS": "/ca", "npm_config_loglevel": "silent"},
-    {"XDG_CACHE_HOME": "@HOME@/own", "OPENCODE_DISABLE_AUTOUPDATE": "false"},
+    {"XDG_CACHE_HOME": "@HOME@/own", "OPENCODE_DISABLE_AUTOUPDATE": "false", "BUN_INSPECT_PRELOAD": "@OWN@"},
 ]
 
 
@@ -74,7 +74,12 @@ USERS = [
 def test_agent_sees_the_users_environment(version, user, request, tmp_path):
     program = request.getfixturevalue("program_118" if version == "1.18" else "program_10")
     made = request.getfixturevalue("made_extra" if version == "1.18" else "made_10")
-    user = {name: value.replace("@HOME@", str(tmp_path)) for name, value in user.items()}
+    own = tmp_path / "own.js"
+    own.write_text("")
+    user = {
+        name: value.replace("@HOME@", str(tmp_path)).replace("@OWN@", str(own))
+        for name, value in user.items()
+    }
     ours = agents_environment(program, tmp_path, env=user, read_only=[made.cache])
     # The bare program, started from the same home: without its cache 1.0 does not get as far as a tool call.
     root = user.get("XDG_CACHE_HOME") or tmp_path / ".cache-nix"

@@ -214,6 +214,7 @@ def test_hot_path_forks_nothing_and_writes_nothing(lab, layout, tmp_path):
             {
                 "OPENCODE_DISABLE_AUTOUPDATE": "1",
                 "OPENCODE_DISABLE_MODELS_FETCH": "1",
+                "npm_config_update_notifier": "false",
                 "BUN_CONFIG_REGISTRY": "http://127.0.0.1:9",
             },
         ),
@@ -226,7 +227,7 @@ def test_hot_path_forks_nothing_and_writes_nothing(lab, layout, tmp_path):
                 "OPENCODE_DISABLE_MODELS_FETCH": "",
                 "name": "x",
             },
-            {"OPENCODE_DISABLE_AUTOUPDATE": "1"},
+            {"OPENCODE_DISABLE_AUTOUPDATE": "1", "npm_config_update_notifier": "false"},
         ),
     ],
 )
@@ -250,6 +251,57 @@ def test_environment_is_the_users_with_our_defaults(lab, layout, offline, env, a
     }
 
 
+@pytest.mark.parametrize("offline", [True, False])
+@pytest.mark.parametrize("layout", ["packages", "bun"])
+def test_every_way_through_gives_the_same_environment(one, layout, offline):
+    """The way of those who have set nothing, that of the others, and the cold one."""
+    wrapper = one.wrap(one.cache("A", layout), offline=offline, extra_path=["/opt/rg/bin"])
+    asked = re.findall(r"\$\{(\w+)[-+:]", wrapper.read_text())
+    names = sorted({name for name in asked if not name.startswith(("oc_", "2"))} - {"HOME", "PATH"})
+    assert len(names) > 12
+    cold = one.start(wrapper).env
+    assert one.start(wrapper).env == cold
+    assert one.start(wrapper, env={"OPENCODE_CACHE_TRACE": ""}).env == cold | {"OPENCODE_CACHE_TRACE": ""}
+    for name in names:
+        for value in ("", "7", str(one.top / "elsewhere")):
+            shutil.rmtree(one.top / "elsewhere", ignore_errors=True)
+            shutil.rmtree(one.cache_dir / ".nix", ignore_errors=True)
+            first, second = (one.start(wrapper, env={name: value}).env for _ in range(2))
+            assert first == second, name
+
+
+def test_a_wrapper_that_may_be_moved_finds_its_cache(lab):
+    """The prefix is moved, reached through links, by a relative path, through PATH; its name is hostile."""
+    prefix = lab.top / "one"
+    prefix.mkdir()
+    cache = lab.cache("one/cache", modules=["@opencode-ai/plugin"])
+    program = prefix / "libexec/opencode"
+    program.parent.mkdir()
+    shutil.copy(lab.program, program)
+    (prefix / "tools").mkdir()
+    wrapper = wrap(cache, program, prefix, relocatable=True, extra_path=[str(prefix / "tools"), "/opt/rg"])
+    assert str(lab.top) not in wrapper.read_text()
+    started = lab.start(wrapper, "x")
+    assert (started.status, started.stderr, started.args) == (0, "", ["x"])
+    assert started.env["PATH"].endswith(f":{prefix}/bin/../tools:/opt/rg")
+    holds(lab, cache)
+    moved = lab.top / HOSTILE
+    prefix.rename(moved)
+    started = lab.start(moved / "bin/opencode")
+    assert (started.status, started.stderr) == (0, "")
+    assert (lab.cache_dir / ".nix/packages").readlink() == moved / "cache"
+    holds(lab, moved / "cache")
+    before = state(lab.home)
+    (lab.top / "link to it").symlink_to(moved / "bin/opencode")
+    (lab.top / "current").symlink_to(moved)
+    for way in ("link to it", "current/bin/opencode", "./current/../current/bin/opencode"):
+        assert lab.start(Path(way)).status == 0
+        assert state(lab.home) == before, way
+    found = lab.start(Path("opencode"), env={"PATH": f"{moved}/bin:{os.environ['PATH']}"})
+    assert found.status in {0, 2, 127}  # a shell looks for a script here, or on PATH, or in both
+    assert state(lab.home) == before
+
+
 @pytest.mark.parametrize(
     ("layout", "name", "line", "variable"),
     [
@@ -268,10 +320,12 @@ def test_users_npm_and_bun_files_win(one, layout, name, line, variable):
     assert variable in one.start(wrapper).env
 
 
-def test_users_own_preload_wins(one):
+def test_users_own_preload_is_remembered(one):
     started = one.start(one.wrap(one.cache("A")), env={"BUN_INSPECT_PRELOAD": "/own.js"})
-    assert started.env["BUN_INSPECT_PRELOAD"] == "/own.js"
-    assert "BUN_INSPECT_PRELOAD" not in started.env["OPENCODE_CACHE_SET"]
+    assert started.env["BUN_INSPECT_PRELOAD"] == str(restore(one))
+    assert started.env["OPENCODE_CACHE_USER_BUN_INSPECT_PRELOAD"] == "/own.js"
+    nested = one.start(one.wrap(one.cache("B")), env=started.env).env
+    assert nested["OPENCODE_CACHE_USER_BUN_INSPECT_PRELOAD"] == "/own.js"
 
 
 def test_nested_start_keeps_the_list_of_what_we_set(lab):

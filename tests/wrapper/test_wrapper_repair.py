@@ -131,6 +131,16 @@ def test_generations_back_and_forth(lab, layout):
     holds(lab, caches[0])
 
 
+def test_links_at_any_depth_go_with_their_generation(one):
+    deep = ("bin/server", "packages/name@github:o/r#1", "packages/@s/name@github:o/r#1", "skills/own.md")
+    first, second = one.cache("A", links=(*PACKAGES, *deep)), one.cache("B")
+    one.start(one.wrap(first))
+    holds(one, first)
+    one.start(one.wrap(second))
+    holds(one, second)
+    assert not any((one.cache_dir / link).is_symlink() for link in deep)
+
+
 def test_layouts_do_not_disturb_each_other(lab):
     packages, bun = lab.wrap(lab.cache("P")), lab.wrap(lab.cache("N", "bun"))
     for wrapper in (packages, bun, packages):

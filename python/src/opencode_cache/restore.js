@@ -3,18 +3,20 @@
 // wrapper adds to the environment serves OpenCode and nobody else: its children get the user's own.
 // `process.env` stays as it is: OpenCode reads its switches, and npm's settings, at any time.
 const { existsSync, readFileSync } = require("node:fs")
-const { dirname, extname, join } = require("node:path")
+const { basename, dirname, extname, join, resolve } = require("node:path")
+const { isMainThread } = require("node:worker_threads")
 
 const USERS = "OPENCODE_CACHE_USER_" // + name: a value that the wrapper had to replace
 const started = { ...process.env }
 const ours = new Set(["OPENCODE_CACHE_SET", ...(started.OPENCODE_CACHE_SET ?? "").split(" ")])
 
-function usersOwn(given) {
+function usersOwn(given, command) {
   const env = { ...given }
-  // OpenCode 1.0 starts itself as `bun add`; npm's and Bun's settings are meant for that.
-  const bun = env.BUN_BE_BUN !== undefined
+  // OpenCode 1.0 starts itself as `bun add`, and up to 1.3 it asks `npm list` how it was installed: npm's and Bun's
+  // settings are meant for these. What the agent runs is a shell's.
+  const manager = env.BUN_BE_BUN !== undefined || basename(String(command)) === "npm"
   for (const name of ours) {
-    const kept = bun && /^(BUN_CONFIG|npm_config)_/.test(name)
+    const kept = manager && /^(BUN_CONFIG|npm_config)_/.test(name)
     if (!kept && env[name] === started[name]) delete env[name]
   }
   for (const name of Object.keys(env)) {
@@ -26,11 +28,28 @@ function usersOwn(given) {
 }
 
 // node:child_process ends here too. Without `env`, Bun gives a child what the process was started with.
-const mended = (options) => ({ ...options, env: usersOwn(options?.env ?? started) })
+const mended = (options, [command]) => ({ ...options, env: usersOwn(options?.env ?? started, command) })
 for (const name of ["spawn", "spawnSync"]) {
   const start = Bun[name]
   Bun[name] = (first, second) =>
-    Array.isArray(first) ? start.call(Bun, first, mended(second)) : start.call(Bun, mended(first))
+    Array.isArray(first) ? start.call(Bun, first, mended(second, first)) : start.call(Bun, mended(first, first.cmd))
+}
+
+// The grammars in the cache. OpenTUI takes a local path where a parser has a URL (`download-utils.ts`; tried on 1.18.33
+// and 1.0.61), so nothing of ours has to stand in the user's data directory.
+let grammars
+function fromCache(parser) {
+  grammars ??= ["bun", "packages"].flatMap((layout) => {
+    const directory = join(__dirname, layout, "tree-sitter")
+    const index = join(directory, "files.json")
+    return existsSync(index) ? [{ directory, languages: JSON.parse(readFileSync(index, "utf8")) }] : []
+  })
+  const place = (url) => {
+    const from = grammars.find(({ languages }) => languages[parser.filetype]?.[url])
+    return from ? join(from.directory, from.languages[parser.filetype][url]) : url
+  }
+  const queries = Object.entries(parser.queries).map(([kind, urls]) => [kind, urls?.map(place)])
+  return { ...parser, wasm: place(parser.wasm), queries: Object.fromEntries(queries) }
 }
 
 // The TUI's server is a thread, and threads do not inherit what is preloaded.
@@ -39,7 +58,16 @@ globalThis.Worker = class Worker extends Thread {
   constructor(url, options) {
     super(url, { ...options, preload: [__filename, ...[options?.preload ?? []].flat()] })
   }
+
+  postMessage(message, ...rest) {
+    const isParser = message?.type === "ADD_FILETYPE_PARSER"
+    super.postMessage(isParser ? { ...message, filetypeParser: fromCache(message.filetypeParser) } : message, ...rest)
+  }
 }
+
+// The user's own, which the wrapper had to replace by this file.
+const own = started[USERS + "BUN_INSPECT_PRELOAD"]
+if (own && isMainThread) require(resolve(own))
 
 // A project's `.opencode` has no node_modules where OpenCode could not install them: its plugins and tools get
 // what they import, and cannot find, from the cache. (Bun asks no onResolve hook about a bare name.)

@@ -14,6 +14,7 @@ from importlib import resources
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from . import hot_path
 from . import manifest as manifests
 from .errors import BadInputError
 from .lock import write_atomically
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from .manifest import Manifest
 
 SHELL = "/bin/sh"
-_PLUGIN = "@opencode-ai/plugin"
 
 
 class _Template(string.Template):
@@ -48,27 +48,6 @@ def _entries(links: Iterable[str]) -> str:
     return " &&\n".join(lines) or "  :"
 
 
-def _in_place(manifest: Manifest, *, version: bool) -> str:
-    """The hot path's tests: each implies what the functions further down in the script find out at length."""
-    tests = [
-        '[ -x "$oc_opencode" ]',
-        '[ -f "$oc_own/$oc_restore" ]',
-        '[ "$oc_own/$oc_layout" -ef "$oc_cache" ]',
-    ]
-    links, copies = (
-        [shlex.quote("/" + one) for one in sorted(set(m))] for m in (manifest.links, manifest.copies)
-    )
-    tests += [f'[ "$oc_dir"{link} -ef "$oc_cache"{link} ]' for link in links]
-    tests += [f'[ -f "$oc_dir"{copy} ]' for copy in copies]
-    if version:
-        read = '! IFS= read -r oc_have <"$oc_dir/version" && [ "$oc_have" = "$oc_version" ]'
-        tests.append(f'[ -r "$oc_dir/version" ] && {read}')
-    if manifest.layout == "packages" and manifest.config:
-        tests.append('[ "$oc_conf/$oc_plugin" -ef "$oc_cache/$oc_config/$oc_plugin" ]')
-        tests.append('[ -e "$oc_conf/package-lock.json" ]')
-    return " &&\n".join(f"  {test}" for test in tests)
-
-
 def _copies(copies: Iterable[str]) -> str:
     return " &&\n".join(f'  "$@" {shlex.quote(copy)}' for copy in sorted(copies)) or "  :"
 
@@ -81,8 +60,25 @@ def _lean(text: str) -> str:
     return head + blank + "\n".join(kept) + "\n\n" + mark + rest
 
 
-def _add_to_path(directory: str) -> str:
-    word = shlex.quote(directory)
+_HERE = """\
+# Where this file lies, seen through links to it: the cache and the program lie beside it.
+oc_here=$0
+if [ -L "$0" ]; then
+  oc_here=$(PATH=${PATH:+$PATH:}/usr/bin:/bin readlink -f -- "$0" && printf x)
+  oc_here=${oc_here%?x}
+fi
+case $oc_here in /*) ;; *) oc_here=$PWD/$oc_here ;; esac
+oc_here=${oc_here%/*}/.."""
+
+_HERE_NOW = """\
+# Links have to name the place, not the way to it.
+oc_here=$(cd -P -- "$oc_here" && pwd -P && printf x)
+oc_here=${oc_here%?x}
+oc_cache=@@{cache}
+"""
+
+
+def _add_to_path(word: str) -> str:
     return f'case :${{PATH-}}: in\n*:{word}:*) ;;\n*) export PATH="${{PATH:+$PATH:}}"{word} ;;\nesac'
 
 
@@ -121,10 +117,12 @@ def render(
     shell: str | None = None,
     extra_path: Sequence[str] = (),
     tools: str | None = None,
+    root: Path | None = None,
 ) -> str:
     """The wrapper's text. Reads no file but the template.
 
-    `cache` and `opencode` are absolute paths. `name` is what messages begin with. `offline` switches the
+    `cache` and `opencode` are absolute paths. With `root`, what lies below it is found relative to the
+    script, which is `root/bin/<name>`. `name` is what messages begin with. `offline` switches the
     catalogue fetch and npm's retries off, unless the user has set them. `shell` is the interpreter: `/bin/sh`
     if not given, so that the text does not depend on the machine it was made on; Nix gives its own.
     `extra_path` are directories for the end of PATH, `tools` one with coreutils for the cold path.
@@ -138,10 +136,13 @@ def render(
         resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
         for name in ("wrapper.sh", "restore.js")
     )
+
+    def place(path: str) -> str:
+        below = os.path.relpath(path, root) if root else ".."
+        return shlex.quote(path) if below.startswith("..") else f'"$oc_here"/{shlex.quote(below)}'
+
     values = {
         "name": name,
-        "opencode": str(opencode),
-        "cache": str(cache),
         "layout": manifest.layout,
         "offline": "1" if offline else "",
         "version": version or "",
@@ -150,14 +151,25 @@ def render(
         # Wrappers of two versions may share a home.
         "restore": f"restore-{hashlib.sha256(restore.encode()).hexdigest()[:12]}.js",
     }
+    fixed = hot_path.Words(
+        cache=place(str(cache)),
+        opencode=place(str(opencode)),
+        restore=shlex.quote(values["restore"]),
+        version=shlex.quote(values["version"]),
+    )
     return _Template(_lean(text)).substitute(
         {key: shlex.quote(value) for key, value in values.items()},
         shell=shell or SHELL,
+        here=_HERE if root else "",
+        here_now=_Template(_HERE_NOW).substitute(cache=fixed.cache) if root else "",
+        cache=fixed.cache,
+        opencode=fixed.opencode,
         entries=_entries(set(manifest.links) - special),
         copies=_copies(set(manifest.copies) - special),
-        in_place=_in_place(manifest, version=version is not None),
+        in_place=hot_path.in_place(manifest, hot_path.Words(), version=version is not None),
         restore_text=restore.rstrip("\n"),
-        extra_path="\n".join(map(_add_to_path, extra_path)),
+        extra_path="\n".join(_add_to_path(place(directory)) for directory in extra_path),
+        **hot_path.untouched(manifest, fixed, offline=offline, version=version is not None),
     )
 
 
@@ -171,18 +183,20 @@ def wrap(
     shell: str | None = None,
     extra_path: Sequence[str] = (),
     tools: str | None = None,
+    relocatable: bool = False,
 ) -> Path:
     """Write `out/bin/<name>` (mode 0755, at once or not at all) and return its path. Options as in `render`.
 
-    Raises BadInputError for a directory that is not a whole cache, for an `opencode` that is not an
-    executable file, for an unusable option and where `out` cannot be written.
+    `relocatable`: `cache`, `opencode` and what `extra_path` has below `out` are found relative to the script,
+    wherever `out` is moved. Raises BadInputError for a directory that is not a whole cache, for an `opencode`
+    that is not an executable file, for an unusable option and where `out` cannot be written.
     """
     cache = cache.resolve()
     manifest = manifests.read(cache)
     config = manifest.config if manifest.layout == "packages" else None
     wanted = [*manifest.links, *manifest.copies]
     if config:
-        wanted += [f"{config}/package-lock.json", f"{config}/node_modules/{_PLUGIN}"]
+        wanted += [f"{config}/package-lock.json", f"{config}/node_modules/{hot_path.PLUGIN}"]
     for entry in wanted:
         if not (cache / entry).exists():
             raise BadInputError(f"{cache}: {entry} is missing; build the cache again")
@@ -198,6 +212,7 @@ def wrap(
         shell=shell,
         extra_path=extra_path,
         tools=tools,
+        root=out.resolve() if relocatable else None,
     )
     program = out / "bin" / name
     write_atomically(program, text, 0o755)

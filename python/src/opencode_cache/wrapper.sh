@@ -5,16 +5,35 @@
 # stands there. Names begin with oc_: assigning to a variable that the user exports would change it for OpenCode.
 # shellcheck disable=SC3013 # -ef: dash, bash, busybox sh, ksh and POSIX.1-2024 have it
 set -u
+@@{here}
+@@{extra_path}
+
+# --- Hot path of those who have set nothing that is asked for below, with everything written out: most starts. ---
+
+case @@{untouched}:${HOME-} in
+:/*)
+  if @@{no_files}@@{quick_in_place}; then
+    export @@{exports}
+    exec @@{opencode} "$@"
+  fi
+  ;;
+esac
 
 oc_name=@@{name}
 oc_opencode=@@{opencode}
 oc_cache=@@{cache}
 oc_layout=@@{layout}
-oc_offline=@@{offline}   # 1, or empty
-oc_version=@@{version}   # bun layout: what the file `version` has to say, else OpenCode empties the cache
-oc_config=@@{config}   # packages layout: @opencode-ai/plugin for the user's config directory
-oc_tools=@@{tools}   # directory of coreutils for the cold path, or empty
-oc_restore=@@{restore}   # file of JavaScript that keeps what is set here from OpenCode's children
+# 1, or empty.
+oc_offline=@@{offline}
+# bun layout: what the file `version` has to say, else OpenCode empties the cache.
+oc_version=@@{version}
+# packages layout: @opencode-ai/plugin for the user's config directory.
+oc_config=@@{config}
+oc_plugin=node_modules/@opencode-ai/plugin
+# Directory of coreutils for the cold path, or empty.
+oc_tools=@@{tools}
+# File of JavaScript that keeps what is set here from OpenCode's children.
+oc_restore=@@{restore}
 
 oc_die() {
   printf '%s: %s\n' "$oc_name" "$1" >&2
@@ -50,7 +69,6 @@ case ${XDG_CONFIG_HOME:-} in
 '') case ${HOME-} in /*) oc_config_home=$HOME/.config ;; esac ;;
 esac
 oc_conf=$oc_config_home/opencode
-oc_plugin=node_modules/@opencode-ai/plugin
 
 if [ -z "${OPENCODE_DISABLE_AUTOUPDATE+set}" ]; then
   export OPENCODE_DISABLE_AUTOUPDATE=1
@@ -67,6 +85,11 @@ if [ -n "$oc_offline" ]; then
   fi
   oc_npmrc=${npm_config_userconfig:-${NPM_CONFIG_USERCONFIG:-${HOME-}/.npmrc}}
   if [ "$oc_layout" = bun ]; then
+    # The npm that OpenCode starts to see how it was installed would look for a newer npm.
+    if [ -z "${npm_config_update_notifier+set}${NPM_CONFIG_UPDATE_NOTIFIER+set}" ]; then
+      export npm_config_update_notifier=false
+      oc_set="$oc_set${oc_set:+ }npm_config_update_notifier"
+    fi
     if [ -n "${BUN_CONFIG_REGISTRY+set}${npm_config_registry+set}${NPM_CONFIG_REGISTRY+set}" ]; then
       :
     elif [ -e "$oc_npmrc" ] || [ -e "${HOME-}/.bunfig.toml" ] || [ -e "$oc_config_home/.bunfig.toml" ] ||
@@ -85,19 +108,26 @@ if [ -n "$oc_offline" ]; then
     fi
   fi
 fi
-@@{extra_path}
 
-# --- Hot path: one test for each thing that has to be so. ---
-
-oc_have=
-if [ -z "${OPENCODE_CACHE_TRACE-}$oc_ask" ] &&
-@@{in_place} &&
-  [ ! -e "$oc_own/busy" ]; then
-  if [ -z "${BUN_INSPECT_PRELOAD+set}" ]; then
-    export BUN_INSPECT_PRELOAD="$oc_own/$oc_restore"
+# Bun loads one file before OpenCode; ours loads the user's.
+oc_preload() {
+  case " $oc_set " in
+  *" BUN_INSPECT_PRELOAD "*) ;;
+  *)
+    if [ -n "${BUN_INSPECT_PRELOAD+set}" ]; then
+      export OPENCODE_CACHE_USER_BUN_INSPECT_PRELOAD="$BUN_INSPECT_PRELOAD"
+    fi
     oc_set="$oc_set${oc_set:+ }BUN_INSPECT_PRELOAD"
-  fi
-  [ -z "$oc_set" ] || export OPENCODE_CACHE_SET="$oc_set"
+    ;;
+  esac
+  export BUN_INSPECT_PRELOAD="$oc_own/$oc_restore" OPENCODE_CACHE_SET="$oc_set"
+}
+
+# --- Hot path of everybody else. ---
+
+if [ -z "${OPENCODE_CACHE_TRACE-}$oc_ask" ] &&
+  @@{in_place}; then
+  oc_preload
   exec "$oc_opencode" "$@"
 fi
 
@@ -214,11 +244,11 @@ oc_config_right() {
 oc_start() {
   [ -x "$oc_opencode" ] || oc_die "$oc_opencode is gone; build or install OpenCode with its cache again"
   # Bun ends where the file is missing.
-  if [ -z "${BUN_INSPECT_PRELOAD+set}" ] && [ -f "$oc_own/$oc_restore" ]; then
-    export BUN_INSPECT_PRELOAD="$oc_own/$oc_restore"
-    oc_set="$oc_set${oc_set:+ }BUN_INSPECT_PRELOAD"
+  if [ -f "$oc_own/$oc_restore" ]; then
+    oc_preload
+  elif [ -n "$oc_set" ]; then
+    export OPENCODE_CACHE_SET="$oc_set"
   fi
-  [ -z "$oc_set" ] || export OPENCODE_CACHE_SET="$oc_set"
   exec "$oc_opencode" "$@"
 }
 
@@ -365,7 +395,7 @@ oc_place_group() {
 
 # Removes links of other generations that this one does not have.
 oc_sweep() {
-  for oc_link in "$oc_dir"/* "$oc_dir"/packages/* "$oc_dir"/packages/*/*; do
+  for oc_link in "$oc_dir"/* "$oc_dir"/*/* "$oc_dir"/*/*/* "$oc_dir"/packages/*/*/*; do
     [ -L "$oc_link" ] || continue
     oc_below=${oc_link#"$oc_dir"/}
     if oc_entries oc_group_lacks "$oc_below" && oc_is_ours "$oc_link" "$oc_below"; then
@@ -530,7 +560,7 @@ oc_pass() {
 [ -e "$oc_cache/manifest.json" ] ||
   oc_die "the cache $oc_cache is gone; build or install OpenCode with its cache again"
 oc_entries oc_group_in_cache
-
+@@{here_now}
 # ln, mv and the like may be missing from the user's PATH; what OpenCode sees of it does not change.
 oc_path=${PATH-}
 PATH=${oc_tools:+$oc_tools:}${PATH:+$PATH:}/usr/bin:/bin

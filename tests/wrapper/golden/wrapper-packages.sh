@@ -6,15 +6,36 @@
 # shellcheck disable=SC3013 # -ef: dash, bash, busybox sh, ksh and POSIX.1-2024 have it
 set -u
 
+case :${PATH-}: in
+*:/nix/store/00000000000000000000000000000000-ripgrep/bin:*) ;;
+*) export PATH="${PATH:+$PATH:}"/nix/store/00000000000000000000000000000000-ripgrep/bin ;;
+esac
+
+case ${XDG_CACHE_HOME+x}${XDG_CONFIG_HOME+x}${BUN_INSPECT_PRELOAD+x}${OPENCODE_CACHE_SET+x}${OPENCODE_CACHE_TRACE+x}${npm_config_userconfig+x}${NPM_CONFIG_USERCONFIG+x}${OPENCODE_DISABLE_AUTOUPDATE+x}${OPENCODE_DISABLE_MODELS_FETCH+x}${npm_config_fetch_retries+x}${NPM_CONFIG_FETCH_RETRIES+x}:${HOME-} in
+:/*)
+  if [ ! -e "$HOME/.npmrc" ] && [ -x /nix/store/00000000000000000000000000000000-opencode/bin/opencode ] &&
+  [ -f "$HOME"/.cache-nix/opencode/.nix/restore-b0c5d67b23f0.js ] &&
+  [ "$HOME"/.cache-nix/opencode/packages/@scope/bar -ef /nix/store/00000000000000000000000000000000-opencode-cache/packages/@scope/bar ] &&
+  [ "$HOME"/.cache-nix/opencode/packages/@scope/plugin@latest -ef /nix/store/00000000000000000000000000000000-opencode-cache/packages/@scope/plugin@latest ] &&
+  [ "$HOME"/.cache-nix/opencode/packages/foo -ef /nix/store/00000000000000000000000000000000-opencode-cache/packages/foo ] &&
+  [ "$HOME"/.config/opencode/node_modules/@opencode-ai/plugin -ef /nix/store/00000000000000000000000000000000-opencode-cache/config/node_modules/@opencode-ai/plugin ] &&
+  [ -e "$HOME"/.config/opencode/package-lock.json ] &&
+  [ ! -e "$HOME"/.cache-nix/opencode/.nix/busy ]; then
+    export XDG_CACHE_HOME="$HOME/.cache-nix" OPENCODE_DISABLE_AUTOUPDATE=1 OPENCODE_DISABLE_MODELS_FETCH=1 npm_config_fetch_retries=0 BUN_INSPECT_PRELOAD="$HOME"/.cache-nix/opencode/.nix/restore-b0c5d67b23f0.js OPENCODE_CACHE_SET="XDG_CACHE_HOME OPENCODE_DISABLE_AUTOUPDATE OPENCODE_DISABLE_MODELS_FETCH npm_config_fetch_retries BUN_INSPECT_PRELOAD"
+    exec /nix/store/00000000000000000000000000000000-opencode/bin/opencode "$@"
+  fi
+  ;;
+esac
 oc_name=opencode
 oc_opencode=/nix/store/00000000000000000000000000000000-opencode/bin/opencode
 oc_cache=/nix/store/00000000000000000000000000000000-opencode-cache
 oc_layout=packages
-oc_offline=1   # 1, or empty
-oc_version=''   # bun layout: what the file `version` has to say, else OpenCode empties the cache
-oc_config=config   # packages layout: @opencode-ai/plugin for the user's config directory
-oc_tools=/nix/store/00000000000000000000000000000000-coreutils/bin   # directory of coreutils for the cold path, or empty
-oc_restore=restore-61f87dc1d115.js   # file of JavaScript that keeps what is set here from OpenCode's children
+oc_offline=1
+oc_version=''
+oc_config=config
+oc_plugin=node_modules/@opencode-ai/plugin
+oc_tools=/nix/store/00000000000000000000000000000000-coreutils/bin
+oc_restore=restore-b0c5d67b23f0.js
 oc_die() {
   printf '%s: %s\n' "$oc_name" "$1" >&2
   exit 2
@@ -43,7 +64,6 @@ case ${XDG_CONFIG_HOME:-} in
 '') case ${HOME-} in /*) oc_config_home=$HOME/.config ;; esac ;;
 esac
 oc_conf=$oc_config_home/opencode
-oc_plugin=node_modules/@opencode-ai/plugin
 if [ -z "${OPENCODE_DISABLE_AUTOUPDATE+set}" ]; then
   export OPENCODE_DISABLE_AUTOUPDATE=1
   oc_set="$oc_set${oc_set:+ }OPENCODE_DISABLE_AUTOUPDATE"
@@ -56,6 +76,10 @@ if [ -n "$oc_offline" ]; then
   fi
   oc_npmrc=${npm_config_userconfig:-${NPM_CONFIG_USERCONFIG:-${HOME-}/.npmrc}}
   if [ "$oc_layout" = bun ]; then
+    if [ -z "${npm_config_update_notifier+set}${NPM_CONFIG_UPDATE_NOTIFIER+set}" ]; then
+      export npm_config_update_notifier=false
+      oc_set="$oc_set${oc_set:+ }npm_config_update_notifier"
+    fi
     if [ -n "${BUN_CONFIG_REGISTRY+set}${npm_config_registry+set}${NPM_CONFIG_REGISTRY+set}" ]; then
       :
     elif [ -e "$oc_npmrc" ] || [ -e "${HOME-}/.bunfig.toml" ] || [ -e "$oc_config_home/.bunfig.toml" ] ||
@@ -74,26 +98,28 @@ if [ -n "$oc_offline" ]; then
     fi
   fi
 fi
-case :${PATH-}: in
-*:/nix/store/00000000000000000000000000000000-ripgrep/bin:*) ;;
-*) export PATH="${PATH:+$PATH:}"/nix/store/00000000000000000000000000000000-ripgrep/bin ;;
-esac
-oc_have=
+oc_preload() {
+  case " $oc_set " in
+  *" BUN_INSPECT_PRELOAD "*) ;;
+  *)
+    if [ -n "${BUN_INSPECT_PRELOAD+set}" ]; then
+      export OPENCODE_CACHE_USER_BUN_INSPECT_PRELOAD="$BUN_INSPECT_PRELOAD"
+    fi
+    oc_set="$oc_set${oc_set:+ }BUN_INSPECT_PRELOAD"
+    ;;
+  esac
+  export BUN_INSPECT_PRELOAD="$oc_own/$oc_restore" OPENCODE_CACHE_SET="$oc_set"
+}
 if [ -z "${OPENCODE_CACHE_TRACE-}$oc_ask" ] &&
   [ -x "$oc_opencode" ] &&
-  [ -f "$oc_own/$oc_restore" ] &&
-  [ "$oc_own/$oc_layout" -ef "$oc_cache" ] &&
+  [ -f "$oc_own"/"$oc_restore" ] &&
   [ "$oc_dir"/packages/@scope/bar -ef "$oc_cache"/packages/@scope/bar ] &&
   [ "$oc_dir"/packages/@scope/plugin@latest -ef "$oc_cache"/packages/@scope/plugin@latest ] &&
   [ "$oc_dir"/packages/foo -ef "$oc_cache"/packages/foo ] &&
-  [ "$oc_conf/$oc_plugin" -ef "$oc_cache/$oc_config/$oc_plugin" ] &&
-  [ -e "$oc_conf/package-lock.json" ] &&
-  [ ! -e "$oc_own/busy" ]; then
-  if [ -z "${BUN_INSPECT_PRELOAD+set}" ]; then
-    export BUN_INSPECT_PRELOAD="$oc_own/$oc_restore"
-    oc_set="$oc_set${oc_set:+ }BUN_INSPECT_PRELOAD"
-  fi
-  [ -z "$oc_set" ] || export OPENCODE_CACHE_SET="$oc_set"
+  [ "$oc_conf"/node_modules/@opencode-ai/plugin -ef "$oc_cache"/config/node_modules/@opencode-ai/plugin ] &&
+  [ -e "$oc_conf"/package-lock.json ] &&
+  [ ! -e "$oc_own"/busy ]; then
+  oc_preload
   exec "$oc_opencode" "$@"
 fi
 
@@ -211,11 +237,11 @@ oc_config_right() {
 oc_start() {
   [ -x "$oc_opencode" ] || oc_die "$oc_opencode is gone; build or install OpenCode with its cache again"
   # Bun ends where the file is missing.
-  if [ -z "${BUN_INSPECT_PRELOAD+set}" ] && [ -f "$oc_own/$oc_restore" ]; then
-    export BUN_INSPECT_PRELOAD="$oc_own/$oc_restore"
-    oc_set="$oc_set${oc_set:+ }BUN_INSPECT_PRELOAD"
+  if [ -f "$oc_own/$oc_restore" ]; then
+    oc_preload
+  elif [ -n "$oc_set" ]; then
+    export OPENCODE_CACHE_SET="$oc_set"
   fi
-  [ -z "$oc_set" ] || export OPENCODE_CACHE_SET="$oc_set"
   exec "$oc_opencode" "$@"
 }
 
@@ -362,7 +388,7 @@ oc_place_group() {
 
 # Removes links of other generations that this one does not have.
 oc_sweep() {
-  for oc_link in "$oc_dir"/* "$oc_dir"/packages/* "$oc_dir"/packages/*/*; do
+  for oc_link in "$oc_dir"/* "$oc_dir"/*/* "$oc_dir"/*/*/* "$oc_dir"/packages/*/*/*; do
     [ -L "$oc_link" ] || continue
     oc_below=${oc_link#"$oc_dir"/}
     if oc_entries oc_group_lacks "$oc_below" && oc_is_ours "$oc_link" "$oc_below"; then
@@ -438,18 +464,20 @@ oc_restore_text() {
 // wrapper adds to the environment serves OpenCode and nobody else: its children get the user's own.
 // `process.env` stays as it is: OpenCode reads its switches, and npm's settings, at any time.
 const { existsSync, readFileSync } = require("node:fs")
-const { dirname, extname, join } = require("node:path")
+const { basename, dirname, extname, join, resolve } = require("node:path")
+const { isMainThread } = require("node:worker_threads")
 
 const USERS = "OPENCODE_CACHE_USER_" // + name: a value that the wrapper had to replace
 const started = { ...process.env }
 const ours = new Set(["OPENCODE_CACHE_SET", ...(started.OPENCODE_CACHE_SET ?? "").split(" ")])
 
-function usersOwn(given) {
+function usersOwn(given, command) {
   const env = { ...given }
-  // OpenCode 1.0 starts itself as `bun add`; npm's and Bun's settings are meant for that.
-  const bun = env.BUN_BE_BUN !== undefined
+  // OpenCode 1.0 starts itself as `bun add`, and up to 1.3 it asks `npm list` how it was installed: npm's and Bun's
+  // settings are meant for these. What the agent runs is a shell's.
+  const manager = env.BUN_BE_BUN !== undefined || basename(String(command)) === "npm"
   for (const name of ours) {
-    const kept = bun && /^(BUN_CONFIG|npm_config)_/.test(name)
+    const kept = manager && /^(BUN_CONFIG|npm_config)_/.test(name)
     if (!kept && env[name] === started[name]) delete env[name]
   }
   for (const name of Object.keys(env)) {
@@ -461,11 +489,28 @@ function usersOwn(given) {
 }
 
 // node:child_process ends here too. Without `env`, Bun gives a child what the process was started with.
-const mended = (options) => ({ ...options, env: usersOwn(options?.env ?? started) })
+const mended = (options, [command]) => ({ ...options, env: usersOwn(options?.env ?? started, command) })
 for (const name of ["spawn", "spawnSync"]) {
   const start = Bun[name]
   Bun[name] = (first, second) =>
-    Array.isArray(first) ? start.call(Bun, first, mended(second)) : start.call(Bun, mended(first))
+    Array.isArray(first) ? start.call(Bun, first, mended(second, first)) : start.call(Bun, mended(first, first.cmd))
+}
+
+// The grammars in the cache. OpenTUI takes a local path where a parser has a URL (`download-utils.ts`; tried on 1.18.33
+// and 1.0.61), so nothing of ours has to stand in the user's data directory.
+let grammars
+function fromCache(parser) {
+  grammars ??= ["bun", "packages"].flatMap((layout) => {
+    const directory = join(__dirname, layout, "tree-sitter")
+    const index = join(directory, "files.json")
+    return existsSync(index) ? [{ directory, languages: JSON.parse(readFileSync(index, "utf8")) }] : []
+  })
+  const place = (url) => {
+    const from = grammars.find(({ languages }) => languages[parser.filetype]?.[url])
+    return from ? join(from.directory, from.languages[parser.filetype][url]) : url
+  }
+  const queries = Object.entries(parser.queries).map(([kind, urls]) => [kind, urls?.map(place)])
+  return { ...parser, wasm: place(parser.wasm), queries: Object.fromEntries(queries) }
 }
 
 // The TUI's server is a thread, and threads do not inherit what is preloaded.
@@ -474,7 +519,16 @@ globalThis.Worker = class Worker extends Thread {
   constructor(url, options) {
     super(url, { ...options, preload: [__filename, ...[options?.preload ?? []].flat()] })
   }
+
+  postMessage(message, ...rest) {
+    const isParser = message?.type === "ADD_FILETYPE_PARSER"
+    super.postMessage(isParser ? { ...message, filetypeParser: fromCache(message.filetypeParser) } : message, ...rest)
+  }
 }
+
+// The user's own, which the wrapper had to replace by this file.
+const own = started[USERS + "BUN_INSPECT_PRELOAD"]
+if (own && isMainThread) require(resolve(own))
 
 // A project's `.opencode` has no node_modules where OpenCode could not install them: its plugins and tools get
 // what they import, and cannot find, from the cache. (Bun asks no onResolve hook about a bare name.)
