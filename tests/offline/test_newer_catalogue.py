@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import datetime as dt
 
 import isolated
 import pytest
 
-from opencode_cache import builder, catalogue, manifest, systems, wrapper
+from opencode_cache import builder, catalogue, freshness, manifest, systems, wrapper
 
 pytestmark = pytest.mark.usefixtures("isolated")
 
@@ -31,9 +33,12 @@ def test_the_user_sees_the_newer_catalogue(made_extra, own, tarballs, tmp_path, 
     models.write_text(catalogue.dumps(given), encoding="utf-8")
     out = tmp_path / "cache"
     inputs = builder.Inputs(made_extra.lock, tarballs, made_extra.opencode, systems.current(), models=models)
+    inputs = dataclasses.replace(inputs, models_revision="0123abc")
     made = builder.build(inputs, out)
     assert (made.catalogue is not None) is shipped
     assert ("newer" in made.catalogue_why) is True
+    assert made.catalogue_date == (dt.date.fromisoformat(day) if shipped else freshness.newest(own))
+    assert made.models_revision == "0123abc"
     assert made == manifest.read(out)
     program = wrapper.wrap(out, made_extra.opencode, tmp_path / "wrapped")
     done = isolated.run(program, ["models"], tmp_path / "home", read_only=[out])

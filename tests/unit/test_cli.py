@@ -13,6 +13,7 @@ import pytest
 
 import opencode_cache
 from opencode_cache import builder, cli, lock, manifest, pipeline, plan, progress, systems
+from opencode_cache.commands import asking
 from opencode_cache.errors import BadInputError, CacheLacksError, NetworkError, NotSoError
 from opencode_cache.verify import Host, Proof, Step
 
@@ -324,7 +325,7 @@ def proved(monkeypatch):
             on_step("models")
             return proof
 
-        monkeypatch.setattr(cli.verify_step, "verify", verify)
+        monkeypatch.setattr(asking.verify_step, "verify", verify)
 
     return as_
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from opencode_cache import layouts, plan
+from opencode_cache import extras, layouts, plan
 from opencode_cache.errors import BadInputError
 
 UNSUPPORTED = ["0.15.0", "1.4.0", "1.13.0", "1.19.0", "2.0.0"]
@@ -176,3 +176,87 @@ def test_more_is_added_behind_what_the_plan_has():
 def test_adding_nothing_changes_nothing():
     base = plan.default("1.18.33")
     assert base.with_more() == base
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('tools = ["pyrigth"]', "write 'pyright'"),
+        ('tools = ["vue-language-server@3"]', "write '@vue/language-server'"),
+        ('opencode = "1.0.61"\ntools = ["pyright"]', "take pyright out of the plan"),
+        ('plugins = ["github:owner/repo"]', "write 'github:owner/repo#COMMIT' here and in opencode.json"),
+        ('plugins = ["mine@github:owner/repo#main"]', "names no commit"),
+        (f'plugins = ["github:owner/repo#{COMMIT[:12]}"]', "names no commit"),
+        ('plugins = ["git+https://example.com/x.git"]', "cannot be locked"),
+        (f'opencode = "1.0.61"\nplugins = ["github:owner/repo#{COMMIT}"]', "only for OpenCode 1.14"),
+        ('[files]\n"packages/x" = "a"', "a place that the cache fills itself"),
+        ('[files]\n"../x" = "a"', "not a plain relative path"),
+        ('[files]\n"a/.hidden" = "a"', "hidden"),
+        ("warmup = 1", "warmup"),
+        ("files = 1", "files"),
+    ],
+)
+def test_what_can_never_be_locked_is_refused_with_the_mend(refused, text, said):
+    assert said in refused(text)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        f"github:owner/repo#{COMMIT}",
+        f"mine@github:owner/repo#{COMMIT}",
+        f"@s/p@github:o/r.x#{COMMIT}",
+        "p@npm:q@1",
+    ],
+)
+def test_specs_that_can_be_locked_are_not_refused(read, spec):
+    assert read(f'plugins = ["{spec}"]').plugins == [spec]
+
+
+def test_paths_are_relative_to_the_plan(read, tmp_path):
+    made = read(
+        'plugins = ["./mine", "../theirs", "p"]\ncatalogue = "api.json"\n[files]\n"a.md" = "b/c.md"\n'
+    )
+    assert made.plugins == [str(tmp_path / "mine"), str(tmp_path / "../theirs"), "p"]
+    assert made.catalogue == str(tmp_path / "api.json")
+    assert made.files == {"a.md": str(tmp_path / "b/c.md")}
+
+
+def test_the_stamp_of_a_plan_tells_the_content_of_its_files(read, tmp_path):
+    (tmp_path / "note").write_text("one")
+    made = read('[files]\n"a" = "note"\n')
+    first = made.stamp()
+    assert read('[files]\n"a" = "note"\n').stamp() == first
+    (tmp_path / "note").write_text("two")
+    assert made.stamp() != first
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "cannot be read"), (b"\xff", "UTF-8"), (b"x" * 65537, "has 65537 bytes")],
+    ids=["missing", "binary", "large"],
+)
+def test_files_that_a_lock_cannot_carry_are_refused(tmp_path, content, said):
+    if content is not None:
+        (tmp_path / "f").write_bytes(content)
+    with pytest.raises(BadInputError, match=said):
+        extras.read({"a": str(tmp_path / "f")})
+
+
+def test_a_file_below_another_file_is_refused(tmp_path):
+    (tmp_path / "f").touch()
+    with pytest.raises(BadInputError, match="'a/b' lies below 'a'"):
+        extras.read({"a": str(tmp_path / "f"), "a/b": str(tmp_path / "f")})
+
+
+def test_a_local_plugin_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(BadInputError, match="no such file or directory"):
+        plan.dependencies(str(tmp_path / "none"))
+    (tmp_path / "package.json").write_text("[]")
+    with pytest.raises(BadInputError, match=r"package\.json"):
+        plan.dependencies(str(tmp_path))
+    (tmp_path / "one.js").touch()
+    assert plan.dependencies(str(tmp_path / "one.js")) == []

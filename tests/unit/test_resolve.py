@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import http.server
+import json
+import threading
+from pathlib import Path
 
 import making
 import pytest
 
-from opencode_cache import catalogue, lock, npm, plan, probe, resolve, tarball
-from opencode_cache.errors import BadInputError, OpencodeCacheError
+from opencode_cache import catalogue, github, lock, npm, plan, probe, resolve, tarball
+from opencode_cache.errors import BadInputError, NetworkError, OpencodeCacheError
 
 SPEAKS = "@ai-sdk/provider"
 
@@ -89,7 +93,9 @@ def locked(registry, tmp_path):
         empty = {"providers": [], "config": [], "built_in_plugins": False}
         chosen = plan.Plan(opencode=opencode, **(empty | fields))
         day = dt.date.fromisoformat(before) if before else None
-        resolver = resolve.Resolver(chosen, tmp_path / "opencode", before=day, on_step=lambda _: None)
+        resolver = resolve.Resolver(
+            chosen, tmp_path / "opencode", before=day, on_step=lambda _: None, archives=tmp_path / "archives"
+        )
         made = resolver.lock(found or {}, {})
         # What is made is what can be read.
         (tmp_path / "lock.json").write_text(lock.dumps(made), encoding="utf-8")
@@ -298,7 +304,7 @@ def test_two_versions_of_one_name_in_one_tree_are_refused_by_both_names(registry
 
 def test_a_tool_in_the_bun_era_is_refused(registry, locked):
     registry.has("pyright")
-    with pytest.raises(BadInputError, match=r"pyright: OpenCode 1.0.61"):
+    with pytest.raises(BadInputError, match=r"OpenCode 1.0.61 .*take pyright out"):
         locked(opencode="1.0.61", tools=["pyright"])
 
 
@@ -447,3 +453,151 @@ def test_what_the_catalogue_names_and_the_binary_lacks_is_locked(registry, locke
     )
     made = locked(providers=plan.CATALOGUE, extra_providers=["extra"])
     assert set(versions(made)) == {"@ai-sdk/lacking", "extra"}
+
+
+# Tools, repositories and files of the user's own
+
+
+def test_the_version_of_a_tool_is_no_part_of_its_place(registry, locked):
+    registry.has("pyright", "1.1.0")
+    registry.has("pyright", "1.2.0")
+    made = locked(tools=["pyright@1.1.0"])
+    assert versions(made) == {"pyright@1.1.0": "1.1.0"}
+    assert made.requests[0].tree == "packages/pyright"
+
+
+def test_a_tool_that_opencode_does_not_ask_for_is_noted(registry, locked):
+    registry.has("some-server")
+    assert "asks for no such tool" in locked(tools=["some-server"]).requests[0].note
+
+
+def test_a_tool_that_is_plainly_another_one_is_refused(registry, locked):
+    with pytest.raises(
+        BadInputError, match=r"'biome' is not what OpenCode asks npm for; write '@biomejs/biome'"
+    ):
+        locked(tools=["biome"])
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def archive(**fields):
+    document = {"name": "my-plugin", "version": "1.2.0", "license": "MIT"} | fields
+    return making.tarball({"package.json": json.dumps(document), "index.js": "export {}"})
+
+
+@pytest.fixture
+def repositories(monkeypatch):
+    """GitHub's archives from a server on loopback: path -> content."""
+    served = {f"/owner/repo/tar.gz/{COMMIT}": archive()}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            found = served.get(self.path)
+            self.send_response(200 if found else 404)
+            self.end_headers()
+            self.wfile.write(found or b"")
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv(github.ARCHIVES, f"http://127.0.0.1:{server.server_port}/")
+        yield served
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def from_file(registry, monkeypatch):
+    """npm resolves `name@file:…` as well: the package itself, and one dependency."""
+    asked = []
+
+    def package_lock(specs, before=None, overrides=None):
+        asked.extend(specs)
+        (spec,) = specs
+        name, _, file = spec.partition("@file:")
+        assert Path(file).is_file()
+        return {
+            "packages": {
+                f"node_modules/{name}": {
+                    "version": "1.2.0",
+                    "resolved": f"file:{file}",
+                    "integrity": "sha512-x",
+                },
+                "node_modules/a": {"version": "1.0.0", "integrity": making.integrity(b"a1.0.0")},
+            }
+        }
+
+    monkeypatch.setattr(npm, "package_lock", package_lock)
+    return asked
+
+
+@pytest.mark.parametrize(("start", "name"), [("", "my-plugin"), ("mine@", "mine")])
+def test_a_plugin_out_of_a_repository_is_locked_by_the_hash_of_its_archive(
+    repositories, from_file, locked, tmp_path, start, name
+):
+    spec = f"{start}github:owner/repo#{COMMIT}"
+    made = locked(plugins=[spec])
+    (request,) = made.requests
+    assert (request.name, request.tree, request.spec) == (name, f"packages/{spec}", spec)
+    package = made.packages[f"{name}@1.2.0+{COMMIT[:12]}"]
+    assert package.integrity == making.integrity(archive())
+    assert (package.github, package.license) == (f"owner/repo#{COMMIT}", "MIT")
+    assert made.trees[request.tree] == {f"node_modules/{name}": package.key, "node_modules/a": "a@1.0.0"}
+    github.fetch([package], tmp_path / "tarballs")
+    assert (tmp_path / "tarballs" / package.tarball).read_bytes() == archive()
+    repositories[f"/owner/repo/tar.gz/{COMMIT}"] = archive(version="9")
+    github.fetch([package], tmp_path / "tarballs")  # what is there and whole is not asked for again
+    with pytest.raises(NetworkError, match="GitHub's archive has"):
+        github.fetch([package], tmp_path / "elsewhere")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "shows no such commit"),
+        (b"no archive", "what came is no archive"),
+        (making.tarball({"index.js": ""}), "has no package.json"),
+        (archive(name=None), "has no name"),
+        (archive(name="../x"), "cannot be used"),
+    ],
+)
+def test_a_repository_that_cannot_be_used_is_refused_and_nothing_is_left(
+    repositories, from_file, locked, tmp_path, content, said
+):
+    repositories[f"/owner/repo/tar.gz/{COMMIT}"] = content
+    with pytest.raises(OpencodeCacheError, match=said):
+        locked(plugins=[f"github:owner/repo#{COMMIT}"])
+    assert list((tmp_path / "archives").iterdir()) == []
+
+
+def test_what_a_local_plugin_needs_goes_to_the_config_directory(registry, locked, tmp_path):
+    registry.has("zod", "3.1.0")
+    registry.has("zod", "4.0.0")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "package.json").write_text('{"dependencies": {"zod": "^3"}}')
+    made = locked(plugins=[f"{tmp_path}/mine"])
+    assert [(r.kind, r.spec, r.version) for r in made.requests] == [("config", "zod@^3", "3.1.0")]
+    made = locked(plugins=[f"{tmp_path}/mine"], config=["zod@^4"])
+    assert versions(made) == {"zod@^4": "4.0.0"}
+
+
+def test_a_lock_carries_what_the_plan_says_of_the_build(registry, locked, tmp_path):
+    (tmp_path / "note.md").write_text("a note")
+    (tmp_path / "api.json").write_text('{"p": {"models": {}}}')
+    made = locked(
+        warmup=["models", "agent list"],
+        files={"skills/note.md": str(tmp_path / "note.md")},
+        catalogue=str(tmp_path / "api.json"),
+    )
+    assert made.warmup == ("models", "agent list")
+    assert made.files == {"skills/note.md": "a note"}
+    assert made.catalogue == catalogue.describe({"p": {"models": {}}}, "file").sha256
+
+
+def test_a_plan_that_says_nothing_of_the_build_leaves_no_trace_in_the_lock(registry, locked):
+    assert not {"warmup", "files", "catalogue"} & set(json.loads(lock.dumps(locked())))

@@ -11,9 +11,9 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from . import __version__, catalogue, freshness, layouts, manifest, probe, systems, tree
+from . import __version__, extras, grammars, layouts, manifest, models_json, opentui, probe, systems, tree
 from .errors import BadInputError
 from .manifest import CachedPackage, Entry, Manifest
 from .unpack.bins import link_bins
@@ -39,6 +39,8 @@ class Inputs:
     tui: Path | None = None
     force_models: bool = False
     """Ship `models` even if the binary's own catalogue is newer."""
+    models_revision: str | None = None
+    """What `models` is a revision of, for the manifest."""
     keep_all: bool = False
 
 
@@ -69,7 +71,8 @@ def selected(lock: Lock, system: systems.System) -> dict[str, dict[str, Package]
 
 def packages(lock: Lock, system: systems.System) -> dict[str, Package]:
     """Every package that a build for that system reads, by key; the OpenCode binary is not among them."""
-    return {p.key: p for nodes in selected(lock, system).values() for p in nodes.values()}
+    chosen = {p.key: p for nodes in selected(lock, system).values() for p in nodes.values()}
+    return chosen | {key: lock.packages[key] for key in grammars.packages(lock.languages.values())}
 
 
 def binary_package(lock: Lock, system: systems.System) -> Package:
@@ -150,7 +153,12 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
     for name, nodes in chosen.items():
         link_bins(cache / name, nodes)
     layout.write_metadata(cache, lock)
-    described, why = _write_catalogue(inputs, cache)
+    extras.write(lock.files, cache)
+    known = _fetched_languages(inputs)
+    grammars.install(lock.languages, known, lock.packages, inputs.tarballs, cache)
+    for key in grammars.packages(lock.languages.values()):
+        on_done(lock.packages[key])
+    shipped = models_json.write(inputs, cache)
     tui = _link_tui(inputs, version, cache)
     files, size = _measure(cache)
     made = Manifest(
@@ -162,15 +170,20 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
         sdk_major=lock.opencode.sdk_major,
         system=inputs.system.name,
         kept_all=inputs.keep_all,
-        catalogue=described,
-        catalogue_why=why,
+        catalogue=shipped.what,
+        catalogue_why=shipped.why,
+        catalogue_date=shipped.day,
+        models_revision=inputs.models_revision,
         tui=tui,
-        links=layout.links(cache),
+        links=(*layout.links(cache), *sorted(lock.files)),
         copies=layout.copies(cache),
         config="config" if (cache / "config").is_dir() else None,
-        requests=_entries(lock),
-        packages=_cached(lock, chosen),
+        requests=entries(lock),
+        packages=cached(lock, chosen),
         unavailable=lock.unavailable,
+        languages=tuple(sorted(lock.languages)),
+        languages_fetched=tuple(grammars.missing(known, lock.languages)),
+        signatures=lock.signatures,
         files=files,
         bytes=size,
     )
@@ -178,31 +191,14 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
     return made
 
 
-def _write_catalogue(inputs: Inputs, cache: Path) -> tuple[manifest.Catalogue | None, str]:
-    """Write `models.json` if there is to be one; what it is, and why it is or is not there."""
-    given, kind = catalogue.given(inputs.models) if inputs.models else (None, "file")
-    needed = inputs.lock.opencode.layout == "bun"
-    embedded = _embedded(inputs.opencode) if given is not None or needed else None
-    decision = freshness.decide(embedded, given, needed=needed, forced=inputs.force_models)
-    document = given if decision.take == "given" else embedded
-    if needed and (document is None or "opencode" not in document):
-        # 1.0.61 takes its default model from there without looking whether it exists.
-        raise BadInputError(
-            f"{inputs.models or inputs.opencode}: has no provider `opencode` in its model catalogue, without "
-            f"which OpenCode {inputs.lock.opencode.version} crashes at start; give one with --models"
-        )
-    if document is None or not decision.ship:
-        return None, decision.why
-    (cache / "models.json").write_text(catalogue.dumps(document), encoding="utf-8")
-    source = kind if decision.take == "given" else "binary"
-    return catalogue.describe(document, source), decision.why
-
-
-def _embedded(binary: Path) -> dict[str, Any] | None:
+def _fetched_languages(inputs: Inputs) -> dict[str, opentui.Remote]:
+    """What the binary fetches for its interface. One without a table is refused only where that matters."""
     try:
-        return catalogue.embedded(binary)
+        return opentui.remote(inputs.opencode)
     except BadInputError:
-        return None  # some have none, and then there is nothing to compare with
+        if inputs.lock.languages:
+            raise
+        return {}
 
 
 def _link_tui(inputs: Inputs, version: str, cache: Path) -> str | None:
@@ -223,7 +219,8 @@ def _integrity(lock: Lock, system: systems.System, version: str) -> str | None:
     return package.integrity if package and package.version == version else None
 
 
-def _entries(lock: Lock) -> tuple[Entry, ...]:
+def entries(lock: Lock) -> tuple[Entry, ...]:
+    """A lock's requests as a manifest has them."""
     return tuple(
         Entry(
             spec=request.spec,
@@ -238,19 +235,25 @@ def _entries(lock: Lock) -> tuple[Entry, ...]:
     )
 
 
-def _cached(lock: Lock, chosen: dict[str, dict[str, Package]]) -> tuple[CachedPackage, ...]:
+def cached(lock: Lock, chosen: dict[str, dict[str, Package]]) -> tuple[CachedPackage, ...]:
+    """What `selected` chose, as a manifest has it."""
     specs: dict[str, set[str]] = {}
     known: dict[str, Package] = {}
     for request in lock.requests:
         for package in chosen[request.tree].values():
             specs.setdefault(package.key, set()).add(request.spec)
             known[package.key] = package
+    for name, pin in lock.languages.items():
+        for key in pin.packages:
+            specs.setdefault(key, set()).add(name)
+            known[key] = lock.packages[key]
     return tuple(
         CachedPackage(
             name=package.name,
             version=package.version,
             integrity=package.integrity,
             license=package.license,
+            github=package.github,
             specs=tuple(sorted(specs[key])),
         )
         for key, package in sorted(known.items())
@@ -274,17 +277,11 @@ def _settle(root: Path) -> None:
     for directory, directories, names in os.walk(root, topdown=False):
         for name in names + directories:
             os.utime(Path(directory) / name, (MTIME, MTIME), follow_symlinks=False)
-    for name in (
-        manifest.FILE,
-        "models.json",
-        "package.json",
-        "bun.lock",
-        "version",
-        "config/package-lock.json",
-    ):
+    ours = (manifest.FILE, "models.json", "package.json", "bun.lock", "version", "config/package-lock.json")
+    for name in ours:
         if (root / name).is_file():
             (root / name).chmod(0o644)
-    for name in ("", "tui", "packages", "config"):
+    for name in ("", "bin", "tui", "packages", "config"):
         if (root / name).is_dir():
             (root / name).chmod(0o755)
     os.utime(root, (MTIME, MTIME))

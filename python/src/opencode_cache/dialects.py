@@ -173,8 +173,8 @@ class Chat:
         return _events(
             [
                 chunk | {"choices": [{"index": 0, "delta": message, "finish_reason": None}]},
-                chunk | {"choices": [{"index": 0, "delta": last, "finish_reason": stop}]},
-                chunk | {"choices": [], "usage": usage},
+                # OpenAI sends the usage in a piece without choices; Mistral's SDK wants one in each.
+                chunk | {"choices": [{"index": 0, "delta": last, "finish_reason": stop}], "usage": usage},
                 "[DONE]",
             ]
         )

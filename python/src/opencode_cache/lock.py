@@ -6,7 +6,8 @@ A lock is sorted, stable and free of registry hosts, so that it reads well in a 
 * `requests`: what OpenCode asks for, the string it compares (`requested`), and the version on disk;
 * `trees`: for each tree (its directory in the cache), place of a package below it -> its key, `name@version`;
 * `packages`: for each key, integrity, size, platform fields, bins and licence;
-* `unavailable`: what was asked for and could not be locked, with the reason.
+* `unavailable`: what was asked for and could not be locked, with the reason;
+* `warmup`, `files`, `catalogue`: what the plan says of the build, where it does.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from . import eras
+from . import eras, extras
 from .errors import BadInputError
+from .grammars import Grammar
 
 Kind = Literal["provider", "plugin", "tool", "config"]
 """Who asks: a model provider's SDK, a plugin, an npm tool (LSP, formatter), or a config directory."""
@@ -32,6 +34,7 @@ _PART = r"[A-Za-z0-9~_-][A-Za-z0-9~._-]*"
 _NAME = re.compile(rf"(?:@[A-Za-z0-9~._-]+/)?{_PART}")
 _HOME = re.compile(rf"node_modules/{_NAME.pattern}(?:/node_modules/{_NAME.pattern})*")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*")
+_COMMIT = r"^[A-Za-z0-9-]+/[A-Za-z0-9_.-]+#[0-9a-f]{40}$"
 
 
 def _name(value: str) -> str:
@@ -101,6 +104,8 @@ class Package(_Model):
     libc: tuple[str, ...] = ()
     bin: dict[str, str] = Field(default_factory=dict)  # bins.py leaves out what climbs, as npm does
     """Command name -> path in the package."""
+    github: Annotated[str, Field(pattern=_COMMIT)] | None = None
+    """`owner/repo#commit` where the tarball is GitHub's archive of that commit, not the registry's."""
 
     @property
     def key(self) -> str:
@@ -129,8 +134,19 @@ class Unavailable(_Model):
     """A request that could not be locked, and why."""
 
     spec: str
-    kind: Kind
+    kind: Kind | Literal["language"]
     reason: str
+
+
+class Signatures(_Model):
+    """What npm found of the registry's signatures when the lock was made. A wrong one makes no lock."""
+
+    verified: int = Field(default=0, ge=0)
+    """How many of the packages carry a signature that npm verified."""
+    missing: tuple[str, ...] = ()
+    """Packages without one, of a registry that signs."""
+    unchecked: str | None = None
+    """Why nothing could be verified, where nothing could."""
 
 
 class Opencode(_Model):
@@ -169,6 +185,13 @@ def _check_trees(trees: dict[str, dict[str, str]], packages: dict[str, Package])
                 raise ValueError(f"trees: {tree}: {path!r} is not a package's place below node_modules/")
 
 
+def _check_languages(languages: dict[str, Grammar], packages: dict[str, Package]) -> None:
+    for name, pin in languages.items():
+        for key in pin.packages:
+            if key not in packages:
+                raise ValueError(f"languages: {name} names {key!r}, which is not in packages")
+
+
 def _check_requests(lock: Lock) -> None:
     for request in lock.requests:
         key = lock.trees.get(request.tree, {}).get(f"node_modules/{request.name}")
@@ -187,11 +210,21 @@ class Lock(_Model):
     trees: dict[TreeId, dict[RelativePath, str]]
     packages: dict[str, Package]
     unavailable: tuple[Unavailable, ...] = ()
+    signatures: Signatures | None = None
+    warmup: tuple[str, ...] | None = None
+    """OpenCode's arguments, one string for each start, that must work without asking the registry."""
+    files: dict[Annotated[RelativePath, AfterValidator(extras.place)], str] = Field(default_factory=dict)
+    """Place below the cache -> content of a text file of the user's own."""
+    languages: dict[str, Grammar] = Field(default_factory=dict)
+    """Language of the interface -> where its grammar and queries come from, which `packages` has."""
+    catalogue: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """sha256 of the `models.json` that a build has to be given."""
 
     @model_validator(mode="after")
     def _whole(self) -> Lock:
         _check_layout(self.opencode)
         _check_trees(self.trees, self.packages)
+        _check_languages(self.languages, self.packages)
         _check_requests(self)
         return self
 

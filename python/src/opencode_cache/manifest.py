@@ -5,6 +5,7 @@ The wrapper, `list` and `verify` read this file and nothing else about how the c
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import TYPE_CHECKING, Literal
 
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from . import eras
 from .errors import BadInputError
-from .lock import Kind, RelativePath, Unavailable, first_problem
+from .lock import Kind, RelativePath, Signatures, Unavailable, first_problem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +46,8 @@ class CachedPackage(_Model):
     version: str
     integrity: str
     license: str | None = None
+    github: str | None = None
+    """`owner/repo#commit`, for what comes from there and not from a registry."""
     specs: tuple[str, ...]
 
 
@@ -74,6 +77,10 @@ class Manifest(_Model):
     catalogue: Catalogue | None = None
     catalogue_why: str = ""
     """Why the cache has that catalogue, or none and OpenCode reads its own."""
+    catalogue_date: dt.date | None = None
+    """The newest day in the catalogue that OpenCode reads with this cache, where the build looked."""
+    models_revision: str | None = None
+    """Revision of models.dev's sources that the build was given, taken or not."""
     tui: RelativePath | None = None
     links: tuple[RelativePath, ...]
     """Entries of OpenCode's cache directory that the wrapper links, relative to the cache."""
@@ -84,6 +91,12 @@ class Manifest(_Model):
     requests: tuple[Entry, ...]
     packages: tuple[CachedPackage, ...]
     unavailable: tuple[Unavailable, ...] = ()
+    languages: tuple[str, ...] = ()
+    """Languages that the interface shows in colours from the cache."""
+    languages_fetched: tuple[str, ...] = ()
+    """Languages without a pin: the interface asks GitHub when it first shows one."""
+    signatures: Signatures | None = None
+    """What npm found of the registry's signatures when the lock was made."""
     files: int
     bytes: int
     """Content of all regular files of the cache, manifest.json apart."""

@@ -11,7 +11,21 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import __version__, builder, lock, progress, resolve, store, systems, tarball, tree, warmup, wrapper
+from . import (
+    __version__,
+    builder,
+    github,
+    lock,
+    node,
+    progress,
+    resolve,
+    store,
+    systems,
+    tarball,
+    tree,
+    warmup,
+    wrapper,
+)
 from .errors import BadInputError, NotSoError
 from .verify import verdict, verify
 
@@ -57,7 +71,8 @@ def fetch(found: Lock, system: systems.System, to: Path, *, with_binary: bool = 
     if any(not (to / package.tarball).exists() for package in wanted):
         progress.step(f"fetching {len(wanted)} tarballs")
     with progress.downloading(len(wanted), total) as on_bytes:
-        tarball.fetch(wanted, to, on_bytes=on_bytes)
+        tarball.fetch([package for package in wanted if not package.github], to, on_bytes=on_bytes)
+    github.fetch([package for package in wanted if package.github], to)
 
 
 def binary(package: Package, tarballs: Path, place: store.Store) -> Path:
@@ -81,6 +96,7 @@ def _unpack_binary(package: Package, tarballs: Path, out: Path) -> None:
 
 def make_lock(plan: Plan, before: date | None) -> Lock:
     """The lock step, with the binary that it asks fetched into the store first."""
+    plan.check()
     tarballs, place = store.downloads(), store.default()
     here = systems.current()
     names = plan.systems or list(systems.SYSTEMS)
@@ -95,16 +111,18 @@ def make_lock(plan: Plan, before: date | None) -> Lock:
     tarball.fetch([package], tarballs)
     program = binary(package, tarballs, place)
     kept = {name: found[name] for name in names if name in found}
-    resolver = resolve.Resolver(plan, program, before=before, on_step=progress.step)
+    resolver = resolve.Resolver(plan, program, before=before, on_step=progress.step, archives=tarballs)
     return resolver.lock(kept, {name: why for name, why in missing.items() if name in names})
 
 
 def build(inputs: builder.Inputs, out: Path, commands: Sequence[str] | None = None) -> None:
     """The build step with its progress and its warm-up.
 
-    `commands` are OpenCode's arguments for the warm-up: None for the default, an empty list for none.
+    `commands` are OpenCode's arguments for the warm-up: None for what the lock says, or else the default;
+    an empty list for none.
     """
-    arguments = warmup.DEFAULT if commands is None else commands
+    said = inputs.lock.warmup if inputs.lock.warmup is not None else warmup.DEFAULT
+    arguments = said if commands is None else commands
 
     def prove(cache: Path) -> None:
         if arguments:
@@ -116,8 +134,10 @@ def build(inputs: builder.Inputs, out: Path, commands: Sequence[str] | None = No
         builder.build(inputs, out, on_done=on_done, prove=prove)
 
 
-def ready(path: Path) -> Ready:
+def ready(path: Path, models: Path | None = None) -> Ready:
     """Everything that stands behind a lock file, made where it is not there yet, and proved once.
+
+    `models` is the plan's catalogue, where it names one.
 
     Raises any OpencodeCacheError; the store is then as it was, but for what was finished.
     """
@@ -136,11 +156,11 @@ def ready(path: Path) -> Ready:
     opencode = binary(package, tarballs, place)
 
     def make_cache(out: Path) -> None:
-        inputs = builder.Inputs(found, tarballs, opencode, system)
+        inputs = builder.Inputs(found, tarballs, opencode, system, models=models)
         build(inputs, out)
 
     cache = place.add(cache_key, f"opencode-cache-{name}", make_cache)
-    extra_path = _ripgrep(place)
+    extra_path = _extra_path(found, place)
     key = store.recipe("wrapper", str(cache), str(opencode), str(extra_path), __version__)
     wrapped = place.add(
         key, f"opencode-with-cache-{name}", lambda out: _wrap(cache, opencode, out, extra_path)
@@ -151,6 +171,15 @@ def ready(path: Path) -> Ready:
 
 def _wrap(cache: Path, opencode: Path, out: Path, extra_path: list[str]) -> None:
     wrapper.wrap(cache, opencode, out, extra_path=extra_path)
+
+
+def _extra_path(found: Lock, place: store.Store) -> list[str]:
+    """Directories for the end of the wrapper's PATH, each with one program that OpenCode or a tool needs."""
+    directories = [*_ripgrep(place), *([node.directory(place)] if node.needed(found) else [])]
+    # For the proof as well, which starts its own wrapper.
+    known = os.environ.get("PATH", "").split(os.pathsep)
+    os.environ["PATH"] = os.pathsep.join([*known, *(one for one in directories if one not in known)])
+    return directories
 
 
 def _ripgrep(place: store.Store) -> list[str]:
@@ -167,10 +196,7 @@ def _ripgrep(place: store.Store) -> list[str]:
         shutil.copy2(program, out / "bin" / "rg")
 
     key = store.recipe("ripgrep", tarball.integrity(program))
-    directory = str(place.add(key, "ripgrep", copy) / "bin")
-    # For the proof as well, which starts its own wrapper.
-    os.environ["PATH"] = os.pathsep.join(filter(None, (os.environ.get("PATH"), directory)))
-    return [directory]
+    return [str(place.add(key, "ripgrep", copy) / "bin")]
 
 
 def _prove(key: str, cache: Path, opencode: Path) -> None:
@@ -192,7 +218,7 @@ def locked(plan: Plan, before: date | None = None, *, is_default: bool) -> Path:
         shipped = shipped_lock(plan.opencode)
         if shipped:
             return shipped
-    key = store.recipe("plan", plan.model_dump_json(), str(before))
+    key = store.recipe("plan", plan.stamp(), str(before))
     path = store.data_home() / "locks" / f"{plan.opencode}-{key}.lock.json"
     if not path.exists():
         lock.write_atomically(path, lock.dumps(make_lock(plan, before)))

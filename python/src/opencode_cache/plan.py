@@ -2,25 +2,35 @@
 
 opencode = "1.18.33"
 providers = ["@ai-sdk/fireworks"]   # or "catalogue": all that the model catalogue names
-plugins = ["opencode-gemini-auth"]
-tools = ["pyright"]
+plugins = ["opencode-gemini-auth", "github:owner/repo#COMMIT", "./my-plugin"]
+tools = ["pyright", "typescript-language-server"]
 config = ["@opencode-ai/plugin"]
+warmup = ["models"]                 # what must work without asking the registry
+catalogue = "api.json"              # or a directory with the sources of models.dev
 
 [resolve]
 "@ai-sdk/fireworks" = "^2"
+
+[files]
+"skills/house-style.md" = "notes/house-style.md"   # place below the cache = file beside the plan
 """
 
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from . import eras
+from . import eras, extras, github, tools
 from .errors import BadInputError
-from .lock import first_problem
+from .grammars import Grammar
+from .layouts.layout import split_spec
+from .lock import first_problem, safe_relative
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,7 +39,6 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 DEFAULT_OPENCODE = "1.18.33"
 
@@ -48,7 +57,7 @@ _FIRST_WITH_BUNDLED_SDKS = (1, 0, 152)
 
 
 class Plan(BaseModel):
-    """What to have. Every list holds npm specs: `name`, or `name@version`."""
+    """What to have. Every list of packages holds npm specs: `name`, or `name@version`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -60,13 +69,25 @@ class Plan(BaseModel):
     extra_providers: list[str] = Field(default_factory=list)
     """Provider SDKs beside those."""
     plugins: list[str] = Field(default_factory=list)
+    """npm specs, `github:owner/repo#commit`, and paths of plugins that lie where OpenCode imports them."""
     built_in_plugins: bool = True
     """Also the plugins that the binary itself asks for at every start."""
     tools: list[str] = Field(default_factory=list)
+    """Language servers and formatters that OpenCode installs from npm: `tools.py` has the table."""
     config: list[str] = Field(default_factory=list)
     """Packages for OpenCode's config directories."""
     resolve: dict[str, str] = Field(default_factory=dict)
     """Package name -> npm version range: which version stands behind a spec, or behind a dependency."""
+    warmup: list[str] | None = None
+    """OpenCode's arguments, one string for each start of the warm-up; [] for none, None for the usual one."""
+    languages: list[str] | Literal["pinned"] = Field(default_factory=list)
+    """Languages that the interface shows in colours offline; "pinned": all that there is a pin for."""
+    grammars: dict[str, Grammar] = Field(default_factory=dict)
+    """Language -> the plan's own pin, which wins; such a language need not be named in `languages` too."""
+    catalogue: str | None = None
+    """A model catalogue to build with: an api.json, or a directory with the sources of models.dev."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """Place below the cache -> a small text file."""
 
     def with_more(
         self,
@@ -85,6 +106,61 @@ class Plan(BaseModel):
                 "resolve": self.resolve | dict(resolve or {}),
             }
         )
+
+    def check(self) -> None:
+        """Refuse what can be refused before anything is asked for. Raises BadInputError with the mend."""
+        for spec in self.tools:
+            tools.check(split_spec(spec)[0])
+        if self.tools and eras.layout_name(self.opencode) == "bun":
+            raise BadInputError(
+                f"tools: OpenCode {self.opencode} keeps npm tools outside its cache directory; "
+                f"take {', '.join(self.tools)} out of the plan, or lock OpenCode 1.14 or newer"
+            )
+        for spec in self.plugins:
+            if not is_local(spec) and github.pin(spec) and eras.layout_name(self.opencode) == "bun":
+                raise BadInputError(
+                    f"plugins: {spec!r}: from GitHub only for OpenCode 1.14 or newer; publish it on npm"
+                )
+        for where in self.files:
+            try:
+                extras.place(safe_relative(where))
+            except ValueError as error:
+                raise BadInputError(f"files: {error}") from error
+
+    def stamp(self) -> str:
+        """A digest of the plan and of what it reads from files: equal where the lock would be."""
+        digest = hashlib.sha256(self.model_dump_json().encode())
+        named = [*self.files.values(), *([self.catalogue] if self.catalogue else [])]
+        named += [f"{spec}/package.json" for spec in self.plugins if is_local(spec)]
+        for name in named:
+            top = Path(name)
+            for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
+                if path.is_file():
+                    digest.update(f"{path}\0".encode("utf-8", "surrogateescape") + path.read_bytes())
+        return digest.hexdigest()
+
+
+def is_local(spec: str) -> bool:
+    """Whether a plugin is a file or a directory of the user's, as OpenCode tells them apart."""
+    return spec.startswith(("./", "../", "/", "~/", "file:"))
+
+
+def dependencies(path: str) -> list[str]:
+    """The npm specs that a local plugin needs beside it, from its package.json; a lone file has none.
+
+    Raises BadInputError.
+    """
+    place = Path(path.removeprefix("file://")).expanduser()
+    if not place.exists():
+        raise BadInputError(f"plugins: {path!r}: no such file or directory; paths are relative to the plan")
+    manifest = place / "package.json"
+    if not manifest.is_file():
+        return []
+    try:
+        needed = json.loads(manifest.read_text(encoding="utf-8")).get("dependencies", {})
+        return [f"{name}@{wanted}" for name, wanted in sorted(needed.items())]
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadInputError(f"plugins: {manifest}: cannot be read as a package.json ({error})") from error
 
 
 def default(opencode: str) -> Plan:
@@ -128,6 +204,28 @@ def read(path: Path, opencode: str | None = None) -> Plan:
         base = default(plan.opencode)
     except BadInputError as error:
         raise BadInputError(f"{path}: opencode: {error}") from error
+    plan = _placed(plan, path.absolute().parent)
+    try:
+        plan.check()
+    except BadInputError as error:
+        raise BadInputError(f"{path}: {error}") from error
     # What the file does not speak of is the era's default.
     unsaid = {name: getattr(base, name) for name in known if name not in plan.model_fields_set}
     return plan.model_copy(update=unsaid | {"resolve": base.resolve | plan.resolve})
+
+
+def _placed(plan: Plan, beside: Path) -> Plan:
+    """The plan with the paths in it made absolute: they are relative to the file that they stand in."""
+
+    def absolute(name: str) -> str:
+        return str(beside / Path(name).expanduser())
+
+    def plugin(spec: str) -> str:
+        return absolute(spec) if is_local(spec) and not spec.startswith("file:") else spec
+
+    changed = {
+        "plugins": [plugin(spec) for spec in plan.plugins],
+        "catalogue": plan.catalogue and absolute(plan.catalogue),
+        "files": {place: absolute(source) for place, source in plan.files.items()},
+    }
+    return plan.model_copy(update={name: value for name, value in changed.items() if value})

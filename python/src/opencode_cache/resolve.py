@@ -8,24 +8,42 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import catalogue, layouts, npm, probe, systems, tarball
+from . import (
+    catalogue,
+    extras,
+    github,
+    grammars,
+    layouts,
+    npm,
+    opentui,
+    probe,
+    signatures,
+    store,
+    systems,
+    tarball,
+    tools,
+)
+from .entries import nodes, package_from
 from .errors import BadInputError
 from .layouts.layout import split_spec
-from .lock import Lock, Opencode, Package, Request, Unavailable
+from .lock import Lock, Opencode, Request, Signatures, Unavailable
 from .npm import NotInRegistryError
-from .plan import CATALOGUE
-from .versions import UnavailableError, Versions, is_exact
+from .plan import CATALOGUE, dependencies, is_local
+from .versions import UnavailableError, Versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import date
-    from pathlib import Path
 
+    from .grammars import Grammar
     from .layouts.layout import Layout
-    from .lock import Kind
+    from .lock import Kind, Package
     from .plan import Plan
+
+__all__ = ["Resolver", "binaries", "package_from"]
 
 _WORKERS = 4
 
@@ -38,45 +56,6 @@ class _Wanted:
     @property
     def name(self) -> str:
         return split_spec(self.spec)[0]
-
-
-def package_from(entry: dict[str, Any], name: str) -> Package:
-    """A lock's package from an entry of npm's package-lock or an answer of `npm view`."""
-    integrity = entry.get("integrity") or (entry.get("dist") or {}).get("integrity") or ""
-    # A package-lock's "integrity" may list several hashes.
-    strongest = next((word for word in integrity.split() if word.startswith("sha512-")), "")
-    if not strongest:
-        raise UnavailableError(f"{name}@{entry.get('version')} has no sha512 integrity in the registry")
-    return Package(
-        name=name,
-        version=entry["version"],
-        integrity=strongest,
-        license=_licence(entry.get("license")),
-        bin=_bins(name, entry.get("bin")),
-        **{key: _words(entry.get(key)) for key in ("os", "cpu", "libc")},
-    )
-
-
-def _licence(value: object) -> str | None:
-    """An SPDX expression; old packages have a table, or a list of either."""
-    if isinstance(value, list):
-        return " OR ".join(filter(None, map(_licence, value))) or None
-    if isinstance(value, dict):
-        value = value.get("type")
-    return value if isinstance(value, str) else None
-
-
-def _bins(name: str, value: object) -> dict[str, str]:
-    if isinstance(value, str):
-        return {name.rpartition("/")[2]: value}
-    pairs = value.items() if isinstance(value, dict) else ()
-    return {command: path for command, path in pairs if isinstance(path, str)}
-
-
-def _words(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value,)
-    return tuple(str(word) for word in value) if isinstance(value, list) else ()
 
 
 def binaries(version: str, names: Iterable[str]) -> tuple[dict[str, Package], dict[str, str]]:
@@ -104,21 +83,36 @@ def binaries(version: str, names: Iterable[str]) -> tuple[dict[str, Package], di
 
 
 class Resolver:
-    """Locks one plan for one binary."""
+    """Locks one plan for one binary. `archives`: where GitHub's archives go, as `fetch` looks for them."""
 
     def __init__(
-        self, plan: Plan, binary: Path, *, before: date | None, on_step: Callable[[str], None]
+        self,
+        plan: Plan,
+        binary: Path,
+        *,
+        before: date | None,
+        on_step: Callable[[str], None],
+        archives: Path | None = None,
     ) -> None:
         self.plan = plan
         self.binary = binary
         self.before = before
         self.on_step = on_step
+        self.archives = archives or store.downloads()
+        self.taken: dict[str, tuple[Package, Path]] = {}
+        """Spec -> the package out of GitHub and its archive."""
         self.layout: Layout = layouts.for_version(plan.opencode)
         self.sdk_major = probe.sdk_major(binary)
         self.versions = Versions(plan.opencode, self.sdk_major, plan.resolve, before)
 
     def lock(self, found: dict[str, Package], missing: dict[str, str]) -> Lock:
         """Resolve the whole plan. Raises NetworkError, BadInputError."""
+        self.plan.check()
+        files = extras.read(self.plan.files)
+        given = catalogue.given(Path(self.plan.catalogue))[0] if self.plan.catalogue else None
+        local = [spec for spec in self.plan.plugins if is_local(spec)]
+        # OpenCode imports a local plugin from where it lies: only what it depends on can be locked.
+        needed = [wanted for spec in local for wanted in dependencies(spec)]
         era: probe.BunEra | None = None
         if self.layout.name == "bun":
             self.on_step("asking the binary for its cache version and built-in plugins")
@@ -126,15 +120,18 @@ class Resolver:
         built_in = era.built_in_plugins if era and self.plan.built_in_plugins else ()
         providers = dict.fromkeys((*self._providers(era), *self.plan.extra_providers))
         wanted = [_Wanted("provider", spec) for spec in providers]
-        wanted += [_Wanted("plugin", spec) for spec in (*built_in, *self.plan.plugins)]
+        installed = [spec for spec in self.plan.plugins if spec not in local]
+        wanted += [_Wanted("plugin", spec) for spec in (*built_in, *installed)]
         wanted += [_Wanted("tool", spec) for spec in self.plan.tools]
-        wanted += [_Wanted("config", spec) for spec in self.plan.config]
+        wanted += [_Wanted("config", spec) for spec in _unnamed(self.plan.config, needed)]
         requests, unavailable = self._choose(list(dict.fromkeys(wanted)))
         trees, packages = self._resolve(requests)
+        languages, unpinned = self._languages()
+        packages |= self._grammars(languages)
         self.on_step(f"asking for the sizes of {len(packages)} tarballs")
-        everything = list(packages.values()) + list(found.values())
+        everything = [p for p in packages.values() if not p.github] + list(found.values())
         sizes = tarball.sizes(everything)
-        packages = {k: p.model_copy(update={"size": sizes.get(k)}) for k, p in packages.items()}
+        packages = {k: p.model_copy(update={"size": sizes.get(k, p.size)}) for k, p in packages.items()}
         found = {s: p.model_copy(update={"size": sizes.get(p.key)}) for s, p in found.items()}
         return Lock(
             opencode=Opencode(
@@ -148,8 +145,17 @@ class Resolver:
             requests=tuple(requests),
             trees=trees,
             packages=packages,
-            unavailable=tuple(unavailable),
+            unavailable=(*unavailable, *unpinned),
+            languages=languages,
+            warmup=None if self.plan.warmup is None else tuple(self.plan.warmup),
+            files=files,
+            signatures=self._signatures([*everything]),
+            catalogue=catalogue.describe(given, "file").sha256 if given is not None else None,
         )
+
+    def _signatures(self, packages: Sequence[Package]) -> Signatures:
+        self.on_step("asking npm whether the registry signed them")
+        return signatures.check(packages)
 
     @cached_property
     def models(self) -> dict[str, Any]:
@@ -166,8 +172,17 @@ class Resolver:
         self.on_step(f"choosing versions for {len(wanted)} specs")
 
         def one(want: _Wanted) -> Request | Unavailable:
+            name = want.name
+            pinned = github.pin(want.spec) if want.kind == "plugin" else None
             try:
-                version, note = self.versions.choose(want.kind, want.spec)
+                if pinned:
+                    package, archive = github.take(pinned, self.archives)
+                    self.taken[want.spec] = package, archive
+                    name, version, note = package.name, package.version, None
+                else:
+                    version, note = self.versions.choose(want.kind, want.spec)
+                if want.kind == "tool":
+                    note = tools.note(name)
             except (NotInRegistryError, UnavailableError) as error:
                 reason = "the registry has no such package or version"
                 return Unavailable(
@@ -179,7 +194,7 @@ class Resolver:
             return Request(
                 spec=want.spec,
                 kind=want.kind,
-                name=want.name,
+                name=name,
                 requested=place.requested,
                 version=version,
                 tree=place.tree,
@@ -192,6 +207,23 @@ class Resolver:
             [c for c in chosen if isinstance(c, Request)],
             [c for c in chosen if isinstance(c, Unavailable)],
         )
+
+    def _languages(self) -> tuple[dict[str, Grammar], list[Unavailable]]:
+        if not self.plan.languages and not self.plan.grammars:
+            return {}, []
+        known, embedded = opentui.remote(self.binary), opentui.embedded(self.binary)
+        pins, without = grammars.choose(self.plan.languages, self.plan.grammars, known, embedded)
+        why = "no package is pinned for it; pin one as `grammars.{}` in the plan"
+        return pins, [Unavailable(spec=n, kind="language", reason=why.format(n)) for n in without]
+
+    def _grammars(self, pins: dict[str, Grammar]) -> dict[str, Package]:
+        specs = grammars.packages(pins.values())
+
+        def one(spec: str) -> Package:
+            return package_from(npm.view(spec)[0], split_spec(spec)[0])
+
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            return dict(zip(specs, pool.map(one, specs), strict=True))
 
     def _resolve(self, requests: Sequence[Request]) -> tuple[dict[str, dict[str, str]], dict[str, Package]]:
         by_tree: dict[str, list[Request]] = {}
@@ -206,52 +238,48 @@ class Resolver:
             members.append(request)
 
         def one(item: tuple[str, list[Request]]) -> tuple[str, dict[str, Package]]:
-            tree, members = item
-            self.on_step(f"resolving {', '.join(r.spec for r in members)}")
-            specs = [f"{r.name}@{r.version}" for r in members]
-            # A range for a package that nobody asked for by name speaks of the packages' own dependencies.
-            named = {r.name for r in members}
-            overrides = {name: wanted for name, wanted in self.plan.resolve.items() if name not in named}
-            try:
-                document = npm.package_lock(specs, self.before, overrides)
-            except NotInRegistryError:
-                if self.before is None:
-                    raise
-                # A version that was named exactly may carry a later date; then npm cannot go by dates here.
-                self.on_step(f"--before does not hold for the dependencies of {', '.join(specs)}")
-                document = npm.package_lock(specs, None, overrides)
-            return tree, _nodes(tree, document)
+            return item[0], self._tree(*item)
 
         with ThreadPoolExecutor(_WORKERS) as pool:
             resolved = dict(pool.map(one, by_tree.items()))
         packages: dict[str, Package] = {}
-        for nodes in resolved.values():
-            for package in nodes.values():
+        for inside in resolved.values():
+            for package in inside.values():
                 known = packages.setdefault(package.key, package)
                 if known.integrity != package.integrity:
                     raise BadInputError(
                         f"{package.key}: the registry gives two integrities for it; lock again"
                     )
         return {
-            tree: {path: package.key for path, package in nodes.items()} for tree, nodes in resolved.items()
+            tree: {path: package.key for path, package in inside.items()} for tree, inside in resolved.items()
         }, packages
 
-
-def _nodes(tree: str, document: dict[str, Any]) -> dict[str, Package]:
-    nodes: dict[str, Package] = {}
-    for path, entry in document["packages"].items():
-        if not path or entry.get("inBundle"):
-            continue  # the root; or shipped in the tarball of the package around it
-        name = entry.get("name") or path.rpartition("node_modules/")[2]
-        foreign = str(entry.get("resolved") or "").startswith(("git", "file:")) or not is_exact(
-            str(entry.get("version"))
-        )
-        if entry.get("link") or foreign or not entry.get("integrity"):
-            raise BadInputError(
-                f"{tree}: {path} does not come from a registry, so no hash can be locked for it"
-            )
+    def _tree(self, tree: str, members: Sequence[Request]) -> dict[str, Package]:
+        """Place below the tree -> package, as npm resolves it."""
+        self.on_step(f"resolving {', '.join(r.spec for r in members)}")
+        taken = {r.name: self.taken[r.spec] for r in members if r.spec in self.taken}
+        specs = [
+            f"{r.name}@file:{taken[r.name][1]}" if r.name in taken else f"{r.name}@{r.version}"
+            for r in members
+        ]
+        # A range for a package that nobody asked for by name speaks of the packages' own dependencies.
+        named = {r.name for r in members}
+        overrides = {name: wanted for name, wanted in self.plan.resolve.items() if name not in named}
         try:
-            nodes[path] = package_from(entry, name)
-        except UnavailableError as error:
-            raise BadInputError(f"{tree}: {error}") from error
-    return nodes
+            document = npm.package_lock(specs, self.before, overrides)
+        except NotInRegistryError:
+            if self.before is None:
+                raise
+            # A version that was named exactly may carry a later date; then npm cannot go by dates here.
+            self.on_step(f"--before does not hold for the dependencies of {', '.join(specs)}")
+            document = npm.package_lock(specs, None, overrides)
+        own = {f"node_modules/{name}": package for name, (package, _) in taken.items()}
+        for path in own:
+            document["packages"].pop(path, None)
+        return own | nodes(tree, document)
+
+
+def _unnamed(config: Sequence[str], needed: Iterable[str]) -> list[str]:
+    """The plan's own config packages, and of those that local plugins need the ones it does not name."""
+    named = {split_spec(spec)[0] for spec in config}
+    return [*config, *(spec for spec in dict.fromkeys(needed) if split_spec(spec)[0] not in named)]

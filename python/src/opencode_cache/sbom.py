@@ -35,8 +35,16 @@ _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:opencode-cache:sbom")
 _CATALOGUE = "models.json"
 
 
+def _purl(package: CachedPackage) -> str:
+    """The package's name in every bill of materials: GitHub's, where it comes from there."""
+    if package.github:
+        repository, _, commit = package.github.partition("#")
+        return f"pkg:github/{quote(repository.lower(), safe='/')}@{commit}"
+    return purl(package.name, package.version)
+
+
 def purl(name: str, version: str) -> str:
-    """`pkg:npm/%40scope/name@1.0.0`: the package's name in every bill of materials."""
+    """`pkg:npm/%40scope/name@1.0.0`: the name of a package that a registry has."""
     return f"pkg:npm/{quote(name, safe='/')}@{quote(version, safe='')}"
 
 
@@ -131,10 +139,11 @@ def _packages(manifest: Manifest) -> list[CachedPackage]:
 
 def _graph(manifest: Manifest) -> dict[str, list[str]]:
     """Reference -> references of what it depends on; every component is there, sorted, the cache first."""
-    packages = {purl(p.name, p.version): p for p in _packages(manifest)}
+    packages = {_purl(p): p for p in _packages(manifest)}
+    references = {(p.name, p.version): ref for ref, p in packages.items()}
     asked: dict[str, set[str]] = {}  # what was requested -> the specs that it stands for
     for entry in manifest.requests:
-        if (ref := purl(entry.name, entry.version)) in packages:
+        if ref := references.get((entry.name, entry.version)):
             asked.setdefault(ref, set()).add(entry.spec)
     data = [_CATALOGUE] if manifest.catalogue else []
     if manifest.layout == "bun":
@@ -151,10 +160,10 @@ def _component(package: CachedPackage) -> dict[str, Any]:
     scope, _, name = package.name.rpartition("/")
     component: dict[str, Any] = {
         "type": "library",
-        "bom-ref": purl(package.name, package.version),
+        "bom-ref": _purl(package),
         "name": name,
         "version": package.version,
-        "purl": purl(package.name, package.version),
+        "purl": _purl(package),
         "hashes": [{"alg": "SHA-512", "content": _sha512(package)}],
         "properties": [_property("spec", spec) for spec in package.specs],
     }
@@ -180,7 +189,7 @@ def _spdx_package(package: CachedPackage, named: dict[str, str]) -> dict[str, An
             reference = f"LicenseRef-{_slug(package.license)}"
             named[reference] = package.license
         declared = expression or reference
-    reference_ = purl(package.name, package.version)
+    reference_ = _purl(package)
     return _spdx_base(reference_, package.name, package.version) | {
         "licenseDeclared": declared,
         "checksums": [{"algorithm": "SHA512", "checksumValue": _sha512(package)}],

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import layouts, manifest, netns, opencode, probe, wrapper
+from . import layouts, manifest, netns, opencode, probe, tools, wrapper
 from .errors import BadInputError, CacheLacksError, NotSoError
 from .layouts.layout import split_spec
 from .loopback import TripwireRegistry
@@ -84,7 +84,7 @@ def _judge(command: str, done: subprocess.CompletedProcess[str], asked: set[str]
     tolerated |= layouts.named(known.layout).tolerated(known.opencode)
     lacking = sorted(wanted - tolerated)
     if lacking:
-        options = " ".join(f"--plugin '{name}'" for name in lacking)
+        options = " ".join(f"{'--tool' if name in tools.TOOLS else '--plugin'} '{name}'" for name in lacking)
         raise CacheLacksError(
             f"`opencode {command}` asked the registry for {', '.join(lacking)}, which the cache lacks; "
             f"lock again with {options} (or --provider for an SDK)"

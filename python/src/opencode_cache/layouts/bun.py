@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ..eras import LayoutName
     from ..lock import Kind, Lock, Package
+    from ..manifest import Entry
 
 _TREE = "."
 _LAST_VERBATIM_LATEST = (1, 1, 27)
@@ -73,6 +74,17 @@ class _Bun:
 
     def copies(self, cache: Path) -> tuple[str, ...]:
         return tuple(name for name in _COPIED if (cache / name).exists())
+
+    def installed(self, cache: Path, entry: Entry, opencode: str) -> tuple[bool, str]:
+        listed = _manifest(cache / "package.json").get("dependencies")
+        found = listed.get(entry.name) if isinstance(listed, dict) else None
+        if found is None:
+            return False, "package.json does not name it"
+        if self.asks_again(opencode):
+            there = (cache / entry.path).is_dir()
+            return there, f"package.json names it, and {entry.path} {'is there' if there else 'is not there'}"
+        wanted = split_spec(entry.spec)[1] or "latest"
+        return found == wanted, f"package.json has {found!r} for it, {wanted!r} is what it asks for"
 
     def tolerated(self, opencode: str) -> frozenset[str]:  # noqa: ARG002
         # Every start runs `bun add` for it, installed or not; it fails at once and nothing depends on it.

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from ..eras import LayoutName
     from ..lock import Kind, Lock
+    from ..manifest import Entry
 
 _SPEC = re.compile(r"^(?P<name>(?:@[^/@]+/)?[^@/]+)(?:@(?P<version>.+))?$")
 
@@ -45,6 +46,9 @@ class Layout(Protocol):
 
     def copies(self, cache: Path) -> tuple[str, ...]:
         """Entries that OpenCode writes to, so that the user needs copies."""
+
+    def installed(self, cache: Path, entry: Entry, opencode: str) -> tuple[bool, str]:
+        """OpenCode's own test on a cache: whether a request counts as installed, and what was looked at."""
 
     def tolerated(self, opencode: str) -> frozenset[str]:
         """Names of packages that this version asks the registry for whatever the cache holds."""

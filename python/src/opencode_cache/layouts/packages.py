@@ -3,8 +3,8 @@
 Upstream rule (anomalyco/opencode `packages/opencode/src/npm/index.ts`, `Npm.add`; read in and tried on
 1.14.34, 1.15.0, 1.17.0 and 1.18.33): a package counts as installed when
 `<cache>/packages/<spec>/node_modules/<name>` exists. No version, lock or package.json is looked at.
-A provider's spec is its bare npm field, a plugin named without a version gets `@latest`, an npm tool
-needs `node_modules/.bin` as well (`Npm.which`).
+A provider's spec is its bare npm field, a plugin named without a version gets `@latest`, an npm tool's is
+its bare name, and it needs `node_modules/.bin` as well (`Npm.which`; see `tools.py`).
 
 Config directories have another rule (`packages/opencode/src/config/config.ts`): `node_modules` exists and
 `package-lock.json` names `@opencode-ai/plugin` among the root's dependencies; the version is not compared.
@@ -13,15 +13,19 @@ Config directories have another rule (`packages/opencode/src/config/config.ts`):
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
+from .. import tools
 from .layout import Place, split_spec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from ..eras import LayoutName
     from ..lock import Kind, Lock
+    from ..manifest import Entry
 
 CONFIG = "config"
 """The tree for config directories, beside `packages/`."""
@@ -37,13 +41,19 @@ class _Packages:
     def place(self, opencode: str, kind: Kind, spec: str, resolved: str) -> Place:  # noqa: ARG002
         if kind == "config":
             return Place(CONFIG, resolved)
-        asked = split_spec(spec)[1]
+        name, asked = split_spec(spec)
+        if kind == "tool":
+            return Place(f"packages/{name}", asked or "latest")
+        if ":" in spec:  # github:owner/repo#commit, name@npm:other@1: as they are
+            return Place(f"packages/{spec}", asked or spec)
         if kind == "plugin" and not asked:
             return Place(f"packages/{spec}@latest", "latest")
         return Place(f"packages/{spec}", asked or "latest")
 
     def write_metadata(self, cache: Path, lock: Lock) -> None:
         _link_bare_plugins(cache, lock)
+        _link_servers(cache, lock)
+        _link_repositories(cache, lock)
         wanted = {r.name: r.version for r in lock.requests if r.tree == CONFIG}
         if not wanted:
             return
@@ -54,14 +64,30 @@ class _Packages:
         )
 
     def links(self, cache: Path) -> tuple[str, ...]:
-        packages = cache / "packages"
-        found = [path.parent.relative_to(cache) for path in packages.glob("*/node_modules")]
-        found += [path.parent.relative_to(cache) for path in packages.glob("@*/*/node_modules")]
+        found = [path.relative_to(cache) for path in _trees(cache / "packages")]
+        found += [path.relative_to(cache) for path in (cache / "bin").glob("*")]
         names = [path.as_posix() for path in found]
         return tuple(sorted(names + (["tui"] if (cache / "tui").is_dir() else [])))
 
     def copies(self, cache: Path) -> tuple[str, ...]:
         return ("models.json",) if (cache / "models.json").is_file() else ()
+
+    def installed(self, cache: Path, entry: Entry, opencode: str) -> tuple[bool, str]:  # noqa: ARG002
+        tree = entry.path.removesuffix(f"/node_modules/{entry.name}")
+        if entry.kind == "tool":
+            command = _which(cache / tree / "node_modules", entry.name)
+            looked = f"{tree}/node_modules/.bin" + (f"/{command}" if command else "")
+            return bool(
+                command
+            ), f"{looked} {'is what it starts' if command else 'has nothing in it to start'}"
+        if entry.kind == "config":
+            listed = _root_dependencies(cache / CONFIG / "package-lock.json")
+            there = entry.name in listed and (cache / entry.path).is_dir()
+            return there, f"{CONFIG}/package-lock.json {'names' if there else 'does not name'} it"
+        name = entry.spec if entry.spec.startswith("github:") else entry.name
+        place = f"{tree}/node_modules/{name}"
+        there = (cache / place).exists()
+        return there, f"{place} {'is there' if there else 'is not there'}"
 
     def tolerated(self, opencode: str) -> frozenset[str]:  # noqa: ARG002
         return frozenset()
@@ -78,6 +104,59 @@ def _link_bare_plugins(cache: Path, lock: Lock) -> None:
         named_bare = request.kind == "plugin" and request.tree == f"packages/{request.name}@latest"
         if named_bare and not bare.exists():
             bare.symlink_to(f"{bare.name}@latest")
+
+
+def _which(modules: Path, name: str) -> str | None:
+    """The command that `Npm.which` starts, by the rule in `tools.py`."""
+    links = modules / ".bin"
+    there = sorted(link.name for link in links.iterdir()) if links.is_dir() else []
+    tool = tools.TOOLS.get(name)
+    if tool is not None:
+        return tool.command if tool.command in there else None
+    return there[0] if there else None
+
+
+def _root_dependencies(package_lock: Path) -> dict[str, str]:
+    try:
+        document = json.loads(package_lock.read_text(encoding="utf-8"))
+        return dict(document["packages"][""]["dependencies"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _trees(directory: Path) -> Iterator[Path]:
+    """The directories below that hold a `node_modules`: a scope or a `/` in a spec makes them lie deeper."""
+    for path in directory.iterdir() if directory.is_dir() else ():
+        if (path / "node_modules").is_dir():
+            yield path
+        elif path.is_dir():
+            yield from _trees(path)
+
+
+def _link_repositories(cache: Path, lock: Lock) -> None:
+    """`node_modules/github:owner/repo#commit` beside the package's own name.
+
+    Where a spec has no name in it, OpenCode takes the whole of it for the name.
+    """
+    for request in lock.requests:
+        if request.kind == "plugin" and request.spec.startswith("github:"):
+            modules = cache / request.tree / "node_modules"
+            link = modules / request.spec
+            link.parent.mkdir(exist_ok=True)
+            link.parent.chmod(0o755)
+            link.symlink_to(os.path.relpath(modules / request.name, link.parent))
+
+
+def _link_servers(cache: Path, lock: Lock) -> None:
+    """`bin/<command>` for language servers: OpenCode looks there before it thinks of npm."""
+    for request in lock.requests:
+        tool = tools.TOOLS.get(request.name) if request.kind == "tool" else None
+        if tool is None or not tool.server or not tool.linked:
+            continue
+        command = f"{request.tree}/node_modules/.bin/{tool.command}"
+        if (cache / command).exists():
+            (cache / "bin").mkdir(exist_ok=True)
+            (cache / "bin" / tool.command).symlink_to(f"../{command}")
 
 
 PACKAGES = _Packages()

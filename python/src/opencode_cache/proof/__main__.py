@@ -11,11 +11,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import manifest, netns, wrapper
+from .. import manifest, netns, reaper, wrapper
 from ..errors import OpencodeCacheError
 from ..loopback import DnsLogger, TripwireRegistry
 from ..verify import Proof
-from . import hosts, serving, steps
+from . import hosts, serving, steps, tools
 from .record import Record, Subject
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def prove(cache: Path, binary: Path, weaker_because: str | None, say: Callable[[
         record = Record(log, say)
         steps.prove_models(subject, record)
         drivable = steps.prove_imports(subject, record)
-        steps.prove_tools(subject, record)
+        tools.prove_tools(subject, record)
         serving.prove_serving(subject, record, drivable)
     asked = [hosts.judged(made, name, step, count) for (name, step), count in sorted(record.hosts.items())]
     ok = all(step.ok for step in record.steps) and all(host.known for host in asked)
@@ -72,9 +72,10 @@ def main() -> int:
     try:
         if options.weaker_because is None:
             netns.enter([options.cache])
-        proof = prove(
-            options.cache, options.opencode, options.weaker_because, lambda name: _emit({"step": name})
-        )
+        with reaper.nothing_left():
+            proof = prove(
+                options.cache, options.opencode, options.weaker_because, lambda name: _emit({"step": name})
+            )
     except (OpencodeCacheError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -46,6 +46,7 @@ export const Proof = async () => ({
 })
 """
 
+_IMPORTED = "@opencode-ai/plugin"
 _TOOL = """
 import { tool } from "@opencode-ai/plugin"
 export default tool({
@@ -63,6 +64,8 @@ class Driven:
     id: str
     npm: str
     locked: bool
+    note: str | None = None
+    """What the lock says against this version: it is there, and may not work."""
 
     @property
     def label(self) -> str:
@@ -125,8 +128,13 @@ def _prove_start(subject: Subject, record: Record, home: Path, server: opencode.
             with urllib.request.urlopen(address, timeout=_PROMPT_TIMEOUT) as answer:  # noqa: S310 - loopback
                 tools = json.load(answer)
             if "proof_tool" not in tools:
-                raise NotSoError(f"a local tool that imports {entry.name} did not load")
-            detail.append(f"{entry.version}: a local TypeScript tool that imports it is offered")
+                raise NotSoError(f"a local tool that imports {_IMPORTED} did not load")
+            if entry.name == _IMPORTED:
+                detail.append(f"{entry.version}: a local TypeScript tool that imports it is offered")
+            elif (home / ".config" / "opencode" / "node_modules" / entry.name).is_dir():
+                detail.append(f"{entry.version}: local plugins and tools can import it")
+            else:
+                raise NotSoError(f"{entry.name} is not in the config directory's node_modules")
     return modules
 
 
@@ -176,14 +184,19 @@ def _prove_answers(
             detail = (
                 "answered, but the bash tool call gave nothing" if answered else text[:300] or "no answer"
             )
-            record.note(one.label, detail, ok=False, seconds=seconds)
+            if one.note:
+                detail = f"no answer, as its note lets expect: {one.note}"
+            record.note(one.label, detail, ok=bool(one.note), seconds=seconds)
 
 
 def prove_serving(subject: Subject, record: Record, drivable: Sequence[Entry]) -> None:
-    locked = [entry.spec for entry in drivable]
+    locked = {entry.spec: entry.note for entry in drivable}
     bundled = [name for name in _bundled(subject.made) if name not in locked]
     names = [(name, False) for name in bundled] + [(name, True) for name in locked]
-    driven = [Driven(f"proof{index}", npm, is_locked) for index, (npm, is_locked) in enumerate(names)]
+    driven = [
+        Driven(f"proof{index}", npm, is_locked, locked.get(npm))
+        for index, (npm, is_locked) in enumerate(names)
+    ]
     with opencode.private_home() as home, ModelServer() as model:
         _configure(subject, home, driven, model)
         modules: list[str] = []

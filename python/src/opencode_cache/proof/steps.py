@@ -1,10 +1,8 @@
-"""The steps of the proof that need no server: models, provider SDKs, npm tools."""
+"""The steps of the proof that need no server: models and provider SDKs."""
 
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import opencode
@@ -82,17 +80,3 @@ def prove_imports(subject: Subject, record: Record) -> list[Entry]:
                 reason = " ".join((elsewhere or [result["error"] or "it sent no request"])[0].split())[:200]
                 detail.append(f"imported, not driven: {reason}")
     return drivable
-
-
-def prove_tools(subject: Subject, record: Record) -> None:
-    for entry in subject.of_kind("tool"):
-        with record.step(f"tool {entry.spec}") as detail:
-            package = (subject.cache / entry.path).resolve()
-            links = Path(str(subject.cache / entry.path)[: -len(entry.name)]) / ".bin"
-            own = [link for link in sorted(links.glob("*")) if package in link.resolve().parents]
-            broken = [link.name for link in own if not os.access(link, os.X_OK)]
-            if broken or not own:
-                raise NotSoError(
-                    f"{links}: " + (f"not executable: {', '.join(broken)}" if broken else "has no link to it")
-                )
-            detail.append(f"{entry.version}: {', '.join(link.name for link in own)}")

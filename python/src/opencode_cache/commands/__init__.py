@@ -1,0 +1,1 @@
+"""The commands, by what they are for. Each module registers its own with `app`; `cli` imports them all."""

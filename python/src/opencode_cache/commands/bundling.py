@@ -1,0 +1,76 @@
+"""Commands for machines that no network reaches: bundle, unbundle."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import bundle, options, progress, unbundle
+from ..errors import BadInputError
+from .app import app
+
+
+@app.command(
+    "bundle", epilog="Example: opencode-cache bundle --cache cache --opencode ./opencode -o opencode.tar.zst"
+)
+def bundle_command(
+    cache: options.Cache,
+    opencode: options.Binary,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where to write it.", metavar="FILE")],
+    ripgrep: Annotated[
+        Path | None,
+        typer.Option(
+            "--ripgrep", help="A static ripgrep; default: the one beside this program.", metavar="BIN"
+        ),
+    ] = None,
+    sign_key: Annotated[
+        Path | None, typer.Option("--sign-key", help="SSH private key to sign with.", metavar="FILE")
+    ] = None,
+    *,
+    offline: Annotated[
+        bool, typer.Option("--offline/--online", help="Whether OpenCode may look for newer things.")
+    ] = True,
+) -> None:
+    """Put OpenCode, its cache and the wrapper into one file for a machine without a network."""
+    beside = Path(sys.executable).parent / "rg"
+    found = ripgrep or (beside if beside.is_file() else None)
+    if not found:
+        progress.step("without ripgrep, which OpenCode then downloads where PATH has none; see --ripgrep")
+    made = bundle.bundle(cache, opencode, output, ripgrep=found, sign_key=sign_key, offline=offline)
+    progress.step(
+        f"OpenCode {made.info.opencode} for {made.info.system}: {len(made.listing.entries)} entries, "
+        f"{made.listing.bytes / 1e6:.0f} MB, packed {made.packed / 1e6:.0f} MB; sha256 {made.sha256}"
+    )
+    sys.stdout.write(f"{made.file}\n")
+
+
+@app.command("unbundle", epilog="Example: opencode-cache unbundle opencode.tar.zst --to ~/.local")
+def unbundle_command(
+    to: Annotated[Path, typer.Option("--to", help="Gets bin/opencode.", metavar="PREFIX")],
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="What `bundle` wrote.")] = None,
+    trusted: Annotated[
+        Path | None,
+        typer.Option("--trusted", help="Allowed signers, one of whom must have signed.", metavar="FILE"),
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option("--keep", help="Keep that many generations; all by default.", metavar="N")
+    ] = None,
+    system: options.System = None,
+    *,
+    undo: Annotated[bool, typer.Option("--undo", help="Go back to what was installed before.")] = False,
+) -> None:
+    """Check every byte of a bundle, then install it at once or not at all. Needs neither root nor Nix."""
+    if undo == (file is not None):
+        raise BadInputError("unbundle: give either FILE or --undo")
+    if file is None:
+        generation = unbundle.undo(to)
+        progress.step(f"{to}: back to {generation.name}")
+        sys.stdout.write(f"{unbundle.program(to)}\n")
+        return
+    done = unbundle.unbundle(file, to, trusted=trusted, system=system, keep=keep)
+    what = "installed" if done.changed else "already the one in use, and whole"
+    progress.step(f"OpenCode {done.info.opencode} for {done.info.system}: {what} ({done.generation.name})")
+    sys.stdout.write(f"{done.program}\n")

@@ -1,0 +1,171 @@
+"""The real interface shows code in the languages of the cache: in colours, and without asking for a host."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import colours
+import pytest
+
+from opencode_cache import builder, grammars, npm, opentui, systems, wrapper
+from opencode_cache.entries import package_from
+from opencode_cache.errors import NetworkError
+from opencode_cache.npm import NotInRegistryError
+
+pytestmark = pytest.mark.usefixtures("isolated")
+
+KNOWN_10 = ["models.dev"]
+"""1.0.x fetches the catalogue at every start and has no switch for it."""
+
+SAMPLES = {
+    "bash": 'for name in "$@"; do echo "bash $name"; done',
+    "c": "static int f_c(void) { return 1; /* c */ }",
+    "cpp": "class Cpp { public: virtual int size() const; };",
+    "csharp": "public class Csharp { private int x = 5; }",
+    "css": "a.css { color: #ff0000; margin: 1px }",
+    "elixir": 'defmodule Elixir.A do def f(x), do: "a" end',
+    "fsharp": 'let fsharp (x: int) : string = if x > 5 then "a" else "b"',
+    "go": 'func main() { var go_x int = 5; println("go", go_x) }',
+    "haskell": 'haskell :: Int -> String; haskell x = if x > 5 then "a" else "b"',
+    "html": '<p class="html">text</p> <!-- html -->',
+    "java": "public class Java { private final int x = 5; }",
+    "json": '{"json": [1, true, null, "text"]}',
+    "julia": 'function julia(x) return x > 5 ? "a" : "b" end',
+    "kotlin": 'fun kotlin(x: Int): String { return "kotlin" }',
+    "lua": 'local function lua(x) return x == 5 and "a" end',
+    "ocaml": 'let ocaml (x : int) = if x > 5 then "a" else "b"',
+    "php": '<?php function php($x) { return "a" . 5; }',
+    "python": 'def python(x: int) -> str: return "a" if x else None',
+    "r": 'r_f <- function(x) { if (x > 5) "a" else NULL }',
+    "ruby": 'def ruby(x) return "a" if x == :b end',
+    "rust": 'fn rust(x: u32) -> bool { let y = "a"; true }',
+    "scala": 'def scala(x: Int): String = if (x > 5) "a" else "b"',
+    "swift": 'func swift(x: Int) -> String { return "swift" }',
+    "toml": "[toml] # a comment",
+    "yaml": 'yaml: [1, true, "text"] # a comment',
+}
+"""One line of each language that has a pin."""
+
+
+def answer(languages):
+    return "\n\n".join(f"```{name}\n{SAMPLES[name]}\n```" for name in languages)
+
+
+@pytest.fixture(scope="module")
+def packages(fetch_packages):
+    """The pins' packages by key, as a lock would have them; fetched."""
+
+    def one(spec):
+        return package_from(npm.view(spec)[0], spec.rpartition("@")[0])
+
+    specs = grammars.packages(grammars.PINS.values())
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = dict(zip(specs, pool.map(one, specs), strict=True))
+    except NotInRegistryError:
+        raise  # a pin that is not there is no reason to skip
+    except NetworkError as error:
+        pytest.skip(f"needs the npm registry: {error}")
+    fetch_packages(found.values())
+    return found
+
+
+@pytest.fixture(scope="module")
+def place(packages, tarballs, tmp_path_factory):
+    """Puts languages where OpenTUI looks, as links to read-only files; without names, all that have a pin."""
+
+    def one(made, home, *names):
+        known = opentui.remote(made.opencode)
+        pins, _ = grammars.choose(names or "pinned", {}, known)
+        cache = tmp_path_factory.mktemp("grammars")
+        for file in grammars.install(pins, known, packages, tarballs, cache):
+            (cache / file).chmod(0o444)
+            if not file.endswith(grammars.INDEX):
+                link = home / ".local" / "share" / "opentui" / file
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(cache / file)
+        return list(pins)
+
+    return one
+
+
+@pytest.fixture(scope="module")
+def program_118(made_118, tmp_path_factory):
+    return wrapper.wrap(made_118.cache, made_118.opencode, tmp_path_factory.mktemp("wrapped"))
+
+
+@pytest.fixture(scope="module")
+def program_10(made_10, tmp_path_factory):
+    return wrapper.wrap(made_10.cache, made_10.opencode, tmp_path_factory.mktemp("wrapped"))
+
+
+def test_the_table_has_every_language_of_the_binary(made_118, made_10):
+    for made, count in ((made_118, 34), (made_10, 18)):
+        known = opentui.remote(made.opencode)
+        urls = set(re.findall(rb'"(https://github\.com/[^"\s]+\.wasm)"', made.opencode.read_bytes()))
+        assert {one.wasm for one in known.values()} == {url.decode() for url in urls}
+        assert len(known) == count
+        assert {"typescript", "javascript", "markdown"} <= opentui.embedded(made.opencode)
+
+
+def test_118_shows_every_pinned_language_in_colours(program_118, made_118, place, tmp_path):
+    languages = place(made_118, tmp_path)
+    assert languages == sorted(SAMPLES)
+    shown = colours.show(program_118, answer(languages), tmp_path)
+    assert (shown.before, shown.hosts) == ([], [])
+    assert [name for name in languages if len(shown.colours(SAMPLES[name])) == 1] == []
+
+
+def test_languages_of_a_lock_are_in_colours_and_nothing_is_written(made_118, packages, tarballs, tmp_path):
+    """As users have it: lock, build, wrap; OpenTUI is pointed at the cache."""
+    pins, _ = grammars.choose(("python", "rust"), {}, opentui.remote(made_118.opencode))
+    wanted = {key: packages[key] for key in grammars.packages(pins.values())}
+    change = {"languages": pins, "packages": made_118.lock.packages | wanted}
+    inputs = builder.Inputs(
+        made_118.lock.model_copy(update=change), tarballs, made_118.opencode, systems.current()
+    )
+    made = builder.build(inputs, tmp_path / "cache")
+    assert made.languages == ("python", "rust")
+    assert {"nix", "go"} <= set(made.languages_fetched)
+    home = tmp_path / "home"
+    program = wrapper.wrap(tmp_path / "cache", made_118.opencode, tmp_path / "wrapped")
+    shown = colours.show(program, answer(["python", "rust"]), home)
+    assert (shown.before, shown.hosts) == ([], [])
+    assert all(len(shown.colours(SAMPLES[name])) > 2 for name in ("python", "rust"))
+    assert not [path for path in (home / ".local/share/opentui").rglob("*") if path.is_file()]
+
+
+def test_118_shows_a_file_that_the_agent_writes(program_118, made_118, place, tmp_path):
+    place(made_118, tmp_path, "rust")
+    shown = colours.show(program_118, "Done.", tmp_path, file=("main.rs", SAMPLES["rust"] + "\n"))
+    assert (tmp_path / "work" / "main.rs").exists()
+    assert shown.hosts == []
+    assert len(shown.colours(SAMPLES["rust"])) > 2
+
+
+def test_118_asks_for_the_host_where_a_language_is_not_there(program_118, made_118, place, tmp_path):
+    place(made_118, tmp_path, "python")
+    shown = colours.show(program_118, answer(["python", "rust"]), tmp_path)
+    assert shown.hosts == ["github.com"]
+    assert len(shown.colours(SAMPLES["python"])) > 2
+    assert len(shown.colours(SAMPLES["rust"])) == 1
+
+
+def test_118_asks_for_the_host_where_none_is_there(program_118, tmp_path):
+    shown = colours.show(program_118, answer(["python"]), tmp_path)
+    assert (shown.before, shown.hosts) == ([], ["github.com"])
+    assert len(shown.colours(SAMPLES["python"])) == 1
+
+
+def test_10_shows_every_pinned_language_in_colours(program_10, made_10, place, tmp_path):
+    languages = place(made_10, tmp_path)
+    shown = colours.show(program_10, answer(languages), tmp_path)
+    assert shown.hosts == KNOWN_10
+    assert [name for name in languages if len(shown.colours(SAMPLES[name])) == 1] == []
+
+
+def test_10_asks_for_the_host_where_none_is_there(program_10, tmp_path):
+    shown = colours.show(program_10, answer(["python"]), tmp_path)
+    assert shown.hosts == ["github.com", *KNOWN_10]
+    assert len(shown.colours(SAMPLES["python"])) == 1
