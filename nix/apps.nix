@@ -3,14 +3,15 @@
 let
   inherit (pkgs) lib;
   step =
-    name: description:
+    name: description: tools:
     let
       program = pkgs.writeShellApplication {
         name = "opencode-cache-${name}";
         runtimeInputs = [
           ours.public.opencode-cache-builder
           pkgs.nodejs
-        ];
+        ]
+        ++ tools;
         text = ''exec opencode-cache ${name} "$@"'';
       };
     in
@@ -26,5 +27,9 @@ in
     program = lib.getExe ours.public.opencode-with-cache;
     meta.description = "OpenCode with its cache in place";
   };
-  lock = step "lock" "Resolve plugins, SDKs and tools to exact versions and hashes: a lock file";
+  lock = step "lock" "Resolve plugins, SDKs and tools to exact versions and hashes: a lock file" [ ];
+  update = step "update" "Move a checkout's pins to the newest OpenCode, models.dev and nixpkgs" [
+    pkgs.nix-prefetch-github
+    pkgs.ripgrep
+  ];
 }

@@ -2,6 +2,7 @@
 {
   lib,
   stdenvNoCC,
+  nodejs,
   opencode-cache-builder,
   cache,
 }:
@@ -10,7 +11,10 @@ let
     name: script:
     stdenvNoCC.mkDerivation {
       name = "opencode-cache-test-${name}";
-      nativeBuildInputs = [ opencode-cache-builder ];
+      nativeBuildInputs = [
+        nodejs
+        opencode-cache-builder
+      ];
       dontUnpack = true;
       dontInstall = true;
       dontFixup = true;

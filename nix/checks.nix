@@ -51,6 +51,7 @@ in
   wrapper-golden = pytest "wrapper-golden" "tests/wrapper/test_wrapper.py -k golden";
   offline = opencode-cache.tests.offline;
   reproducible = opencode-cache.tests.reproducible;
+  modules = import ./module-tests { inherit lib pkgs; };
   flake-locks-are-equal = pkgs.runCommand "flake-locks-are-equal" { } ''
     diff ${../flake.lock} ${../opencode/flake.lock}
     diff <(sed 's|\./nix/|../nix/|' ${../flake.nix}) <(grep -v '^# The same flake' ${../opencode/flake.nix})

@@ -11,13 +11,16 @@
   # What is in the cache: `nix run .#lock -- --plugin NAME -o FILE` writes it. null: the shipped lock.
   lock ? null,
   # OpenCode's arguments, one string for each start, that must work without asking the registry.
-  warmup ? [ "models" ],
-  # A model catalogue (an api.json) to use instead of the one compiled into OpenCode.
-  models ? null,
+  # [ ]: no warm-up; null: what the lock says, or else `models`.
+  warmup ? null,
+  # Sources of models.dev, or an api.json: used unless the catalogue compiled into OpenCode is newer. null: none.
+  models ? inputs.models-dev,
   # Whether the cache links the release binary as tui/tui-<version>.
   withTui ? true,
   # Whether OpenCode is told not to look for updates and newer catalogues.
   offline ? true,
+  # Packages whose programs OpenCode shall find, after the user's own: language servers, formatters.
+  extraPackages ? [ ],
   # URL of a registry for the tarballs, instead of npm with npm's own configuration.
   mirror ? null,
 }:
@@ -25,7 +28,7 @@ let
   ours = (import ./packages.nix { inherit pkgs inputs; }).public;
 in
 ours.opencode-with-cache.override {
-  inherit opencode offline;
+  inherit opencode offline extraPackages;
   opencode-cache = ours.opencode-cache.override {
     inherit
       opencode

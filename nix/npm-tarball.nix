@@ -1,6 +1,6 @@
 # npmTarball : { package, mirror ? null } -> derivation whose output is the tarball, checked against the lock.
 #
-# `package` is an entry of a lock's `packages`: name, version, integrity. npm downloads it by name, so the registry
+# `package` is an entry of a lock's `packages`: name, version, integrity; `github` where it is GitHub's archive. npm downloads it by name, so the registry
 # is npm's own configuration: its default, or NPM_CONFIG_REGISTRY and proxies in the environment of whoever builds
 # (of the Nix daemon, where there is one). `mirror` is a registry's URL instead, for Nix's own downloader.
 {
@@ -17,7 +17,16 @@ let
   name = lib.removePrefix "-" (lib.strings.sanitizeDerivationName "${package.name}-${package.version}.tgz");
   file = "${baseNameOf package.name}-${package.version}.tgz";
 in
-if mirror != null then
+if package ? github then
+  let
+    parts = lib.splitString "#" package.github;
+  in
+  fetchurl {
+    inherit name;
+    url = "https://codeload.github.com/${lib.head parts}/tar.gz/${lib.last parts}";
+    hash = package.integrity;
+  }
+else if mirror != null then
   fetchurl {
     inherit name;
     url = "${lib.removeSuffix "/" mirror}/${package.name}/-/${file}";

@@ -7,6 +7,8 @@
   stdenvNoCC,
   linkFarm,
   lockFor,
+  modelsDev,
+  nodejs,
   npmTarball,
   opencode-cache-builder,
   opencode-release,
@@ -14,12 +16,13 @@
   opencode,
   # A lock file made by `opencode-cache lock`; null: the shipped one for that OpenCode.
   lock ? null,
-  # A model catalogue (an api.json) that OpenCode shall use instead of the one compiled into it.
-  models ? null,
+  # Sources of models.dev, or an api.json: used unless the catalogue compiled into OpenCode is newer. null: none.
+  models ? modelsDev,
   # Whether `tui/tui-<version>` is there, a link to the release binary.
   withTui ? true,
-  # OpenCode's arguments, one string for each start, that must work without asking the registry. [ ]: no warm-up.
-  warmup ? [ "models" ],
+  # OpenCode's arguments, one string for each start, that must work without asking the registry. [ ]: no warm-up;
+  # null: what the lock says, or else `models`.
+  warmup ? null,
   # URL of a registry that Nix downloads from, instead of npm with npm's own configuration.
   mirror ? null,
 }:
@@ -66,12 +69,18 @@ let
     "--models"
     "${models}"
   ]
+  ++ lib.optionals (models ? rev) [
+    "--models-revision"
+    models.rev
+  ]
   ++ lib.optionals withTui [
     "--tui"
     (lib.getExe opencode-release)
   ]
   ++ (
-    if warmup == [ ] then
+    if warmup == null then
+      [ ]
+    else if warmup == [ ] then
       [ "--no-warmup" ]
     else
       lib.concatMap (command: [
@@ -108,7 +117,12 @@ stdenvNoCC.mkDerivation (finalAttrs: {
       ;
     lock = lockFile;
     tests = import ./cache-tests.nix {
-      inherit lib stdenvNoCC opencode-cache-builder;
+      inherit
+        lib
+        stdenvNoCC
+        nodejs
+        opencode-cache-builder
+        ;
       cache = finalAttrs.finalPackage;
     };
   };

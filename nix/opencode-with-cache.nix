@@ -1,9 +1,11 @@
 # `bin/opencode`: puts the cache into its place below ~/.cache-nix, then becomes the real OpenCode.
 {
   lib,
+  linkFarm,
   stdenvNoCC,
   coreutils,
   dash,
+  nodejs,
   ripgrep,
   opencode-cache,
   opencode-cache-builder,
@@ -11,7 +13,20 @@
   opencode,
   # Whether OpenCode is told not to look for updates and newer catalogues. The user's environment wins.
   offline ? true,
+  # Packages whose programs OpenCode shall find, after the user's own.
+  extraPackages ? [ ],
 }:
+let
+  # npm's language servers and formatters are programs for node, and need nothing else of that package.
+  hasTools = lib.any (request: request.kind == "tool") (lib.importJSON opencode-cache.lock).requests;
+  onlyNode = linkFarm "only-node" [
+    {
+      name = "bin/node";
+      path = lib.getExe nodejs;
+    }
+  ];
+  found = [ ripgrep ] ++ extraPackages ++ lib.optional hasTools onlyNode;
+in
 stdenvNoCC.mkDerivation (finalAttrs: {
   pname = "opencode-with-cache";
   inherit (opencode) version;
@@ -25,7 +40,8 @@ stdenvNoCC.mkDerivation (finalAttrs: {
   installPhase = ''
     runHook preInstall
     opencode-cache wrap --cache ${opencode-cache} --opencode ${lib.getExe opencode} --out $out \
-      --shell ${lib.getExe dash} --extra-path ${ripgrep}/bin --tools ${coreutils}/bin \
+      --shell ${lib.getExe dash} --tools ${coreutils}/bin \
+      ${lib.concatMapStringsSep " " (package: "--extra-path ${package}/bin") found} \
       ${if offline then "--offline" else "--online"}
     for completions in bash-completion/completions zsh/site-functions fish/vendor_completions.d; do
       if [ -e ${opencode}/share/$completions ]; then

@@ -5,6 +5,7 @@ let
   systems = lib.attrNames (lib.importJSON ./releases.json);
   eachSystem = f: lib.genAttrs systems (system: f nixpkgs.legacyPackages.${system});
   packagesFor = pkgs: import ./packages.nix { inherit pkgs inputs; };
+  mkOpencode = import ./mk-opencode.nix { inherit inputs; };
 in
 {
   packages = eachSystem (
@@ -17,7 +18,22 @@ in
 
   overlays.default = final: _: (packagesFor final).public;
 
-  lib.mkOpencode = import ./mk-opencode.nix { inherit inputs; };
+  lib = { inherit mkOpencode; };
+
+  homeModules.default = import ./home-module.nix { inherit mkOpencode; };
+
+  nixosModules.default = import ./nixos-module.nix { inherit mkOpencode; };
+
+  # Not among the checks: it needs a builder that runs virtual machines. `nix build .#nixos-test`
+  legacyPackages = eachSystem (
+    pkgs:
+    lib.optionalAttrs (pkgs.stdenv.hostPlatform.isLinux && pkgs ? testers.runNixOSTest) {
+      nixos-test = import ./nixos-test.nix {
+        inherit pkgs;
+        module = self.nixosModules.default;
+      };
+    }
+  );
 
   apps = eachSystem (pkgs: import ./apps.nix { inherit pkgs; ours = packagesFor pkgs; });
 

@@ -15,6 +15,7 @@ let
   callPackage = lib.callPackageWith (pkgs // ours);
   ours = {
     lockFor = import ./lock-for.nix { inherit lib; };
+    modelsDev = inputs.models-dev;
     npmTarball = callPackage ./npm-tarball.nix { };
     opencode-cache-builder = callPackage ./opencode-cache-builder.nix { };
     opencodeLoader = callPackage ./opencode-loader.nix { };

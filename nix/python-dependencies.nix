@@ -6,4 +6,5 @@ packages: [
   packages.rich
   packages.semver
   packages.typer
+  packages.zstandard
 ]

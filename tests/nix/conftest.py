@@ -31,6 +31,7 @@ LOCKED = os.environ.get("OPENCODE_CACHE_NIXPKGS", "stand-in") == "locked"
 TARBALLS = trees.KEPT.parent / "tarballs"
 LOCKS = REPOSITORY / "nix" / "locks"
 EXTRA_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "extra-1.18.lock.json"
+TOOLS_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "tools-1.18.lock.json"
 
 
 class Flake:
@@ -70,6 +71,14 @@ class Flake:
 
     def value(self, attribute: str, apply: str, **how):
         return json.loads(self.nix("eval", "--json", "--apply", apply, at=f"#{attribute}", **how).stdout)
+
+    def consumed(self, text: str) -> str:
+        """The text of a flake that uses this one, with the inputs that are there."""
+        nixpkgs = self.inputs.get("nixpkgs", "github:NixOS/nixpkgs/nixpkgs-unstable")
+        models = self.inputs.get("models-dev", "github:anomalyco/models.dev")
+        for name, url in (("NIXPKGS", nixpkgs), ("MODELS", models), ("PROJECT", self.url)):
+            text = text.replace(f"@{name}@", url)
+        return text
 
 
 def copy_of_the_project(to: Path) -> Path:
@@ -145,7 +154,7 @@ def flake(machine, project, tmp_path_factory) -> Flake:
     default, release = LOCKS / "opencode-cache.lock.json", LOCKS / "opencode-cache-1.18.21.lock.json"
     programs = [binary_of(default), binary_of(release)]
     wanted = {}
-    for path in (default, release, EXTRA_LOCK):
+    for path in (default, release, EXTRA_LOCK, TOOLS_LOCK):
         wanted |= builder.packages(lock.read(path), systems.named("x86_64-linux"))
     # The unchanged lock names this path by its hash: the same bits as the archive that GitHub has.
     archive = tmp_path_factory.mktemp("release") / "archive"
@@ -164,6 +173,8 @@ def flake(machine, project, tmp_path_factory) -> Flake:
         )
     inputs = {
         "nixpkgs": f"path:{nixpkgs}",
+        # One old model: what the flake does with a catalogue that the binary's own outdates.
+        "models-dev": f"path:{project / 'tests' / 'nix' / 'models-dev'}",
         # Nothing has these bits here: they evaluate, and are never built.
         "tui-linux-arm64": f"path:{archive}",
         "tui-darwin-arm64": f"path:{archive}",

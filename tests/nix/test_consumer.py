@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from conftest import EXTRA_LOCK, Flake, commit
+from conftest import EXTRA_LOCK, TARBALLS, TOOLS_LOCK, Flake, commit
 from trees import REPOSITORY
 
 CONSUMER = """\
@@ -15,6 +15,7 @@ CONSUMER = """\
     nixpkgs.url = "@NIXPKGS@";
     opencode-cache.url = "@PROJECT@";
     opencode-cache.inputs.nixpkgs.follows = "nixpkgs";
+    opencode-cache.inputs.models-dev.url = "@MODELS@";
     opencode-cache.inputs.tui-linux-arm64.follows = "opencode-cache/tui-linux-x64";
     opencode-cache.inputs.tui-darwin-arm64.follows = "opencode-cache/tui-linux-x64";
   };
@@ -31,6 +32,7 @@ CONSUMER = """\
         ours = opencode-cache.packages.x86_64-linux.default;
         overlaid = pkgs.opencode-with-cache;
         plugged = mkOpencode { inherit pkgs; lock = ./extra.lock.json; };
+        tooled = mkOpencode { inherit pkgs; lock = ./tools.lock.json; };
         slim = mkOpencode { inherit pkgs; withTui = false; };
         darwin = mkOpencode { pkgs = import nixpkgs { system = "x86_64-darwin"; }; };
         future = mkOpencode {
@@ -73,10 +75,9 @@ def with_another_hash(text: str, key: str) -> dict:
 @pytest.fixture(scope="session")
 def consumer(flake, registry, tmp_path_factory) -> Flake:
     place = tmp_path_factory.mktemp("consumer")
-    nixpkgs = flake.inputs.get("nixpkgs", "github:NixOS/nixpkgs/nixpkgs-unstable")
-    text = CONSUMER.replace("@NIXPKGS@", nixpkgs).replace("@PROJECT@", flake.url)
-    (place / "flake.nix").write_text(text.replace("@MIRROR@", registry.url))
+    (place / "flake.nix").write_text(flake.consumed(CONSUMER).replace("@MIRROR@", registry.url))
     shutil.copyfile(EXTRA_LOCK, place / "extra.lock.json")
+    shutil.copyfile(TOOLS_LOCK, place / "tools.lock.json")
     lock_text = EXTRA_LOCK.read_text()
     (place / "mirrored.lock.json").write_text(lock_text)
     (place / "lacking.lock.json").write_text(json.dumps(without_the_config_directory(lock_text)))
@@ -98,6 +99,25 @@ def test_a_plugin_of_ones_own_is_in_the_cache_and_loads(consumer, machine):
     config = {"OPENCODE_CONFIG_CONTENT": json.dumps({"plugin": ["opencode-gemini-auth"]})}
     said = machine.run(f"{path}/bin/opencode", "models", offline=True, environment=config)
     assert "opencode/" in said.stdout
+
+
+@pytest.mark.parametrize("which", ["plugged", "tooled"])
+def test_a_lock_of_ones_own_makes_the_same_cache_without_nix(which, consumer, flake, machine, tmp_path):
+    """The builder on a plain directory of tarballs, as `fetch` leaves them, with the same lock."""
+    consumer.build(which)
+    arguments = consumer.value(which, "p: p.cache.arguments")
+    arguments[arguments.index("--tarballs") + 1] = str(TARBALLS)
+    builder = flake.build("opencode-cache-builder")
+    machine.run(f"{builder}/bin/opencode-cache", "build", *arguments, "--out", tmp_path / "cache")
+    cache = consumer.value(which, "p: p.cache.outPath")
+    assert machine.out("hash", "path", tmp_path / "cache") == machine.out("hash", "path", cache)
+
+
+def test_a_language_server_finds_node_where_the_lock_has_one(consumer, machine):
+    program = machine.run("cat", f"{consumer.build('tooled')}/bin/opencode").stdout
+    (place,) = [line.split(":")[1] for line in program.splitlines() if "only-node" in line and "*:" in line]
+    assert machine.run("ls", place).stdout.split() == ["node"]
+    assert "only-node" not in machine.run("cat", f"{consumer.build('plugged')}/bin/opencode").stdout
 
 
 def test_without_the_tui_the_release_is_not_in_the_closure(consumer, machine):

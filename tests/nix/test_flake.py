@@ -68,6 +68,16 @@ def test_two_such_packages_and_another_share_a_profile(flake, machine, default, 
     assert machine.run("ls", f"{profile}/share/bash-completion/completions/").stdout
 
 
+def test_an_old_catalogue_is_not_shipped_and_the_manifest_says_why(flake, machine, default):
+    found = json.loads(machine.run("cat", f"{flake.build('opencode-cache')}/manifest.json").stdout)
+    assert "catalogue" not in found
+    assert "binary is newer" in found["catalogue_why"]
+
+
+def test_update_app_is_the_builder(flake):
+    assert "--check" in flake.nix("run", at="#update", rest=["--help"]).stdout
+
+
 def test_rebuilding_the_cache_gives_the_same_bits(flake, default):
     flake.build("opencode-cache", "--rebuild")
 

@@ -106,10 +106,21 @@ let
         { url, hash, name ? baseNameOf url, ... }:
         import <nix/fetchurl.nix> { inherit url hash name; };
 
+      formats.json = _: {
+        type = lib.types.json;
+        generate = name: value: final.writeText name (builtins.toJSON value);
+      };
+
+      nix-prefetch-github = final.writeShellApplication {
+        name = "nix-prefetch-github";
+        text = "echo 'the stand-in nixpkgs has no nix-prefetch-github' >&2; exit 1";
+      };
+      git = notHere "git";
       mypy = notHere "mypy";
       nixfmt-tree = notHere "treefmt";
       ruff = notHere "ruff";
       shellcheck = notHere "shellcheck";
+      tinyproxy = notHere "tinyproxy";
     };
 in
 lib.fix (lib.extends (lib.composeManyExtensions overlays) packages)

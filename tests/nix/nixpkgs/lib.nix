@@ -178,7 +178,8 @@ let
       };
   };
 in
-lists
+import ./modules.nix
+// lists
 // attrsets
 // strings
 // customisation

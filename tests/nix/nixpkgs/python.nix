@@ -16,6 +16,7 @@ let
     "rich"
     "semver"
     "typer"
+    "zstandard"
   ];
   python3Packages = lib.genAttrs names (_: python3) // {
     python = python3;

@@ -53,6 +53,7 @@ rec {
       mkdir $out
       set -- $paths
       for name in $names; do
+        mkdir -p "$(dirname "$out/$name")"
         ln -s "$1" "$out/$name"
         shift
       done

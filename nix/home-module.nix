@@ -1,0 +1,62 @@
+# homeModules.default: `programs.opencode-cache` for home-manager.
+#
+# Where home-manager's own `programs.opencode` is enabled, it gets the package and the settings, and goes on writing
+# the configuration; elsewhere this module installs the package and writes opencode.json. Single files in a
+# ~/.config/opencode that is a real directory: OpenCode ends with an error where the directory itself is in the store.
+{ mkOpencode }:
+{
+  config,
+  lib,
+  options,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.programs.opencode-cache;
+  # Older home-managers have no such module.
+  isThere = options.programs ? opencode;
+  theirs = config.programs.opencode;
+  together = isThere && theirs.enable;
+in
+{
+  key = "opencode-cache/nix/home-module.nix";
+  _file = "opencode-cache/nix/home-module.nix";
+  imports = [ (import ./module-options.nix { inherit mkOpencode; }) ];
+
+  config = lib.mkIf cfg.enable (
+    lib.mkMerge [
+      {
+        assertions = import ./module-checks.nix {
+          inherit lib cfg;
+          settings = lib.optionalAttrs together { "programs.opencode.settings" = theirs.settings; };
+        };
+      }
+
+      (lib.mkIf (!together) {
+        home.packages = [ cfg.finalPackage ];
+        xdg.configFile."opencode/opencode.json" = lib.mkIf (cfg.finalSettings != { }) {
+          source = (pkgs.formats.json { }).generate "opencode.json" (
+            { "$schema" = "https://opencode.ai/config.json"; } // cfg.finalSettings
+          );
+        };
+      })
+
+      (lib.optionalAttrs isThere {
+        programs.opencode = lib.mkIf theirs.enable {
+          # A default, so that a package of the user's is a sentence below and not a conflict.
+          package = lib.mkDefault cfg.finalPackage;
+          # What `tools` switch on gives way to what is said there.
+          settings = lib.mapAttrs (
+            name: value: if name == "plugin" || cfg.settings ? ${name} then value else lib.mkDefault value
+          ) cfg.finalSettings;
+        };
+        assertions = [
+          {
+            assertion = !theirs.enable || theirs.package == cfg.finalPackage;
+            message = "programs.opencode.package is set as well as programs.opencode-cache.enable, so OpenCode would start without its cache; set programs.opencode-cache.package to that package instead";
+          }
+        ];
+      })
+    ]
+  );
+}

@@ -1,0 +1,180 @@
+# moduleOptions : { lib, pkgs, mkOpencode } -> the options that the home-manager and the NixOS module share, as a
+# module: `programs.opencode-cache.*`.
+#
+# What they come to is in `finalPackage` and `finalSettings`; module-checks.nix holds them against the lock.
+{ mkOpencode }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  inherit (lib) literalExpression mkOption types;
+  cfg = config.programs.opencode-cache;
+
+  # The description of a type is what the error about a wrong value says.
+  described = description: type: type // { inherit description; };
+  names =
+    what: example:
+    described "list of names of npm packages, those of ${what}, as [ \"${example}\" ]" (
+      types.listOf (
+        described "name of an npm package as OpenCode asks for it, `name` or `name@version`, as \"${example}\"" (
+          types.addCheck types.str (text: builtins.match "[^[:space:]]+" text != null)
+        )
+      )
+    );
+
+  # Of the tools that OpenCode knows, those that format; the others are language servers. @biomejs/biome is both.
+  formatters = [
+    "@biomejs/biome"
+    "oxfmt"
+    "prettier"
+  ];
+  nameOf = tool: builtins.head (builtins.match "(@?[^@]+)(@.*)?" tool);
+  tools = map nameOf cfg.tools;
+  formats = lib.any (tool: lib.elem tool formatters) tools;
+  serves = lib.any (tool: tool == "@biomejs/biome" || !lib.elem tool formatters) tools;
+  # Both are off unless the config says otherwise, in 1.18; the schema of 1.0 does not know `true`.
+  knowsTrue = lib.versionAtLeast (cfg.package.version or "0") "1.18";
+
+  ready = cfg.package ? cache;
+in
+{
+  key = "opencode-cache/nix/module-options.nix";
+  _file = "opencode-cache/nix/module-options.nix";
+
+  options.programs.opencode-cache = {
+    enable = lib.mkEnableOption "OpenCode with everything that it would download: pinned, and there without a network";
+
+    package = mkOption {
+      type = types.package;
+      default = pkgs.opencode;
+      defaultText = literalExpression "pkgs.opencode";
+      example = literalExpression "inputs.opencode-cache.packages.\${pkgs.stdenv.hostPlatform.system}.opencode-release";
+      description = ''
+        The OpenCode that the cache is for. A package that has a cache already, as
+        `inputs.opencode-cache.lib.mkOpencode { … }` makes it, is taken as it is; `lock`, `offline` and
+        `extraPackages` are then to be given there.
+      '';
+    };
+
+    lock = mkOption {
+      type = described "null or the path of a lock file, written by `nix run github:OWNER/REPO#lock -- -o opencode-cache.lock.json` (`./opencode-cache.lock.json`, without quotes)" (
+        types.nullOr types.path
+      );
+      default = null;
+      example = literalExpression "./opencode-cache.lock.json";
+      description = ''
+        What is in the cache, with versions and hashes. `null`: the lock that comes with this flake for that version of
+        OpenCode, which has the SDKs that OpenCode does not bundle, and no plugins and tools.
+
+        `nix run github:OWNER/REPO#lock -- --plugin NAME --provider NAME --tool NAME -o opencode-cache.lock.json`
+        writes one.
+      '';
+    };
+
+    providers = mkOption {
+      type = names "SDKs of providers" "@ai-sdk/fireworks";
+      default = [ ];
+      example = [ "@ai-sdk/fireworks" ];
+      description = ''
+        SDKs that the cache must have, by the names of their npm packages: evaluation fails where the lock lacks one.
+        An SDK that OpenCode bundles need not be named. Which models use it is said under `settings.provider`.
+      '';
+    };
+
+    plugins = mkOption {
+      type = names "plugins" "opencode-gemini-auth";
+      default = [ ];
+      example = [ "opencode-gemini-auth" ];
+      description = ''
+        Plugins that OpenCode loads, spelled as they stand in `opencode.json`, where this option puts them.
+        Each has to be in the `lock`.
+      '';
+    };
+
+    tools = mkOption {
+      type = names "language servers and formatters" "pyright";
+      default = [ ];
+      example = [
+        "pyright"
+        "prettier"
+      ];
+      description = ''
+        Language servers and formatters that OpenCode would install from npm. Each has to be in the `lock`. From
+        OpenCode 1.18 on they are switched on (`settings.lsp`, `settings.formatter`), unless you set those.
+      '';
+    };
+
+    extraPackages = mkOption {
+      type = types.listOf types.package;
+      default = [ ];
+      example = literalExpression "[ pkgs.gopls pkgs.rust-analyzer ]";
+      description = ''
+        Programs that OpenCode finds if PATH does not have them: language servers that it would download from
+        elsewhere than npm.
+      '';
+    };
+
+    settings = mkOption {
+      inherit (pkgs.formats.json { }) type;
+      default = { };
+      example = {
+        model = "anthropic/claude-sonnet-4-5";
+        share = "disabled";
+      };
+      description = ''
+        OpenCode's configuration, the content of `opencode.json`. `$schema` and `plugin` are added. See
+        <https://opencode.ai/docs/config/>. The file is readable by everybody: no API keys.
+      '';
+    };
+
+    offline = mkOption {
+      type = types.bool;
+      default = true;
+      example = false;
+      description = ''
+        Whether OpenCode is told not to look for updates and newer model catalogues, and a plugin in `settings` that
+        the lock lacks is an error. The environment of whoever starts it wins.
+      '';
+    };
+
+    finalPackage = mkOption {
+      type = types.package;
+      readOnly = true;
+      default =
+        if ready then
+          cfg.package
+        else
+          mkOpencode (
+            {
+              inherit pkgs;
+              inherit (cfg) lock offline;
+              opencode = cfg.package;
+            }
+            // lib.optionalAttrs (cfg.extraPackages != [ ]) { inherit (cfg) extraPackages; }
+          );
+      defaultText = literalExpression "mkOpencode { opencode = package; inherit lock offline extraPackages; }";
+      example = literalExpression "config.programs.opencode-cache.finalPackage";
+      description = "The OpenCode with its cache, made of the other options; to be read, for use elsewhere.";
+    };
+
+    finalSettings = mkOption {
+      inherit (pkgs.formats.json { }) type;
+      readOnly = true;
+      internal = true;
+      default =
+        let
+          plugins = lib.unique (cfg.settings.plugin or [ ] ++ cfg.plugins);
+        in
+        lib.optionalAttrs (serves && knowsTrue) { lsp = true; }
+        // lib.optionalAttrs (formats && knowsTrue) { formatter = true; }
+        // cfg.settings
+        // lib.optionalAttrs (plugins != [ ]) { plugin = plugins; };
+      defaultText = literalExpression "settings with plugin, lsp and formatter";
+      example = { plugin = [ "opencode-gemini-auth" ]; };
+      description = "What `settings`, `plugins` and `tools` come to.";
+    };
+  };
+}

@@ -1,0 +1,245 @@
+"""The modules as users have them: errors that name the option and the mend, and what the options come to.
+
+The pairs in nix/module-tests are evaluated by the flake's check `modules`, with the module system of the
+nixpkgs that these tests run with: the stand-in's, or, with `--nixpkgs locked`, the genuine one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+from conftest import EXTRA_LOCK, LOCKED, Flake, commit
+
+LOCK = "nix run github:OWNER/REPO#lock --"
+
+CONSUMER = """\
+{
+  inputs = {
+    nixpkgs.url = "@NIXPKGS@";
+    opencode-cache.url = "@PROJECT@";
+    opencode-cache.inputs.nixpkgs.follows = "nixpkgs";
+    opencode-cache.inputs.models-dev.url = "@MODELS@";
+    opencode-cache.inputs.tui-linux-arm64.follows = "opencode-cache/tui-linux-x64";
+    opencode-cache.inputs.tui-darwin-arm64.follows = "opencode-cache/tui-linux-x64";
+  };
+  outputs = { nixpkgs, opencode-cache, ... }:
+    let
+      inherit (nixpkgs) lib;
+      pkgs = nixpkgs.legacyPackages.x86_64-linux;
+      open = lib.mkOption { type = lib.types.attrsOf lib.types.raw; default = { }; };
+      list = type: lib.mkOption { type = lib.types.listOf type; default = [ ]; };
+      # What home-manager and NixOS declare, and that they end where an assertion fails.
+      surroundings.options = {
+        assertions = list lib.types.raw;
+        home.packages = list lib.types.package;
+        xdg.configFile = open;
+        environment.systemPackages = list lib.types.package;
+        environment.etc = open;
+        systemd.services = open;
+      };
+      evaluate = module: configuration:
+        let
+          inherit ((lib.evalModules {
+            modules = [ surroundings module configuration ];
+            specialArgs = { inherit lib pkgs; };
+          })) config;
+          failed = lib.filter (a: !a.assertion) config.assertions;
+        in
+        lib.throwIf (failed != [ ]) (lib.concatMapStrings (a: "- ${a.message}\\n") failed) config;
+      home = settings: evaluate opencode-cache.homeModules.default {
+        programs.opencode-cache = { enable = true; } // settings;
+      };
+      nixos = settings: evaluate opencode-cache.nixosModules.default {
+        services.opencode-cache = { enable = true; passwordFile = "/run/password"; } // settings;
+      };
+      # The package that is installed; its evaluation checks every assertion.
+      installed = settings: lib.head (home settings).home.packages;
+      unit = settings:
+        let inherit ((nixos settings).systemd.services) opencode-cache;
+        in pkgs.writeText "unit.json" (builtins.toJSON {
+          inherit (opencode-cache) environment script serviceConfig;
+        });
+      lock = ./extra.lock.json;
+    in
+    {
+      packages.x86_64-linux = {
+        plain = installed { };
+        mine = installed { inherit lock; plugins = [ "opencode-gemini-auth" ]; };
+        config = (home {
+          inherit lock;
+          plugins = [ "opencode-gemini-auth" ];
+          settings.share = "disabled";
+        }).xdg.configFile."opencode/opencode.json".source;
+        ready = installed { package = opencode-cache.packages.x86_64-linux.default; };
+
+        wrong-type = installed { plugins = "opencode-gemini-auth"; };
+        wrong-lock = installed { lock = "my.lock.json"; };
+        wrong-element = installed { providers = [ 5 ]; };
+        unknown-option = installed { plugin = [ ]; };
+        unknown-provider = installed { inherit lock; providers = [ "@ai-sdk/nobody" ]; };
+        unlocked-plugin = installed { plugins = [ "opencode-gemini-auth" ]; };
+        unlocked-tool = installed { inherit lock; tools = [ "pyright" ]; };
+        unlocked-setting = installed { settings.plugin = [ "opencode-nobody" ]; };
+
+        unit = unit { };
+        open-address = unit { hostname = "0.0.0.0"; };
+        no-password = unit { passwordFile = null; };
+        a-name = unit { allowedAddresses = [ "api.anthropic.com" ]; };
+        wrong-port = unit { port = "4096"; };
+      };
+    };
+}
+"""
+
+
+@pytest.fixture(scope="session")
+def users(flake, tmp_path_factory) -> Flake:
+    place = tmp_path_factory.mktemp("modules")
+    (place / "flake.nix").write_text(flake.consumed(CONSUMER))
+    shutil.copyfile(EXTRA_LOCK, place / "extra.lock.json")
+    commit(place)
+    return Flake(flake.machine, f"git+file://{place}", {})
+
+
+def test_the_pairs_hold(flake, machine):
+    path = flake.build("checks.x86_64-linux.modules")
+    assert "pairs hold" in machine.run("cat", path).stdout
+
+
+@pytest.mark.parametrize(
+    ("attribute", "option", "mend"),
+    [
+        ("wrong-type", "programs.opencode-cache.plugins", 'as [ "opencode-gemini-auth" ]'),
+        ("wrong-lock", "programs.opencode-cache.lock", "`./opencode-cache.lock.json`, without quotes"),
+        ("wrong-element", "programs.opencode-cache.providers", 'as "@ai-sdk/fireworks"'),
+        ("unknown-option", "programs.opencode-cache.plugin", "does not exist"),
+        ("unknown-provider", "programs.opencode-cache.providers", f"{LOCK} --provider @ai-sdk/nobody "),
+        ("unlocked-plugin", "programs.opencode-cache.plugins", f"{LOCK} --plugin opencode-gemini-auth "),
+        ("unlocked-tool", "programs.opencode-cache.tools", f"{LOCK} --tool pyright "),
+        ("unlocked-setting", "programs.opencode-cache.settings.plugin", f"{LOCK} --plugin opencode-nobody "),
+        ("open-address", "services.opencode-cache.hostname", "set services.opencode-cache.hostname = "),
+        ("no-password", "services.opencode-cache.passwordFile", "set services.opencode-cache.passwordFile"),
+        ("a-name", "services.opencode-cache.allowedAddresses", "services.opencode-cache.allowedHosts"),
+        ("wrong-port", "services.opencode-cache.port", "16 bit unsigned integer"),
+    ],
+)
+def test_what_is_wrong_is_said_at_evaluation(users, attribute, option, mend):
+    done = users.nix("eval", "--raw", at=f"#{attribute}.drvPath", check=False)
+    assert done.returncode
+    said = " ".join(done.stderr.split())
+    assert option in said
+    assert mend in said
+
+
+def test_the_home_module_installs_the_default_package(users, default):
+    assert users.nix("eval", "--raw", at="#plain").stdout == default
+    assert users.nix("eval", "--raw", at="#ready").stdout == default
+
+
+def test_a_plugin_of_the_home_module_is_in_the_cache_and_in_the_config(users, machine):
+    path = users.build("mine")
+    config = users.build("config")
+    found = json.loads(machine.run("cat", config).stdout)
+    assert found == {
+        "$schema": "https://opencode.ai/config.json",
+        "plugin": ["opencode-gemini-auth"],
+        "share": "disabled",
+    }
+    said = machine.run(
+        f"{path}/bin/opencode", "models", offline=True, environment={"OPENCODE_CONFIG": config}
+    )
+    assert "opencode/" in said.stdout
+
+
+def test_the_server_starts_the_package_with_what_it_needs(users, default, machine):
+    unit = json.loads(machine.run("cat", users.build("unit")).stdout)
+    assert f"exec {default}/bin/opencode serve --hostname 127.0.0.1 --port 4096" in unit["script"]
+    assert unit["serviceConfig"]["LoadCredential"] == "password:/run/password"
+
+
+def test_the_documentation_has_every_option(flake, project):
+    text = (project / "docs" / "modules.md").read_text()
+    listed = set(re.findall(r"^\| `([\w.-]+)` \|", text, re.MULTILINE))
+    assert listed == set(flake.value("checks.x86_64-linux.modules", "check: check.options"))
+
+
+GENUINE = """\
+{
+  inputs = {
+    nixpkgs.url = "github:NixOS/nixpkgs/nixpkgs-unstable";
+    home-manager.url = "github:nix-community/home-manager";
+    home-manager.inputs.nixpkgs.follows = "nixpkgs";
+    opencode-cache.url = "@PROJECT@";
+    opencode-cache.inputs.nixpkgs.follows = "nixpkgs";
+  };
+  outputs = { nixpkgs, home-manager, opencode-cache, ... }:
+    let
+      home = settings: (home-manager.lib.homeManagerConfiguration {
+        pkgs = nixpkgs.legacyPackages.x86_64-linux;
+        modules = [
+          opencode-cache.homeModules.default
+          {
+            home = { username = "ada"; homeDirectory = "/home/ada"; stateVersion = "25.11"; };
+            programs.opencode-cache.enable = true;
+          }
+          settings
+        ];
+      });
+    in
+    {
+      packages.x86_64-linux = {
+        alone = (home { programs.opencode-cache.settings.share = "disabled"; }).activationPackage;
+        together = (home { programs.opencode.enable = true; }).activationPackage;
+        plugin = (home { programs.opencode-cache.plugins = [ "opencode-nobody" ]; }).activationPackage;
+        machine = (nixpkgs.lib.nixosSystem {
+          system = "x86_64-linux";
+          modules = [
+            opencode-cache.nixosModules.default
+            {
+              boot.isContainer = true;
+              system.stateVersion = "25.11";
+              programs.opencode-cache.enable = true;
+              services.opencode-cache = {
+                enable = true;
+                passwordFile = "/run/secrets/opencode-password";
+                allowedHosts = [ "api.anthropic.com" ];
+              };
+            }
+          ];
+        }).config.system.build.toplevel;
+      };
+    };
+}
+"""
+
+
+@pytest.fixture(scope="session")
+def genuine(flake, tmp_path_factory) -> Flake:
+    if not LOCKED:
+        pytest.skip("needs nixpkgs and home-manager themselves: --nixpkgs locked, with a network")
+    place = tmp_path_factory.mktemp("genuine")
+    (place / "flake.nix").write_text(GENUINE.replace("@PROJECT@", flake.url))
+    commit(place)
+    return Flake(flake.machine, f"git+file://{place}", {})
+
+
+@pytest.mark.parametrize("attribute", ["alone", "together", "machine"])
+def test_home_manager_and_nixos_themselves_evaluate(genuine, attribute):
+    done = genuine.nix("eval", "--raw", at=f"#{attribute}.drvPath", offline=False)
+    assert done.stdout.endswith(".drv")
+
+
+def test_home_manager_itself_says_what_is_wrong(genuine):
+    done = genuine.nix("eval", "--raw", at="#plugin.drvPath", offline=False, check=False)
+    assert done.returncode
+    assert "programs.opencode-cache.plugins" in done.stderr
+    assert f"{LOCK} --plugin opencode-nobody " in done.stderr
+
+
+def test_the_virtual_machine_evaluates(flake):
+    if not LOCKED:
+        pytest.skip("needs nixpkgs itself, since the stand-in has no NixOS: --nixpkgs locked")
+    assert flake.nix("eval", "--raw", at="#nixos-test.drvPath").stdout.endswith(".drv")
