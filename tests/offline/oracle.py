@@ -61,7 +61,13 @@ def install(project: Path, root: Path) -> dict[str, Package]:
     root.mkdir(parents=True)
     for name in ("package.json", "package-lock.json"):
         shutil.copyfile(project / name, root / name)
-    npm("install", "--prefer-offline", *_QUIET, cwd=root)
+    try:
+        npm("install", "--prefer-offline", *_QUIET, cwd=root)
+    except AssertionError as error:
+        if "ETARGET" not in str(error):
+            raise
+        # What npm remembers of the registry is older than the lock.
+        npm("install", "--prefer-online", *_QUIET, cwd=root)
     hidden = root / "node_modules/.package-lock.json"
     nodes = json.loads(hidden.read_text())["packages"]
     hidden.unlink()

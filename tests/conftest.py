@@ -1,0 +1,69 @@
+"""Programs that the tests start and a machine may lack: ripgrep from the environment, busybox from Debian."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+KEPT = Path(os.environ.get("OPENCODE_CACHE_TEST_DIR") or HERE.parent / ".cache" / "tests")
+PROGRAMS = KEPT / "programs"
+"""At the end of PATH while the tests run."""
+
+sys.path.append(str(HERE / "nix"))
+import debian  # noqa: E402
+
+
+def pytest_configure(config) -> None:
+    if hasattr(config, "workerinput"):  # with PATH from the process that has done this
+        return
+    config.opencode_cache_lacking = []
+    PROGRAMS.mkdir(parents=True, exist_ok=True)
+    os.environ["PATH"] += f"{os.pathsep}{PROGRAMS}"
+    with (PROGRAMS.parent / "programs.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name, provide in (("rg", _environments), ("busybox", _debians)):
+            if shutil.which(name):
+                continue
+            why = provide(name)
+            if why:
+                config.opencode_cache_lacking.append(f"{name} is not on PATH, and {why}")
+
+
+def pytest_report_header(config) -> list[str]:
+    return getattr(config, "opencode_cache_lacking", [])
+
+
+def _environments(name: str) -> str:
+    """A link to what pip has put beside this Python. What it returns is why not."""
+    found = Path(sys.executable).with_name(name)
+    if not found.is_file():
+        return f"not beside {sys.executable}"
+    (PROGRAMS / name).unlink(missing_ok=True)
+    (PROGRAMS / name).symlink_to(found)
+    return ""
+
+
+def _debians(name: str) -> str:
+    """Debian's, for which this machine's libc has to do. What it returns is why not.
+
+    Not the static one: its shell takes tools of its own whatever PATH says.
+    """
+    why = debian.why_not()
+    if why:
+        return f"to unpack Debian's, this machine {why}"
+    with tempfile.TemporaryDirectory(dir=KEPT) as scratch:
+        try:
+            debian.unpack("bookworm", [name], Path(scratch, "tree"), Path(scratch, "debs"))
+        except (debian.CannotError, subprocess.TimeoutExpired) as error:
+            return str(error)
+        program = Path(scratch, "tree/usr/bin", name)
+        if subprocess.run([program, "true"], capture_output=True, check=False).returncode:
+            return "Debian's does not run on this machine"
+        program.replace(PROGRAMS / name)
+    return ""
