@@ -22,7 +22,8 @@ from pathlib import Path
 import pyte
 
 from opencode_cache import dialects, netns, reaper
-from opencode_cache.loopback import DnsLogger, ModelServer
+from opencode_cache.dns_logger import DnsLogger
+from opencode_cache.loopback import ModelServer
 
 _ROWS, _COLUMNS = 200, 120
 _LIMIT = 60

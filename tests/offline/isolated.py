@@ -22,7 +22,8 @@ from pathlib import Path
 import pyte
 
 from opencode_cache import netns, reaper
-from opencode_cache.loopback import DnsLogger, ModelServer
+from opencode_cache.dns_logger import DnsLogger
+from opencode_cache.loopback import ModelServer
 
 _FIRST_WORDS = 8
 """Words on the screen by which it counts as drawn: the prompt, the model, the key hints."""

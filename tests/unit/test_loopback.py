@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opencode_cache.loopback import ANSWER, NO_SUCH_PATH, DnsLogger, ModelServer, TripwireRegistry
+from opencode_cache.dns_logger import DnsLogger
+from opencode_cache.loopback import ANSWER, NO_SUCH_PATH, ModelServer, TripwireRegistry
 
 PROMPT = "please RUN:echo a 'b':END"
 COMMAND = "echo a 'b'"

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import manifest, netns, reaper, wrapper
+from ..dns_logger import DnsLogger
 from ..errors import OpencodeCacheError
-from ..loopback import DnsLogger, TripwireRegistry
+from ..loopback import TripwireRegistry
 from ..verify import Proof
 from . import hosts, serving, steps, tools
 from .record import Record, Subject
