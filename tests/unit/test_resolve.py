@@ -192,6 +192,30 @@ def test_the_config_package_has_opencodes_own_version(registry, locked):
     assert versions(locked(config=["@opencode-ai/plugin"])) == {"@opencode-ai/plugin": "1.18.33"}
 
 
+@pytest.mark.parametrize(
+    ("there", "taken"),
+    [
+        (["1.18.3", "1.18.31", "1.18.4", "1.18.40", "1.19.0-dev"], "1.18.31"),
+        (["1.18.40", "1.19.0"], "1.18.40"),
+    ],
+)
+def test_where_the_registry_lacks_opencodes_own_version_the_nearest_is_taken_and_noted(
+    registry, locked, there, taken
+):
+    for version in there:
+        registry.has("@opencode-ai/plugin", version)
+    made = locked(config=["@opencode-ai/plugin"])
+    assert [(r.version, r.note) for r in made.requests] == [
+        (taken, "the registry does not have 1.18.33; this is the nearest version that it has")
+    ]
+
+
+def test_another_package_for_config_directories_has_versions_of_its_own(registry, locked):
+    registry.has("zod", "3.0.0")
+    registry.has("zod", "4.0.0")
+    assert versions(locked(config=["zod"])) == {"zod": "4.0.0"}
+
+
 def test_with_a_date_only_what_was_published_before_that_day_counts(registry, locked):
     registry.has("p", "1.0.0", day="2025-01-01")
     registry.has("p", "1.1.0", day="2025-02-28")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .lock import Kind
 
 _PROVIDER = "@ai-sdk/provider"
+_OPENCODES_OWN = "@opencode-ai/"
 _EXACT = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+(?:[-+][0-9A-Za-z.+-]+)?")
 _MAJOR = re.compile(r"(?:^|[\s|])[\^~>=<v]*([0-9]+)")
 
@@ -49,8 +50,9 @@ class Versions:
     def choose(self, kind: Kind, spec: str) -> tuple[str, str | None]:
         """The version behind a spec, and what a user should know of it.
 
-        In this order: the plan's range, an exact version, the binary's SDK generation, npm's latest. Raises
-        UnavailableError or NotInRegistryError where there is none, NetworkError.
+        In this order: the plan's range, an exact version, OpenCode's own version for its own packages, the
+        binary's SDK generation, npm's latest. Raises UnavailableError or NotInRegistryError where there is
+        none, NetworkError.
         """
         name, asked = split_spec(spec)
         if name in self.ranges:
@@ -58,8 +60,8 @@ class Versions:
         if is_exact(asked):
             # Never by date: what is named exactly is wanted exactly, and mirrors' dates can be wrong.
             return self._newest(name, asked, dated=False), None
-        if kind == "config" and not asked:
-            return self._newest(name, self.opencode, dated=False), None
+        if kind == "config" and not asked and name.startswith(_OPENCODES_OWN):
+            return self._nearest(name)
         if kind == "provider" and not asked and self.sdk_major is not None:
             return self._newest_of_generation(name)
         if asked or self.before:
@@ -83,6 +85,22 @@ class Versions:
             return entries
         limit = self.before.isoformat()
         return [e for e in entries if str((e.get("time") or {}).get(e["version"], "9"))[:10] < limit]
+
+    def _nearest(self, name: str) -> tuple[str, str | None]:
+        """OpenCode's own version of one of its packages, else the last one before it, else the first one.
+
+        OpenCode asks for its own version and does not compare (`layouts/packages.py`): with another one it
+        starts at once, with none it asks the registry at every start. Registries have gaps.
+        """
+        entries = npm.view(f"{name}@>=0")
+        releases = sorted((str(e["version"]) for e in entries if "-" not in e["version"]), key=_precedence)
+        if not releases:
+            raise UnavailableError("the registry names no release of it")
+        own = _precedence(self.opencode)
+        before = [version for version in releases if _precedence(version) <= own]
+        version = before[-1] if before else releases[0]
+        note = f"the registry does not have {self.opencode}; this is the nearest version that it has"
+        return version, None if version == self.opencode else note
 
     def _newest_of_generation(self, name: str) -> tuple[str, str | None]:
         """The newest release whose `@ai-sdk/provider` dependency has the major that the binary speaks."""
