@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import (
-    __version__,
     builder,
     github,
     lock,
@@ -147,7 +146,7 @@ def ready(path: Path, models: Path | None = None) -> Ready:
     tarballs = store.downloads()
     package = builder.binary_package(found, system)
     text = lock.dumps(found)
-    cache_key = store.recipe("cache", text, system.name, __version__)
+    cache_key = store.recipe("cache", text, system.name, _this_program())
     name = found.opencode.version
     cache = place.path(cache_key, f"opencode-cache-{name}")
     program = place.path(store.recipe("opencode", package.integrity), f"{package.name}-{name}")
@@ -161,12 +160,21 @@ def ready(path: Path, models: Path | None = None) -> Ready:
 
     cache = place.add(cache_key, f"opencode-cache-{name}", make_cache)
     extra_path = _extra_path(found, place)
-    key = store.recipe("wrapper", str(cache), str(opencode), str(extra_path), __version__)
+    key = store.recipe("wrapper", str(cache), str(opencode), str(extra_path), _this_program())
     wrapped = place.add(
         key, f"opencode-with-cache-{name}", lambda out: _wrap(cache, opencode, out, extra_path)
     )
     _prove(key, cache, opencode)
     return Ready(opencode, cache, wrapped / "bin" / "opencode")
+
+
+def _this_program() -> str:
+    """A name for this program as it stands: what another state of it made is not what this one would make."""
+    here = Path(__file__).parent
+    sources = sorted(path for path in here.rglob("*") if path.suffix in {".py", ".sh", ".js", ".css"})
+    return store.recipe(
+        *(part for path in sources for part in (str(path.relative_to(here)), path.read_bytes()))
+    )
 
 
 def _wrap(cache: Path, opencode: Path, out: Path, extra_path: list[str]) -> None:
