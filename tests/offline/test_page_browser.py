@@ -12,7 +12,8 @@ from pathlib import Path
 import chromium
 import pytest
 
-from opencode_cache import inventory, page, verify
+from opencode_cache import inventory, verify
+from opencode_cache.page import write as page
 
 sys.path.append(str(Path(__file__).parents[1] / "unit"))
 import paging

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 import zstandard
 
-from opencode_cache import bundle, manifest, systems, unbundle
-from opencode_cache.bundle_format import DIGITS, TRAILER
+from opencode_cache import manifest, systems
+from opencode_cache.bundle import pack, unbundle
+from opencode_cache.bundle.file_format import DIGITS, TRAILER
 from opencode_cache.errors import OpencodeCacheError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def make_bundle(directory: Path, version: str = "1", **options) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     cache = make_cache(directory / f"cache-{version}")
     out = directory / f"{version}.tar.zst"
-    return bundle.bundle(cache, make_program(directory / f"opencode-{version}", version), out, **options).file
+    return pack.bundle(cache, make_program(directory / f"opencode-{version}", version), out, **options).file
 
 
 def unpacked_tar(file: Path) -> bytes:

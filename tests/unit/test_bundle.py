@@ -19,14 +19,14 @@ from bundle_lab import FILES, LINKS, make_bundle, make_cache, make_program, sh_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opencode_cache import bundle, bundle_items, unbundle
-from opencode_cache.bundle_format import tar_header
+from opencode_cache.bundle import items, pack, unbundle
+from opencode_cache.bundle.file_format import tar_header
 from opencode_cache.errors import BadInputError
 
 
-def made(directory: Path, **options) -> bundle.Made:
+def made(directory: Path, **options) -> pack.Made:
     cache = make_cache(directory / "cache")
-    return bundle.bundle(cache, make_program(directory / "opencode"), directory / "out.tar.zst", **options)
+    return pack.bundle(cache, make_program(directory / "opencode"), directory / "out.tar.zst", **options)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_same_input_same_bytes(tmp_path, umask, monkeypatch):
     subprocess.run(["chmod", "-R", "a-w", cache], check=True)
     monkeypatch.chdir(other)
     program = make_program(other / "x" / "opencode")
-    second = bundle.bundle(Path("cache"), program, Path("c.tar.zst"))
+    second = pack.bundle(Path("cache"), program, Path("c.tar.zst"))
     subprocess.run(["chmod", "-R", "u+w", cache], check=True)
     assert second.file.read_bytes() == first
     assert second.sha256 == hashlib.sha256(first).hexdigest()
@@ -62,8 +62,7 @@ def test_number_of_threads_changes_nothing():
     pieces = [zlib.compress(str(n).encode() * 9) * 4000 for n in range(800)]
     assert sum(map(len, pieces)) > 20 << 20
     digests = {
-        hashlib.sha256(b"".join(bundle.compressed(iter(pieces), threads))).hexdigest()
-        for threads in (1, 2, 5)
+        hashlib.sha256(b"".join(pack.compressed(iter(pieces), threads))).hexdigest() for threads in (1, 2, 5)
     }
     assert len(digests) == 1
 
@@ -111,7 +110,7 @@ def test_no_word_of_the_building_machine(tmp_path):
     unbundle.unbundle(found.file, tmp_path / "to")
     text = (tmp_path / "to/bin/opencode").read_text()
     assert str(tmp_path) not in text
-    assert str(bundle._ROOT) not in text
+    assert str(pack._ROOT) not in text
 
 
 def test_tar_is_plain_for_tarfile(tmp_path):
@@ -151,7 +150,7 @@ def test_links_out_of_the_cache(tmp_path):
     (cache / "tui").mkdir()
     (cache / "tui" / "tui-1.18.33").symlink_to(program)
     (cache / "tui" / "other").symlink_to(outside)
-    found = bundle.bundle(cache, program, tmp_path / "out.tar.zst")
+    found = pack.bundle(cache, program, tmp_path / "out.tar.zst")
     entries = {entry.path: entry for entry in found.listing.entries}
     assert entries["cache/tui/tui-1.18.33"].target == "../../libexec/opencode"
     assert entries["cache/tui/other"].sha256 == hashlib.sha256(b"content").hexdigest()
@@ -177,7 +176,7 @@ def test_what_cannot_be_in_a_bundle(tmp_path, what):
     cache = make_cache(tmp_path / "cache")
     bad_cache(cache, what)
     with pytest.raises(BadInputError) as caught:
-        bundle.bundle(cache, make_program(tmp_path / "opencode"), tmp_path / "out.tar.zst")
+        pack.bundle(cache, make_program(tmp_path / "opencode"), tmp_path / "out.tar.zst")
     assert "\n" not in str(caught.value)
     assert str(cache) in str(caught.value)
     assert not (tmp_path / "out.tar.zst").exists()
@@ -193,8 +192,8 @@ def elf(interpreter: bytes) -> bytes:
 
 
 def test_interpreter_of_real_programs():
-    assert "ld" in bundle_items.interpreter(Path(sys.executable).resolve()) or sys.platform != "linux"
-    assert bundle_items.interpreter(Path(__file__)) == ""
+    assert "ld" in items.interpreter(Path(sys.executable).resolve()) or sys.platform != "linux"
+    assert items.interpreter(Path(__file__)) == ""
 
 
 @pytest.mark.parametrize(
@@ -205,10 +204,10 @@ def test_program_that_needs_nix_is_refused(tmp_path, content):
     program.write_bytes(content)
     program.chmod(0o755)
     with pytest.raises(BadInputError, match=r"/nix/store/x-\w+/.*which other machines have not"):
-        bundle.bundle(make_cache(tmp_path / "cache"), program, tmp_path / "out.tar.zst")
+        pack.bundle(make_cache(tmp_path / "cache"), program, tmp_path / "out.tar.zst")
     good = make_program(tmp_path / "good")
     with pytest.raises(BadInputError, match="static binary"):
-        bundle.bundle(tmp_path / "cache", good, tmp_path / "out.tar.zst", ripgrep=program)
+        pack.bundle(tmp_path / "cache", good, tmp_path / "out.tar.zst", ripgrep=program)
 
 
 def test_ripgrep_is_found_by_opencode(tmp_path):
@@ -216,7 +215,7 @@ def test_ripgrep_is_found_by_opencode(tmp_path):
     ripgrep = make_program(tmp_path / "any-name", "of ripgrep")
     found = made(tmp_path, ripgrep=ripgrep)
     (tmp_path / "opencode").write_text("#!/bin/sh\nexec rg\n")
-    found = bundle.bundle(tmp_path / "cache", tmp_path / "opencode", found.file, ripgrep=ripgrep)
+    found = pack.bundle(tmp_path / "cache", tmp_path / "opencode", found.file, ripgrep=ripgrep)
     unbundle.unbundle(found.file, tmp_path / "to")
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -231,18 +230,18 @@ def test_ripgrep_is_found_by_opencode(tmp_path):
 def test_file_that_changes_while_it_is_read(tmp_path):
     file = tmp_path / "file"
     file.write_text("one")
-    item = bundle_items.Item(file=file, mode=0o444)
-    entry = bundle._entry("file", item)
+    item = items.Item(file=file, mode=0o444)
+    entry = pack._entry("file", item)
     file.write_text("two")
     with pytest.raises(BadInputError, match="changed while it was read"):
-        list(bundle._body(entry, item))
+        list(pack._body(entry, item))
 
 
 @pytest.mark.parametrize("name", ["", "file/out"])
 def test_place_that_cannot_be_written(tmp_path, name):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInputError) as caught:
-        bundle.bundle(make_cache(tmp_path / "cache"), make_program(tmp_path / "opencode"), tmp_path / name)
+        pack.bundle(make_cache(tmp_path / "cache"), make_program(tmp_path / "opencode"), tmp_path / name)
     assert "\n" not in str(caught.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "file", "opencode"]
 
@@ -250,12 +249,12 @@ def test_place_that_cannot_be_written(tmp_path, name):
 LIMITED = """
 import resource, signal, sys
 from pathlib import Path
-from opencode_cache import bundle
+from opencode_cache.bundle import pack
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 try:
-    bundle.bundle(*map(Path, sys.argv[1:]))
-except bundle.BadInputError as error:
+    pack.bundle(*map(Path, sys.argv[1:]))
+except pack.BadInputError as error:
     sys.exit(str(error))
 """
 

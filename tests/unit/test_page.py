@@ -15,8 +15,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from opencode_cache import cli, manifest, markup, page, page_map, verify
+from opencode_cache import cli, manifest, verify
 from opencode_cache.inventory import Inventory, Tree
+from opencode_cache.page import markup, size_map
+from opencode_cache.page import write as page
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -218,7 +220,7 @@ def test_the_same_cache_and_proof_give_the_same_page():
 
 
 def cells(found):
-    drawing, rules = page_map.draw(found)
+    drawing, rules = size_map.draw(found)
     drawn = [(e.get("id"), e.get("class"), e.get("title")) for e in drawing.iter() if e.get("id")]
     return drawing, rules, drawn
 
@@ -248,7 +250,7 @@ def test_the_map_has_a_box_for_every_package_and_rules_for_every_box():
 def test_the_map_is_as_large_as_the_style_sheet_says():
     style = a_page(paging.inventory()).parts["style"]
     heights = re.findall(r"\.map \{[^}]*?height: (\d+)px", style)
-    assert heights == [str(page_map._WIDE.height), str(page_map._NARROW.height)]
+    assert heights == [str(size_map._WIDE.height), str(size_map._NARROW.height)]
 
 
 def test_the_smallest_share_a_box():
@@ -263,8 +265,8 @@ def test_the_smallest_share_a_box():
 
 def test_trees_of_many_requests_have_a_short_name():
     entry = paging.inventory().manifest.requests[0]
-    assert page_map.tree_name(Tree(".", (entry,) * 3, {})) == "3 requests together"
-    assert page_map.tree_name(Tree(".", (entry,), {})) == entry.spec
+    assert size_map.tree_name(Tree(".", (entry,) * 3, {})) == "3 requests together"
+    assert size_map.tree_name(Tree(".", (entry,), {})) == entry.spec
 
 
 # The command

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opencode_cache.treemap import Box, squarify
+from opencode_cache.page.treemap import Box, squarify
 
 WEIGHTS = st.lists(
     st.one_of(st.integers(0, 10), st.integers(1, 10**9), st.floats(1e-3, 1e6, allow_nan=False)), max_size=60

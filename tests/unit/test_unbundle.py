@@ -33,8 +33,8 @@ from bundle_lab import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opencode_cache import bundle, bundle_format, unbundle
-from opencode_cache.bundle_format import BLOCK, CONTENTS, DIGITS, SIGNATURE, SUMS, TRAILER
+from opencode_cache.bundle import file_format, pack, unbundle
+from opencode_cache.bundle.file_format import BLOCK, CONTENTS, DIGITS, SIGNATURE, SUMS, TRAILER
 from opencode_cache.errors import BadInputError, NotSoError, OpencodeCacheError
 
 SH_FLIPS = 12
@@ -290,9 +290,9 @@ def test_bundle_for_another_system(install, files, tmp_path):
     other = "aarch64-darwin"
     cache = make_cache(tmp_path / "cache")
     text = (cache / "manifest.json").read_text()
-    system = bundle.manifests.read(cache).system
+    system = pack.manifests.read(cache).system
     (cache / "manifest.json").write_text(text.replace(system, other))
-    file = bundle.bundle(cache, make_program(tmp_path / "opencode"), tmp_path / "out.tar.zst").file
+    file = pack.bundle(cache, make_program(tmp_path / "opencode"), tmp_path / "out.tar.zst").file
     assert not install(file, tmp_path / "to")
     assert not os.path.lexists(tmp_path / "to/bin/opencode")
     assert not (tmp_path / "to/lib").exists()
@@ -387,9 +387,9 @@ def header_changes(tar: bytes) -> dict[str, bytes]:
 
     def other(**fields) -> bytes:
         given = {"path": "cache/models.json", "flag": b"0", "mode": 0o444, "size": 3} | fields
-        return tar[:at] + bundle_format.tar_header(**given) + tar[at + BLOCK :]
+        return tar[:at] + file_format.tar_header(**given) + tar[at + BLOCK :]
 
-    extra = bundle_format.tar_header("cache/extra", b"0", 0o444, 0)
+    extra = file_format.tar_header("cache/extra", b"0", 0o444, 0)
     return {
         "mode": other(mode=0o555),
         "setuid": other(mode=0o4555),
@@ -463,11 +463,11 @@ BAD_LISTS = {
 
 
 def sums_for(text: str) -> bytes:
-    return f"{bundle_format.hashlib.sha256(text.encode()).hexdigest()}  {CONTENTS}\n".encode()
+    return f"{file_format.hashlib.sha256(text.encode()).hexdigest()}  {CONTENTS}\n".encode()
 
 
 def test_list_that_is_good():
-    assert [found.path for found in bundle_format.parse(sums_for(GOOD), GOOD.encode()).entries] == [
+    assert [found.path for found in file_format.parse(sums_for(GOOD), GOOD.encode()).entries] == [
         "a",
         "a/link",
         "b",
@@ -477,24 +477,24 @@ def test_list_that_is_good():
 @pytest.mark.parametrize("what", BAD_LISTS)
 def test_lists_that_are_refused(what):
     with pytest.raises(ValueError, match=r".") as caught:
-        bundle_format.parse(sums_for(BAD_LISTS[what]), BAD_LISTS[what].encode())
+        file_format.parse(sums_for(BAD_LISTS[what]), BAD_LISTS[what].encode())
     assert "\n" not in str(caught.value)
 
 
 def test_sums_that_are_refused():
     for sums in (b"", sums_for(""), sums_for(GOOD) + sums_for("x")[:64] + b"  other\n", sums_for(GOOD) * 2):
         with pytest.raises(ValueError, match=r"SHA256SUMS|CONTENTS"):
-            bundle_format.parse(sums, GOOD.encode())
+            file_format.parse(sums, GOOD.encode())
 
 
 def sealed(frame: bytes, at: Path) -> Path:
-    at.write_bytes(frame + TRAILER + bundle_format.hashlib.sha256(frame + TRAILER).hexdigest().encode())
+    at.write_bytes(frame + TRAILER + file_format.hashlib.sha256(frame + TRAILER).hexdigest().encode())
     return at
 
 
 def test_end_that_zstd_would_not_pass_over(files, tmp_path):
     frame = files["1"].read_bytes()[: -DIGITS - len(TRAILER)] + TRAILER.replace(b"\x2a", b"\x2b")
-    (tmp_path / "bad").write_bytes(frame + bundle_format.hashlib.sha256(frame).hexdigest().encode())
+    (tmp_path / "bad").write_bytes(frame + file_format.hashlib.sha256(frame).hexdigest().encode())
     assert not by_python(tmp_path / "bad", tmp_path / "to")
     assert not by_sh(tmp_path / "bad", tmp_path / "to")
 
@@ -502,7 +502,7 @@ def test_end_that_zstd_would_not_pass_over(files, tmp_path):
 def test_bombs(tmp_path):
     """A window of 2 GiB, a list of 8 GiB, content without end: refused before memory or disk is taken."""
     window = struct.pack("<IBB", 0xFD2FB528, 0, (31 - 10) << 3) + b"\1\0\0"
-    list_ = bundle_format.document_header(SUMS, 8**11 - 1)
+    list_ = file_format.document_header(SUMS, 8**11 - 1)
     endless = zstandard.ZstdCompressor(level=1).compress(bytes(1 << 28))
     began = time.process_time()
     for frame in (window, zstandard.compress(list_ + bytes(512)), endless):
@@ -719,7 +719,7 @@ def test_signature_of_something_else(signed, keys, tmp_path):
     at, there = offset_of(tar, SIGNATURE), offset_of(theirs, SIGNATURE)
     swapped = tar[:at] + theirs[there : there + BLOCK] + tar[at + BLOCK :]
     refused(packed_again(swapped, tmp_path / "bad"), tmp_path / "to", keys / "trusted", "nobody's")
-    length = bundle_format.size_in(tar[at - BLOCK : at])
+    length = file_format.size_in(tar[at - BLOCK : at])
     # Not the last letters: some of their bits only fill up.
     body = range(
         at + len("-----BEGIN SSH SIGNATURE-----\n"),
@@ -748,7 +748,7 @@ def test_installer_is_clean_for_shellcheck():
     program = str(beside) if beside.exists() else shutil.which("shellcheck")
     if program is None:
         pytest.skip("shellcheck is not on PATH")
-    script = Path(bundle.__file__).with_name("bundle-install.sh")
+    script = Path(pack.__file__).with_name("install.sh")
     done = subprocess.run([program, "--shell=sh", script], capture_output=True, text=True, check=False)
     assert done.stdout == ""
     assert "f=FILE.tar.zst; zstd -tq" in script.read_text()
@@ -759,7 +759,7 @@ def test_installer_in_every_shell(files, tmp_path, shell):
     sh_words()
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not on PATH")
-    script = Path(bundle.__file__).with_name("bundle-install.sh")
+    script = Path(pack.__file__).with_name("install.sh")
     words = [shell, "sh"] if shell == "busybox" else [shell]
     for version in "12":
         command = [*words, script, files[version], "relative prefix"]

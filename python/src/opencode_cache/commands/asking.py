@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from .. import doctor, inventory, lock, manifest, options, page, progress, report, sbom
+from .. import doctor, inventory, lock, manifest, options, progress, report, sbom
 from .. import verify as verify_step
 from ..errors import BadInputError, NotSoError
+from ..page import write as page
 from .app import app
 
 

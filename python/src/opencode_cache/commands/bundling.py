@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from .. import bundle, options, progress, unbundle
+from .. import options, progress
+from ..bundle import pack, unbundle
 from ..errors import BadInputError
 from .app import app
 
@@ -39,7 +40,7 @@ def bundle_command(
     found = ripgrep or (beside if beside.is_file() else None)
     if not found:
         progress.step("without ripgrep, which OpenCode then downloads where PATH has none; see --ripgrep")
-    made = bundle.bundle(cache, opencode, output, ripgrep=found, sign_key=sign_key, offline=offline)
+    made = pack.bundle(cache, opencode, output, ripgrep=found, sign_key=sign_key, offline=offline)
     progress.step(
         f"OpenCode {made.info.opencode} for {made.info.system}: {len(made.listing.entries)} entries, "
         f"{made.listing.bytes / 1e6:.0f} MB, packed {made.packed / 1e6:.0f} MB; sha256 {made.sha256}"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..verify import verdict
 from .markup import Content, h, table
-from .verify import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from xml.etree.ElementTree import Element
 
-    from .inventory import Inventory
-    from .verify import Proof
+    from ..inventory import Inventory
+    from ..verify import Proof
 
 _MAKE_ONE = (
     "opencode-cache verify --cache CACHE --opencode BIN --json > proof.json",

@@ -1,6 +1,6 @@
 """Makes an air-gap bundle: OpenCode, its cache, the wrapper and an installer as one `.tar.zst`.
 
-`bundle_format` says what is in the file and how it is covered. The same input gives the same bytes on every
+`file_format` says what is in the file and how it is covered. The same input gives the same bytes on every
 machine, at every time and with every number of threads. Another version of the library zstd may compress
 otherwise; what is in the bundle, and its generation's name, stays the same even then.
 """
@@ -19,9 +19,12 @@ from typing import TYPE_CHECKING
 import zstandard
 from pydantic import ValidationError
 
-from . import __version__, bundle_signature, wrapper
-from . import manifest as manifests
-from .bundle_format import (
+from .. import __version__, wrapper
+from .. import manifest as manifests
+from ..errors import BadInputError
+from ..lock import first_problem
+from . import signing
+from .file_format import (
     BLOCK,
     CONTENTS,
     DATA_MODE,
@@ -41,15 +44,13 @@ from .bundle_format import (
     document_header,
     listing,
 )
-from .bundle_items import Item, program, tree
-from .errors import BadInputError
-from .lock import first_problem
+from .items import Item, program, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import BinaryIO
 
-    from .manifest import Manifest
+    from ..manifest import Manifest
 
 LEVEL = 9
 """Measured with OpenCode 1.18.33 and its cache, 269 MB, two cores: level 3 makes 67 MB in 0.5 s, 9 makes
@@ -108,7 +109,7 @@ def bundle(
         items |= {str(above): items.get(str(above), Item()) for above in Path(path).parents if above.name}
     with _explained(out):
         found = _listing(items, cache)
-        signature = bundle_signature.sign(found.sums, sign_key) if sign_key else None
+        signature = signing.sign(found.sums, sign_key) if sign_key else None
         sha256, packed = _write(found, items, signature, out)
     return Made(out, sha256, packed, info, found, signature is not None)
 
@@ -126,7 +127,7 @@ def _explained(out: Path) -> Iterator[None]:
 
 
 def _installer() -> bytes:
-    return resources.files(__package__).joinpath("bundle-install.sh").read_bytes()
+    return resources.files(__package__).joinpath("install.sh").read_bytes()
 
 
 def _wrapper(manifest: Manifest, ripgrep: Path | None, *, offline: bool) -> bytes:

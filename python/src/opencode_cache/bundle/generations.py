@@ -20,8 +20,8 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .errors import BadInputError, NotSoError
-from .store import remove
+from ..errors import BadInputError, NotSoError
+from ..store import remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

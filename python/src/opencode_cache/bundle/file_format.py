@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from .lock import RelativePath, first_problem
+from ..lock import RelativePath, first_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -1,6 +1,6 @@
 """Reading an air-gap bundle: whole, announced, and never a byte outside the directory given.
 
-The reader parses nothing but the two lists at the bundle's beginning (`bundle_format`). From them it knows
+The reader parses nothing but the two lists at the bundle's beginning (`file_format`). From them it knows
 each byte of the tar but for the files' content; a name, a kind, a size that was not announced ends it.
 """
 
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, cast
 
 import zstandard
 
-from .bundle_format import (
+from ..errors import BadInputError
+from .file_format import (
     BLOCK,
     CONTENTS,
     DATA_MODE,
@@ -31,7 +32,6 @@ from .bundle_format import (
     parse,
     size_in,
 )
-from .errors import BadInputError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from . import bundle_signature, progress, systems
-from .bundle_format import CONTENTS, INFO, INSTALLED_MODE, SIGNATURE, SUMS, BundleInfo, Listing
-from .bundle_reader import Archive
-from .errors import BadInputError
+from .. import progress, systems
+from ..errors import BadInputError
+from ..lock import first_problem
+from . import signing
+from .file_format import CONTENTS, INFO, INSTALLED_MODE, SIGNATURE, SUMS, BundleInfo, Listing
 from .generations import Generations
-from .lock import first_problem
+from .reader import Archive
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -58,7 +59,7 @@ def unbundle(
     with _opened(file) as raw:
         archive = Archive(file, raw)
         if trusted:
-            name = bundle_signature.check(archive.sums, archive.required_signature(), trusted, file)
+            name = signing.check(archive.sums, archive.required_signature(), trusted, file)
             progress.step(f"{file}: signed by {name}")
         elif archive.signature:
             progress.step(f"{file}: signed, and nobody asked by whom; --trusted FILE does")

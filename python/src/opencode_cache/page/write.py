@@ -9,18 +9,18 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from . import page_map, page_proof
+from ..report import megabytes
+from . import last_proof, size_map
 from .markup import Content, document, h, raw, source, table
-from .report import megabytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from xml.etree.ElementTree import Element
 
-    from .inventory import Inventory
-    from .lock import Unavailable
-    from .manifest import CachedPackage, Entry
-    from .verify import Proof
+    from ..inventory import Inventory
+    from ..lock import Unavailable
+    from ..manifest import CachedPackage, Entry
+    from ..verify import Proof
 
 _MEGABYTE = 1_000_000
 _NO_LICENCE = "not stated"
@@ -31,7 +31,7 @@ _KINDS = {"provider": "provider SDK", "tool": "npm tool", "config": "config dire
 def render(found: Inventory) -> str:
     """The text of the page."""
     made = found.manifest
-    drawing, placing = page_map.draw(found)
+    drawing, placing = size_map.draw(found)
     package = files(__package__)
     style = package.joinpath("page.css").read_text(encoding="utf-8") + placing
     script = package.joinpath("page.js").read_text(encoding="utf-8")
@@ -59,7 +59,7 @@ def render(found: Inventory) -> str:
         h("p", f"{made.layout} layout, {made.system}, built by opencode-cache {made.builder}", class_="soft"),
         h("nav", *links, aria_label="Sections"),
         _figures(found),
-        page_proof.verdict_line(found.proof),
+        last_proof.verdict_line(found.proof),
     )
     body = h("body", top, h("main", *(section for _, section in sections)), raw("script", script))
     return document(h("html", head, body, lang="en"))
@@ -69,7 +69,7 @@ def _sections(found: Inventory, drawing: Element) -> Iterator[tuple[str, Element
     named: tuple[tuple[str, str, Iterable[Content]], ...] = (
         ("asked", "Who asked", _requests(found)),
         ("sizes", "Sizes", _sizes(drawing)),
-        ("proof", "Last proof", page_proof.section(found)),
+        ("proof", "Last proof", last_proof.section(found)),
         ("licences", "Licences", _licences(found)),
         ("catalogue", "Model catalogue", _catalogue(found)),
         ("packages", "Packages", _packages(found)),

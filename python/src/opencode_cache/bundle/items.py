@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .bundle_format import DIRECTORY_MODE, LINK_MODE, OPENCODE, PROGRAM_MODE, mode_of
-from .errors import BadInputError
+from ..errors import BadInputError
+from .file_format import DIRECTORY_MODE, LINK_MODE, OPENCODE, PROGRAM_MODE, mode_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..report import megabytes
 from .markup import h
-from .report import megabytes
 from .treemap import Box, squarify
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from xml.etree.ElementTree import Element
 
-    from .inventory import Inventory, Tree
+    from ..inventory import Inventory, Tree
 
 _WIDE, _NARROW = Box(0, 0, 1090, 480), Box(0, 0, 330, 720)
 """The map on the two kinds of screens, in CSS pixels; page.css has the heights."""

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from .errors import BadInputError
+from ..errors import BadInputError
 
 NAMESPACE = "opencode-cache-bundle"
 """A signature made for anything else, such as a git commit, does not count."""

@@ -1,0 +1,1 @@
+"""The air-gap bundle: one file with OpenCode, its cache and the wrapper; made, checked, installed, undone."""

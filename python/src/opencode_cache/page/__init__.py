@@ -1,0 +1,1 @@
+"""`list --html`: the page that shows a cache."""
