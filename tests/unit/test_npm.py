@@ -337,3 +337,27 @@ def test_an_npm_that_leaves_no_lock_is_an_expected_error(npm_is, body):
     npm_is(body)
     with pytest.raises(OpencodeCacheError):
         npm.package_lock(["a@1.0.0"])
+
+
+# Peers that conflict
+
+CONFLICT = """\
+case " $* " in *" --force "*) printf '{"packages": {}}' >package-lock.json; exit 0 ;; esac
+printf '%s\n' 'npm error code ERESOLVE' 'npm error ERESOLVE could not resolve' 'npm error' \
+  'npm error Found: ai@6.0.326' 'npm error   peer ai@"^6.0.0" from one@2.1.0' \
+  'npm error Could not resolve dependency:' 'npm error two@"1" from the root project' >&2
+exit 1
+"""
+
+
+def test_a_tree_with_peers_that_conflict_is_taken_as_bun_takes_it(npm_is):
+    npm_is(CONFLICT)
+    assert npm.package_lock(["one@2.1.0", "two@1.0.0"]) == {"packages": {}}
+
+
+def test_a_package_whose_own_peers_conflict_is_one_sentence_about_it(npm_is):
+    npm_is(CONFLICT)
+    with pytest.raises(
+        BadInputError, match=r'^Found: ai@6.0.326 peer ai@"\^6.0.0" from one@2.1.0.*--resolve'
+    ):
+        npm.package_lock(["two@1.0.0"])

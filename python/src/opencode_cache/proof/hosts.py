@@ -19,7 +19,7 @@ _KNOWN = (
     ),
     (
         "api.github.com",
-        (1, 1, 27),
+        (1, 1, 11),
         (1, 3, 2),
         "the interface of these versions asks for the newest release before it looks at the switch for that",
     ),

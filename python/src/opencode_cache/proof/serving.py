@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from .. import opencode
 from ..errors import NotSoError, OpencodeCacheError
-from ..loopback import ANSWER, NO_SUCH_PATH, ModelServer
+from ..loopback import ANSWER, ModelServer
 from . import terminal
 from .record import ended, version
 
@@ -80,9 +80,14 @@ def _bundled(made: Manifest) -> tuple[str, ...]:
 
 
 def _configure(subject: Subject, home: Path, driven: Sequence[Driven], model: ModelServer) -> None:
-    options = {"baseURL": f"{model.url}/v1", "apiKey": "loopback"}
     providers = {
-        one.id: {"npm": one.npm, "name": one.id, "options": options, "models": {one.id: {"name": one.id}}}
+        one.id: {
+            "npm": one.npm,
+            "name": one.id,
+            # An address of its own: what each SDK asked for can be told apart.
+            "options": {"baseURL": f"{model.url}/{one.id}/v1", "apiKey": "loopback"},
+            "models": {one.id: {"name": one.id}},
+        }
         for one in driven
     }
     plugins = [entry.spec for entry in subject.of_kind("plugin")]
@@ -177,7 +182,9 @@ def _prove_answers(
             record.note(one.label, "answered, and ran a bash tool call", ok=True, seconds=seconds)
         elif answered and one.locked and not offered:
             record.note(one.label, "answered (this SDK offers the model no tools)", ok=True, seconds=seconds)
-        elif one.locked and NO_SUCH_PATH in text:
+        elif one.locked and any(
+            request.path.startswith(f"/{one.id}/") and not request.model for request in model.requests
+        ):
             reason = "its API is none that the loopback model speaks"
             record.note(one.label, f"imported, not driven: {reason}", ok=True, seconds=seconds)
         else:
