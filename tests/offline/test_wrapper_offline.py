@@ -122,13 +122,15 @@ def test_project_with_its_own_plugins_starts_and_costs_no_retries(program_118, m
     ]
 
 
+@pytest.mark.parametrize("has_gitignore", [True, False])
 @pytest.mark.parametrize("directory", ["user", "project"])
-def test_read_only_config_directory_works(program_118, made_extra, tmp_path, directory):
-    """On a mount that is read-only, with a .gitignore as OpenCode demands there."""
+def test_read_only_config_directory_works(program_118, made_extra, tmp_path, directory, has_gitignore):
+    """On a mount that is read-only; the bare OpenCode ends there where it has no .gitignore."""
     project(tmp_path)
     path = tmp_path / ("work/.opencode" if directory == "project" else ".config/opencode")
     path.mkdir(parents=True, exist_ok=True)
-    (path / ".gitignore").write_text("node_modules\n")
+    if has_gitignore:
+        (path / ".gitignore").write_text("node_modules\n")
     (tmp_path / ".config/opencode").mkdir(parents=True, exist_ok=True)
     config = CONFIG | {"plugin": ["opencode-gemini-auth"]}
     if directory == "user":
@@ -136,6 +138,7 @@ def test_read_only_config_directory_works(program_118, made_extra, tmp_path, dir
         isolated.run(program_118, ["--version"], tmp_path, config=config)
         shutil.rmtree(path / "node_modules")
         (path / "package-lock.json").unlink()
+        assert (path / ".gitignore").exists() == has_gitignore
         done = isolated.run(program_118, ["models"], tmp_path, read_only=[made_extra.cache, path])
     else:
         done = isolated.run(program_118, HELLO, tmp_path, config=config, read_only=[made_extra.cache, path])

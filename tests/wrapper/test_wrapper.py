@@ -215,7 +215,7 @@ def test_hot_path_forks_nothing_and_writes_nothing(lab, layout, tmp_path):
                 "OPENCODE_DISABLE_AUTOUPDATE": "1",
                 "OPENCODE_DISABLE_MODELS_FETCH": "1",
                 "npm_config_update_notifier": "false",
-                "BUN_CONFIG_REGISTRY": "http://127.0.0.1:9",
+                "npm_config_registry": "http://127.0.0.1:9",
             },
         ),
         ("bun", False, {}, {"OPENCODE_DISABLE_AUTOUPDATE": "1"}),
@@ -223,7 +223,7 @@ def test_hot_path_forks_nothing_and_writes_nothing(lab, layout, tmp_path):
             "bun",
             True,
             {
-                "npm_config_registry": "http://mirror.example/",
+                "BUN_CONFIG_REGISTRY": "http://mirror.example/",
                 "OPENCODE_DISABLE_MODELS_FETCH": "",
                 "name": "x",
             },
@@ -306,8 +306,8 @@ def test_a_wrapper_that_may_be_moved_finds_its_cache(lab):
     ("layout", "name", "line", "variable"),
     [
         ("packages", ".npmrc", "fetch-retries=4", "npm_config_fetch_retries"),
-        ("bun", ".npmrc", "registry = http://mirror.example/", "BUN_CONFIG_REGISTRY"),
-        ("bun", ".bunfig.toml", 'registry = "http://mirror.example/"', "BUN_CONFIG_REGISTRY"),
+        ("bun", ".npmrc", "registry = http://mirror.example/", "npm_config_registry"),
+        ("bun", ".bunfig.toml", 'registry = "http://mirror.example/"', "npm_config_registry"),
     ],
 )
 def test_users_npm_and_bun_files_win(one, layout, name, line, variable):

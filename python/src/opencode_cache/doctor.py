@@ -227,10 +227,8 @@ def _config(cache: Path, about: Manifest, environ: Mapping[str, str]) -> Iterato
             next=next_,
         )
     elif config.exists() and not os.access(config, os.W_OK):
-        ignored = (config / ".gitignore").exists()
-        detail = "cannot be written to; OpenCode then does without" if ignored else "cannot be written to"
-        mend = "" if ignored else "on a read-only mount OpenCode ends unless there is a .gitignore: add one"
-        yield Finding(state="note", what=what, detail=detail, next=mend)
+        detail = "cannot be written to; OpenCode then does without"
+        yield Finding(state="note", what=what, detail=detail, next="")
     elif doctor_config.other_dependencies(config):
         detail = "package.json there has dependencies of yours, so it is left alone"
         yield Finding(state="note", what=what, detail=detail, next=f"{waits}; run npm install there")

@@ -76,7 +76,7 @@ def _settings(layout: str, *, offline: bool) -> list[_Setting]:
         found.append(("OPENCODE_DISABLE_MODELS_FETCH", "1", ("OPENCODE_DISABLE_MODELS_FETCH",)))
     if offline and layout == "bun":
         notifier = ("npm_config_update_notifier", "NPM_CONFIG_UPDATE_NOTIFIER")
-        registry = ("BUN_CONFIG_REGISTRY", "npm_config_registry", "NPM_CONFIG_REGISTRY")
+        registry = ("npm_config_registry", "NPM_CONFIG_REGISTRY", "BUN_CONFIG_REGISTRY")
         found += [(notifier[0], "false", notifier), (registry[0], "http://127.0.0.1:9", registry)]
     elif offline:
         retries = ("npm_config_fetch_retries", "NPM_CONFIG_FETCH_RETRIES")

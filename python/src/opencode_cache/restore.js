@@ -2,7 +2,8 @@
 // Loaded into OpenCode before its own code (Bun's BUN_INSPECT_PRELOAD; tried on 1.18.33 and 1.0.61), so that what the
 // wrapper adds to the environment serves OpenCode and nobody else: its children get the user's own.
 // `process.env` stays as it is: OpenCode reads its switches, and npm's settings, at any time.
-const { existsSync, readFileSync } = require("node:fs")
+const fs = require("node:fs")
+const { existsSync, readFileSync } = fs
 const { basename, dirname, extname, join, resolve } = require("node:path")
 const { isMainThread } = require("node:worker_threads")
 
@@ -10,11 +11,13 @@ const USERS = "OPENCODE_CACHE_USER_" // + name: a value that the wrapper had to 
 const started = { ...process.env }
 const ours = new Set(["OPENCODE_CACHE_SET", ...(started.OPENCODE_CACHE_SET ?? "").split(" ")])
 
-function usersOwn(given, command) {
+function usersOwn(given, [command, word]) {
   const env = { ...given }
-  // OpenCode 1.0 starts itself as `bun add`, and up to 1.3 it asks `npm list` how it was installed: npm's and Bun's
-  // settings are meant for these. What the agent runs is a shell's.
-  const manager = env.BUN_BE_BUN !== undefined || basename(String(command)) === "npm"
+  // OpenCode 1.0 starts itself as `bun add`, and up to 1.3 it asks `npm list` how it was installed, and `npm config`
+  // where from: npm's and Bun's settings are meant for these. What the agent runs is a shell's; an MCP server may be
+  // `npm exec`.
+  const asks = basename(String(command)) === "npm" && ["list", "config"].includes(word)
+  const manager = env.BUN_BE_BUN !== undefined || asks
   for (const name of ours) {
     const kept = manager && /^(BUN_CONFIG|npm_config)_/.test(name)
     if (!kept && env[name] === started[name]) delete env[name]
@@ -28,11 +31,23 @@ function usersOwn(given, command) {
 }
 
 // node:child_process ends here too. Without `env`, Bun gives a child what the process was started with.
-const mended = (options, [command]) => ({ ...options, env: usersOwn(options?.env ?? started, command) })
+const mended = (options, command) => ({ ...options, env: usersOwn(options?.env ?? started, command) })
 for (const name of ["spawn", "spawnSync"]) {
   const start = Bun[name]
   Bun[name] = (first, second) =>
     Array.isArray(first) ? start.call(Bun, first, mended(second, first)) : start.call(Bun, mended(first, first.cmd))
+}
+
+// OpenCode 1.14 to 1.18 writes a `.gitignore` into each config directory, forgives a lack of permission, and ends on a
+// read-only file system (`config/config.ts`; tried on 1.18.3 and 1.18.33).
+const { writeFile } = fs
+fs.writeFile = (path, ...rest) => {
+  const done = rest.pop()
+  const forgiven = (error) => {
+    if (error?.code === "EROFS" && basename(String(path)) === ".gitignore") error.code = "EACCES"
+    done(error)
+  }
+  writeFile(path, ...rest, typeof done === "function" ? forgiven : done)
 }
 
 // The grammars in the cache. OpenTUI takes a local path where a parser has a URL (`download-utils.ts`; tried on 1.18.33

@@ -75,8 +75,8 @@ if [ -z "${OPENCODE_DISABLE_AUTOUPDATE+set}" ]; then
   oc_set="$oc_set${oc_set:+ }OPENCODE_DISABLE_AUTOUPDATE"
 fi
 
-# npm waits 70 s for its two retries. 1.0.x runs `bun add` at every start and ignores its failure: port 9 of this
-# machine refuses at once. What the user's files say has to be read first; that is not for the hot path.
+# npm waits 70 s for its two retries. 1.0.x runs `bun add` at every start and ignores its failure, and asks npm for its
+# registry to look for an update there: port 9 of this machine refuses at once. What the user's files say has to be read first; that is not for the hot path.
 oc_ask=
 if [ -n "$oc_offline" ]; then
   if [ -z "${OPENCODE_DISABLE_MODELS_FETCH+set}" ]; then
@@ -96,8 +96,8 @@ if [ -n "$oc_offline" ]; then
       [ -e "$oc_conf/bunfig.toml" ]; then
       oc_ask=registry
     else
-      export BUN_CONFIG_REGISTRY=http://127.0.0.1:9
-      oc_set="$oc_set${oc_set:+ }BUN_CONFIG_REGISTRY"
+      export npm_config_registry=http://127.0.0.1:9
+      oc_set="$oc_set${oc_set:+ }npm_config_registry"
     fi
   elif [ -z "${npm_config_fetch_retries+set}${NPM_CONFIG_FETCH_RETRIES+set}" ]; then
     if [ -e "$oc_npmrc" ]; then
@@ -163,8 +163,8 @@ registry)
   oc_file_sets registry "$oc_npmrc" ||
     oc_file_sets registry "${HOME-}/.bunfig.toml" || oc_file_sets registry "$oc_config_home/.bunfig.toml" ||
     oc_file_sets registry "$oc_conf/bunfig.toml" || {
-    export BUN_CONFIG_REGISTRY=http://127.0.0.1:9
-    oc_set="$oc_set${oc_set:+ }BUN_CONFIG_REGISTRY"
+    export npm_config_registry=http://127.0.0.1:9
+    oc_set="$oc_set${oc_set:+ }npm_config_registry"
   }
   ;;
 esac

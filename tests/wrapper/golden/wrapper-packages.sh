@@ -14,14 +14,14 @@ esac
 case ${XDG_CACHE_HOME+x}${XDG_CONFIG_HOME+x}${BUN_INSPECT_PRELOAD+x}${OPENCODE_CACHE_SET+x}${OPENCODE_CACHE_TRACE+x}${npm_config_userconfig+x}${NPM_CONFIG_USERCONFIG+x}${OPENCODE_DISABLE_AUTOUPDATE+x}${OPENCODE_DISABLE_MODELS_FETCH+x}${npm_config_fetch_retries+x}${NPM_CONFIG_FETCH_RETRIES+x}:${HOME-} in
 :/*)
   if [ ! -e "$HOME/.npmrc" ] && [ -x /nix/store/00000000000000000000000000000000-opencode/bin/opencode ] &&
-  [ -f "$HOME"/.cache-nix/opencode/.nix/restore-b0c5d67b23f0.js ] &&
+  [ -f "$HOME"/.cache-nix/opencode/.nix/restore-b9b53e1c2085.js ] &&
   [ "$HOME"/.cache-nix/opencode/packages/@scope/bar -ef /nix/store/00000000000000000000000000000000-opencode-cache/packages/@scope/bar ] &&
   [ "$HOME"/.cache-nix/opencode/packages/@scope/plugin@latest -ef /nix/store/00000000000000000000000000000000-opencode-cache/packages/@scope/plugin@latest ] &&
   [ "$HOME"/.cache-nix/opencode/packages/foo -ef /nix/store/00000000000000000000000000000000-opencode-cache/packages/foo ] &&
   [ "$HOME"/.config/opencode/node_modules/@opencode-ai/plugin -ef /nix/store/00000000000000000000000000000000-opencode-cache/config/node_modules/@opencode-ai/plugin ] &&
   [ -e "$HOME"/.config/opencode/package-lock.json ] &&
   [ ! -e "$HOME"/.cache-nix/opencode/.nix/busy ]; then
-    export XDG_CACHE_HOME="$HOME/.cache-nix" OPENCODE_DISABLE_AUTOUPDATE=1 OPENCODE_DISABLE_MODELS_FETCH=1 npm_config_fetch_retries=0 BUN_INSPECT_PRELOAD="$HOME"/.cache-nix/opencode/.nix/restore-b0c5d67b23f0.js OPENCODE_CACHE_SET="XDG_CACHE_HOME OPENCODE_DISABLE_AUTOUPDATE OPENCODE_DISABLE_MODELS_FETCH npm_config_fetch_retries BUN_INSPECT_PRELOAD"
+    export XDG_CACHE_HOME="$HOME/.cache-nix" OPENCODE_DISABLE_AUTOUPDATE=1 OPENCODE_DISABLE_MODELS_FETCH=1 npm_config_fetch_retries=0 BUN_INSPECT_PRELOAD="$HOME"/.cache-nix/opencode/.nix/restore-b9b53e1c2085.js OPENCODE_CACHE_SET="XDG_CACHE_HOME OPENCODE_DISABLE_AUTOUPDATE OPENCODE_DISABLE_MODELS_FETCH npm_config_fetch_retries BUN_INSPECT_PRELOAD"
     exec /nix/store/00000000000000000000000000000000-opencode/bin/opencode "$@"
   fi
   ;;
@@ -35,7 +35,7 @@ oc_version=''
 oc_config=config
 oc_plugin=node_modules/@opencode-ai/plugin
 oc_tools=/nix/store/00000000000000000000000000000000-coreutils/bin
-oc_restore=restore-b0c5d67b23f0.js
+oc_restore=restore-b9b53e1c2085.js
 oc_die() {
   printf '%s: %s\n' "$oc_name" "$1" >&2
   exit 2
@@ -86,8 +86,8 @@ if [ -n "$oc_offline" ]; then
       [ -e "$oc_conf/bunfig.toml" ]; then
       oc_ask=registry
     else
-      export BUN_CONFIG_REGISTRY=http://127.0.0.1:9
-      oc_set="$oc_set${oc_set:+ }BUN_CONFIG_REGISTRY"
+      export npm_config_registry=http://127.0.0.1:9
+      oc_set="$oc_set${oc_set:+ }npm_config_registry"
     fi
   elif [ -z "${npm_config_fetch_retries+set}${NPM_CONFIG_FETCH_RETRIES+set}" ]; then
     if [ -e "$oc_npmrc" ]; then
@@ -156,8 +156,8 @@ registry)
   oc_file_sets registry "$oc_npmrc" ||
     oc_file_sets registry "${HOME-}/.bunfig.toml" || oc_file_sets registry "$oc_config_home/.bunfig.toml" ||
     oc_file_sets registry "$oc_conf/bunfig.toml" || {
-    export BUN_CONFIG_REGISTRY=http://127.0.0.1:9
-    oc_set="$oc_set${oc_set:+ }BUN_CONFIG_REGISTRY"
+    export npm_config_registry=http://127.0.0.1:9
+    oc_set="$oc_set${oc_set:+ }npm_config_registry"
   }
   ;;
 esac
@@ -463,7 +463,8 @@ oc_restore_text() {
 // Loaded into OpenCode before its own code (Bun's BUN_INSPECT_PRELOAD; tried on 1.18.33 and 1.0.61), so that what the
 // wrapper adds to the environment serves OpenCode and nobody else: its children get the user's own.
 // `process.env` stays as it is: OpenCode reads its switches, and npm's settings, at any time.
-const { existsSync, readFileSync } = require("node:fs")
+const fs = require("node:fs")
+const { existsSync, readFileSync } = fs
 const { basename, dirname, extname, join, resolve } = require("node:path")
 const { isMainThread } = require("node:worker_threads")
 
@@ -471,11 +472,13 @@ const USERS = "OPENCODE_CACHE_USER_" // + name: a value that the wrapper had to 
 const started = { ...process.env }
 const ours = new Set(["OPENCODE_CACHE_SET", ...(started.OPENCODE_CACHE_SET ?? "").split(" ")])
 
-function usersOwn(given, command) {
+function usersOwn(given, [command, word]) {
   const env = { ...given }
-  // OpenCode 1.0 starts itself as `bun add`, and up to 1.3 it asks `npm list` how it was installed: npm's and Bun's
-  // settings are meant for these. What the agent runs is a shell's.
-  const manager = env.BUN_BE_BUN !== undefined || basename(String(command)) === "npm"
+  // OpenCode 1.0 starts itself as `bun add`, and up to 1.3 it asks `npm list` how it was installed, and `npm config`
+  // where from: npm's and Bun's settings are meant for these. What the agent runs is a shell's; an MCP server may be
+  // `npm exec`.
+  const asks = basename(String(command)) === "npm" && ["list", "config"].includes(word)
+  const manager = env.BUN_BE_BUN !== undefined || asks
   for (const name of ours) {
     const kept = manager && /^(BUN_CONFIG|npm_config)_/.test(name)
     if (!kept && env[name] === started[name]) delete env[name]
@@ -489,11 +492,23 @@ function usersOwn(given, command) {
 }
 
 // node:child_process ends here too. Without `env`, Bun gives a child what the process was started with.
-const mended = (options, [command]) => ({ ...options, env: usersOwn(options?.env ?? started, command) })
+const mended = (options, command) => ({ ...options, env: usersOwn(options?.env ?? started, command) })
 for (const name of ["spawn", "spawnSync"]) {
   const start = Bun[name]
   Bun[name] = (first, second) =>
     Array.isArray(first) ? start.call(Bun, first, mended(second, first)) : start.call(Bun, mended(first, first.cmd))
+}
+
+// OpenCode 1.14 to 1.18 writes a `.gitignore` into each config directory, forgives a lack of permission, and ends on a
+// read-only file system (`config/config.ts`; tried on 1.18.3 and 1.18.33).
+const { writeFile } = fs
+fs.writeFile = (path, ...rest) => {
+  const done = rest.pop()
+  const forgiven = (error) => {
+    if (error?.code === "EROFS" && basename(String(path)) === ".gitignore") error.code = "EACCES"
+    done(error)
+  }
+  writeFile(path, ...rest, typeof done === "function" ? forgiven : done)
 }
 
 // The grammars in the cache. OpenTUI takes a local path where a parser has a URL (`download-utils.ts`; tried on 1.18.33
