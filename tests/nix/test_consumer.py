@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from conftest import EXTRA_LOCK, TARBALLS, TOOLS_LOCK, Flake, commit
+from flake_lab import EXTRA_LOCK, TARBALLS, TOOLS_LOCK, Flake, commit
 from trees import REPOSITORY
 
 CONSUMER = """\

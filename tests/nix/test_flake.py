@@ -7,7 +7,7 @@ import re
 import time
 
 import pytest
-from conftest import SUITE, machine_of
+from flake_lab import SUITE, machine_of
 
 
 def test_every_system_evaluates(flake):

@@ -11,7 +11,7 @@ import re
 import shutil
 
 import pytest
-from conftest import EXTRA_LOCK, LOCKED, Flake, commit
+from flake_lab import EXTRA_LOCK, LOCKED, Flake, commit
 
 LOCK = "nix run github:OWNER/REPO#lock --"
 

@@ -7,7 +7,7 @@ import subprocess
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import LOCKS
+from flake_lab import LOCKS
 
 from opencode_cache import lock
 

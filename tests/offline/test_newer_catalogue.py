@@ -9,7 +9,7 @@ import datetime as dt
 import isolated
 import pytest
 
-from opencode_cache import builder, catalogue, freshness, manifest, systems, wrapper
+from opencode_cache import builder, catalogue, freshness, manifest, opentui, probe, systems, wrapper
 
 pytestmark = pytest.mark.usefixtures("isolated")
 
@@ -44,3 +44,17 @@ def test_the_user_sees_the_newer_catalogue(made_extra, own, tarballs, tmp_path, 
     done = isolated.run(program, ["models"], tmp_path / "home", read_only=[out])
     assert (done.returncode, done.hosts) == (0, [])
     assert (f"opencode/{NEW}" in done.stdout) is shipped
+
+
+def test_a_program_wrapped_as_nixpkgs_does_is_looked_through(made_extra, made_10, own, tmp_path):
+    for made in (made_extra, made_10):
+        wrapped = tmp_path / made.lock.opencode.version
+        wrapped.write_text(
+            f'#!/bin/bash\nexport PATH="/nowhere:$PATH"\nexec -a "$0" {made.opencode.resolve()} "$@"\n'
+        )
+        wrapped.chmod(0o755)
+        assert catalogue.embedded(wrapped) == (
+            own if made is made_extra else catalogue.embedded(made.opencode)
+        )
+        assert probe.sdk_major(wrapped) == probe.sdk_major(made.opencode) is not None
+        assert opentui.remote(wrapped) == opentui.remote(made.opencode)

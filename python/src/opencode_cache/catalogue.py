@@ -13,7 +13,7 @@ import re
 import subprocess
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import models_dev
+from . import models_dev, opencode
 from .errors import BadInputError
 from .manifest import Catalogue
 
@@ -35,7 +35,7 @@ def embedded(binary: Path) -> dict[str, Any]:
     `api.json` of the day into the program, up to 1.0.x as a JSON string, later as an object literal.
     Found in 1.0.61 and 1.18.33. Raises BadInputError where the binary has none.
     """
-    image = binary.read_bytes()
+    image = opencode.image(binary).read_bytes()
     for candidate in (*_strings(image), *_objects(image)):
         done = subprocess.run(
             [binary.absolute(), "-e", _EVALUATE],

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _VERSION = re.compile(r"^v?(\d+\.\d+\.\d+\S*)$", re.MULTILINE)
 _LISTENING = re.compile(r"listening on (http://\S+)")
+_PLACE = "process.stdout.write(process.execPath)"
 _VERSION_TIMEOUT = 60
 _SERVE_TIMEOUT = 60
 _STOP_TIMEOUT = 10
@@ -92,6 +94,23 @@ def run(
         timeout=timeout,
         check=False,
     )
+
+
+@cache
+def image(program: Path) -> Path:
+    """The file with OpenCode's own text in it: the program, or what it becomes where it is a wrapper.
+
+    nixpkgs' `bin/opencode` is such a one (pkgs/by-name/op/opencode, wrapProgram), and users wrap it again. A
+    program that does not tell is taken for the file itself.
+    """
+    ask = {"BUN_BE_BUN": "1"}
+    with private_home() as home:
+        try:
+            done = run(program, ["-e", _PLACE], home, extra=ask, timeout=_VERSION_TIMEOUT)
+        except (OSError, subprocess.TimeoutExpired):
+            return program
+    found = Path(done.stdout)
+    return found if done.returncode == 0 and found.is_absolute() and found.is_file() else program
 
 
 def version(program: Path) -> str:

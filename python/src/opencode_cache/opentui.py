@@ -18,6 +18,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from . import opencode
 from .errors import BadInputError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def embedded(binary: Path) -> set[str]:
 
 def _image(binary: Path) -> bytes:
     try:
-        return binary.read_bytes()
+        return opencode.image(binary).read_bytes()
     except OSError as error:
         raise BadInputError(
             f"{binary}: cannot be read ({error.strerror}); give the OpenCode program"

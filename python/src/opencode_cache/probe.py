@@ -39,7 +39,7 @@ def sdk_major(binary: Path) -> int | None:
     """
     majors = [
         int(number)
-        for check in _SDK_CHECK.finditer(binary.read_bytes())
+        for check in _SDK_CHECK.finditer(opencode.image(binary).read_bytes())
         for number in _SDK_VERSION.findall(check[0])
     ]
     return max(majors, default=None)

@@ -98,7 +98,7 @@ let
         meta.mainProgram = "node";
       };
       opencode = import ./opencode.nix {
-        inherit (final) stdenv mkDerivation patchelf;
+        inherit (final) stdenv mkDerivation patchelf ripgrep runtimeShell;
         src = required pins.opencode;
         inherit (pins.opencode) version;
       };
