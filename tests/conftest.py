@@ -10,13 +10,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-KEPT = Path(os.environ.get("OPENCODE_CACHE_TEST_DIR") or HERE.parent / ".cache" / "tests")
+sys.path.append(str(Path(__file__).parent / "nix"))
+import debian
+from kept import KEPT
+
 PROGRAMS = KEPT / "programs"
 """At the end of PATH while the tests run."""
-
-sys.path.append(str(HERE / "nix"))
-import debian  # noqa: E402
 
 
 def pytest_configure(config) -> None:

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import debian
+import kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 HERE = Path(__file__).resolve().parent
-REPOSITORY = HERE.parents[1]
-KEPT = Path(os.environ.get("OPENCODE_CACHE_TEST_DIR") or REPOSITORY / ".cache" / "tests") / "nix"
+REPOSITORY = kept.REPOSITORY
+KEPT = kept.KEPT / "nix"
 
 TOOLS = [
     "bash",

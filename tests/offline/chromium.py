@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.append(str(Path(__file__).parents[1] / "nix"))
 import debian
+from kept import KEPT, REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 _NAMES = (
     "chromium-headless-shell",
@@ -39,8 +39,7 @@ _NAMES = (
 )
 _SUITE = "bookworm"
 _PACKAGES = ["chromium-headless-shell", "fonts-liberation", "busybox-static", "dash"]
-_KEPT = Path(os.environ.get("OPENCODE_CACHE_TEST_DIR") or REPOSITORY / ".cache" / "tests")
-_PLACE = _KEPT / "chromium"
+_PLACE = KEPT / "chromium"
 _ENTER = REPOSITORY / "tests" / "nix" / "enter.sh"
 _FONTS = """\
 <fontconfig>

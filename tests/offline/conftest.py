@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from kept import KEPT, REPOSITORY
 
 from opencode_cache import builder, lock, netns, pipeline, store, systems, tarball
 from opencode_cache.errors import NetworkError
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 LOCKS = REPOSITORY / "nix" / "locks"
 TEST_LOCKS = Path(__file__).parent / "locks"
-KEPT = Path(os.environ.get("OPENCODE_CACHE_TEST_DIR") or REPOSITORY / ".cache" / "tests")
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import isolated
 import pytest
+from kept import REPOSITORY
 
 from opencode_cache.bundle import pack, unbundle
 from opencode_cache.errors import BadInputError
 
 pytestmark = pytest.mark.usefixtures("isolated")
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SUITE = "trixie"
 PACKAGES = ["coreutils", "dash", "libgcc-s1", "libstdc++6", "tar", "zstd"]
 """All there is on the machine: what OpenCode is linked with, a shell, and what unpacks the bundle."""

@@ -7,7 +7,7 @@ import re
 
 import isolated
 import pytest
-from conftest import REPOSITORY
+from kept import REPOSITORY
 
 from opencode_cache import catalogue, manifest, wrapper
 from opencode_cache.loopback import ANSWER

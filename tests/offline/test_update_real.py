@@ -21,12 +21,11 @@ import time
 from pathlib import Path
 
 import pytest
+from kept import KEPT, REPOSITORY
 
 from opencode_cache import lock, npm, systems
 from opencode_cache.errors import NetworkError
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-KEPT = Path(os.environ.get("OPENCODE_CACHE_TEST_DIR") or REPOSITORY / ".cache" / "tests")
 NOWHERE = "http://127.0.0.1:9"
 OLD, NEW = "1.18.21", "1.18.33"
 LINUX = "x86_64-linux"

@@ -1,0 +1,43 @@
+"""Any version of OpenCode, from its default plan to its first start: locked today, built, wrapped, proved."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from kept import KEPT
+
+VERSIONS = os.environ.get("OPENCODE_CACHE_TEST_VERSIONS", "").split()
+
+
+@pytest.mark.skipif(
+    not VERSIONS,
+    reason="OPENCODE_CACHE_TEST_VERSIONS names no versions; each takes minutes, and asks the npm registry",
+)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_version_is_proved(isolated, version, tmp_path):
+    assert shutil.which("rg"), "OpenCode 1.0 downloads ripgrep where there is none"
+    npmrc = subprocess.run(
+        ["npm", "config", "get", "userconfig"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        # Downloads are kept; what is made of them is made anew.
+        "XDG_CACHE_HOME": str(KEPT / "versions"),
+        "npm_config_userconfig": npmrc,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "opencode_cache", "run", "--opencode-version", version, "--", "models"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "opencode/" in done.stdout
