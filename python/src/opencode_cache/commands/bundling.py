@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .. import options, progress
+from .. import manifest, options, probe, progress, systems
 from ..bundle import pack, unbundle
 from ..errors import BadInputError
 from .app import app
@@ -40,6 +40,10 @@ def bundle_command(
     found = ripgrep or (beside if beside.is_file() else None)
     if not found:
         progress.step("without ripgrep, which OpenCode then downloads where PATH has none; see --ripgrep")
+    about = manifest.read(cache)
+    # Another system's program cannot be asked here.
+    if about.system == systems.current().name:
+        probe.accepted(opencode, about.opencode)
     made = pack.bundle(cache, opencode, output, ripgrep=found, sign_key=sign_key, offline=offline)
     progress.step(
         f"OpenCode {made.info.opencode} for {made.info.system}: {len(made.listing.entries)} entries, "
