@@ -20,7 +20,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -55,7 +54,6 @@ _FIRST_ERA_PROVIDERS = (
 
 
 _FIRST_WITH_BUNDLED_SDKS = (1, 0, 152)
-_NPM_NAME = re.compile(r"(?:@[\w~][\w.~-]*/)?[\w~][\w.~-]*", re.ASCII)
 
 
 class Plan(BaseModel):
@@ -111,15 +109,6 @@ class Plan(BaseModel):
 
     def check(self) -> None:
         """Refuse what can be refused before anything is asked for. Raises BadInputError with the mend."""
-        providers = [] if self.providers == CATALOGUE else self.providers
-        for key, specs in (
-            ("providers", [*providers, *self.extra_providers]),
-            ("plugins", [spec for spec in self.plugins if not is_local(spec) and not github.pin(spec)]),
-            ("tools", self.tools),
-            ("config", self.config),
-        ):
-            for spec in specs:
-                _check_name(key, spec)
         for spec in self.tools:
             tools.check(split_spec(spec)[0])
         if self.tools and eras.layout_name(self.opencode) == "bun":
@@ -149,12 +138,6 @@ class Plan(BaseModel):
                 if path.is_file():
                     digest.update(f"{path}\0".encode("utf-8", "surrogateescape") + path.read_bytes())
         return digest.hexdigest()
-
-
-def _check_name(key: str, spec: str) -> None:
-    # The name becomes a directory, and an argument of npm's; what follows its `@` is npm's business.
-    if not _NPM_NAME.fullmatch(split_spec(spec)[0]) or not spec.isprintable():
-        raise BadInputError(f"{key}: {spec!r} is not a package of npm; write it as NAME or NAME@VERSION")
 
 
 def is_local(spec: str) -> bool:
@@ -199,10 +182,8 @@ def read(path: Path, opencode: str | None = None) -> Plan:
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise BadInputError(f"{path}: is not UTF-8 text; write it as TOML") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{path}: cannot be read ({error})") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadInputError(f"{path}: not TOML: {error}") from error
     known = set(Plan.model_fields)
