@@ -245,14 +245,14 @@ def planned(monkeypatch):
 
 def test_the_options_of_lock_become_the_plan(run, planned, tmp_path):
     options = ["--provider", "p", "--provider", "q", "--plugin", "g", "--tool", "t", "--resolve", "p=>=1 <2"]
-    run("lock", "--opencode-version", "1.0.61", *options, "-o", tmp_path / "l")
+    run("lock", "--opencode-version", "1.14.34", *options, "-o", tmp_path / "l")
     ((chosen, _),) = planned
     assert (chosen.opencode, chosen.extra_providers, chosen.plugins, chosen.tools, chosen.resolve) == (
-        "1.0.61",
+        "1.14.34",
         ["p", "q"],
         ["g"],
         ["t"],
-        plan.default("1.0.61").resolve | {"p": ">=1 <2"},
+        plan.default("1.14.34").resolve | {"p": ">=1 <2"},
     )
 
 

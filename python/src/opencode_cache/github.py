@@ -33,7 +33,10 @@ ARCHIVES = "OPENCODE_CACHE_GITHUB_ARCHIVES"
 _DEFAULT = "https://codeload.github.com"
 _SPEC = re.compile(r"(?:(?P<name>(?:@[^/@]+/)?[^/@:]+)@)?github:(?P<rest>.*)")
 _REST = re.compile(r"(?P<owner>[A-Za-z0-9-]+)/(?P<repo>[A-Za-z0-9_.-]+?)(?:\.git)?#(?P<commit>[0-9a-f]{40})")
-_OTHER = re.compile(r"(?:git\+|git:|https?:|gitlab:|bitbucket:|gist:)|@(?:git\+|git:|https?:)")
+_OTHER = re.compile(
+    r"(?:git\+|git:|https?:|gitlab:|bitbucket:|gist:)|@(?:git\+|git:|https?:)|\A[\w-][\w.-]*/[\w.-]+(?:#|\Z)"
+)
+"""The last one is npm's short form for GitHub, `owner/repo`."""
 _CHUNK = 1 << 16
 _TIMEOUT = (10, 60)
 

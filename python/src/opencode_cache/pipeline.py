@@ -96,11 +96,10 @@ def _unpack_binary(package: Package, tarballs: Path, out: Path) -> None:
 def make_lock(plan: Plan, before: date | None) -> Lock:
     """The lock step, with the binary that it asks fetched into the store first."""
     plan.check()
+    plan.check_files()
     tarballs, place = store.downloads(), store.default()
     here = systems.current()
     names = plan.systems or list(systems.SYSTEMS)
-    for name in names:
-        systems.named(name)
     progress.step(f"looking for OpenCode {plan.opencode}")
     found, missing = resolve.binaries(plan.opencode, dict.fromkeys([here.name, *names]))
     if here.name not in found:

@@ -65,7 +65,7 @@ def _run_all(cache: Path, binary: Path, commands: Sequence[str]) -> None:
             try:
                 done = opencode.run(
                     program,
-                    [*shlex.split(command), *_LOGGED],
+                    [*words(command), *_LOGGED],
                     home,
                     extra=opencode.registry_settings(registry.url),
                     timeout=_TIMEOUT,
@@ -75,6 +75,17 @@ def _run_all(cache: Path, binary: Path, commands: Sequence[str]) -> None:
                     f"warm-up: `opencode {command}` did not end within {_TIMEOUT} s; choose another --warmup"
                 ) from error
             _judge(command, done, registry.asked, known)
+
+
+def words(command: str) -> list[str]:
+    """A command as a shell splits it. Raises BadInputError for a quote without an end, and for lines."""
+    try:
+        found = shlex.split(command)
+    except ValueError as error:
+        raise BadInputError(f"warmup: {command!r} is no command ({error}); mend it") from error
+    if any(ord(char) < ord(" ") for char in command):
+        raise BadInputError(f"warmup: {command!r} has a control character; take it out")
+    return found
 
 
 def _judge(command: str, done: subprocess.CompletedProcess[str], asked: set[str], known: Manifest) -> None:
