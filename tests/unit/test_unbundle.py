@@ -33,7 +33,7 @@ from bundle_lab import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opencode_cache import bundle, bundle_format, unbundle
+from opencode_cache import bundle, bundle_format, bundle_signature, unbundle
 from opencode_cache.bundle_format import BLOCK, CONTENTS, DIGITS, SIGNATURE, SUMS, TRAILER
 from opencode_cache.errors import BadInputError, NotSoError, OpencodeCacheError
 
@@ -732,6 +732,66 @@ def test_signature_of_something_else(signed, keys, tmp_path):
         refused(bad, tmp_path / "to", keys / "trusted", "nobody's")
 
 
+@pytest.fixture(scope="module")
+def minisigns(tmp_path_factory):
+    """A key of minisign's without a password, another one, and their public halves."""
+    if shutil.which("minisign") is None:
+        pytest.skip("needs minisign on PATH: install it, as Debian and nixpkgs have it")
+    directory = tmp_path_factory.mktemp("minisign")
+    for name in ("key", "other"):
+        command = ["minisign", "-G", "-W", "-s", directory / name, "-p", directory / f"{name}.pub"]
+        subprocess.run(command, check=True, capture_output=True)
+    return directory
+
+
+def test_bundle_signed_with_minisign(minisigns, keys, tmp_path):
+    file = make_bundle(tmp_path / "one", sign_key=minisigns / "key")
+    assert make_bundle(tmp_path / "two", sign_key=minisigns / "key").read_bytes() == file.read_bytes()
+    done = unbundle.unbundle(file, tmp_path / "to", trusted=minisigns / "key.pub")
+    assert says(tmp_path / "to", tmp_path / "home") == "version 1 hello"
+    by_hand = [
+        "minisign",
+        "-V",
+        "-Q",
+        "-p",
+        minisigns / "key.pub",
+        "-x",
+        "SHA256SUMS.sig",
+        "-m",
+        "SHA256SUMS",
+    ]
+    said = subprocess.run(by_hand, cwd=done.generation, check=True, capture_output=True, text=True).stdout
+    assert said.strip() == "opencode-cache-bundle"
+    assert by_sh(file, tmp_path / "sh")
+    refused(file, tmp_path / "no", minisigns / "other.pub", "nobody's")
+    refused(file, tmp_path / "no", keys / "trusted", "one of minisign's")
+    refused(
+        make_bundle(tmp_path / "ssh", sign_key=keys / "key"),
+        tmp_path / "no",
+        minisigns / "key.pub",
+        "OpenSSH's",
+    )
+
+
+def test_what_minisign_signed_for_something_else(minisigns, tmp_path):
+    file = make_bundle(tmp_path / "one", sign_key=minisigns / "key")
+    tar = unpacked_tar(file)
+    bad = packed_again(
+        tar.replace(b"opencode-cache-bundle\n", b"opencode-cache-bumble\n", 1), tmp_path / "bad"
+    )
+    refused(bad, tmp_path / "no", minisigns / "key.pub", "nobody's")
+    done = unbundle.unbundle(file, tmp_path / "to")
+    words = ["minisign", "-S", "-s", minisigns / "key", "-t", "release", "-x", tmp_path / "sig", "-m"]
+    subprocess.run([*words, done.generation / SUMS], check=True, capture_output=True)
+    with pytest.raises(BadInputError, match="made for something else"):
+        bundle_signature.check(
+            (done.generation / SUMS).read_bytes(),
+            (tmp_path / "sig").read_bytes(),
+            minisigns / "key.pub",
+            file,
+        )
+
+
 def test_key_that_cannot_sign(keys, tmp_path):
     (tmp_path / "no-key").write_text("nothing")
     for key, why in ((tmp_path / "no-key", "cannot sign"), (tmp_path / "missing", "is no file")):
@@ -752,6 +812,26 @@ def test_installer_is_clean_for_shellcheck():
     done = subprocess.run([program, "--shell=sh", script], capture_output=True, text=True, check=False)
     assert done.stdout == ""
     assert "f=FILE.tar.zst; zstd -tq" in script.read_text()
+
+
+@pytest.mark.parametrize("lacking", ["sha256sum head tail cut", "sha256sum", "mkdir", "readlink"])
+def test_installer_says_which_tool_is_missing(files, tmp_path, lacking):
+    """Without the tools that compare, two empty strings would be equal."""
+    script = Path(bundle.__file__).with_name("bundle-install.sh")
+    tools = re.search(r"for tool in (.*); do", script.read_text())[1].split()
+    (tmp_path / "path").mkdir()
+    for name in set(tools) - set(lacking.split()):
+        (tmp_path / "path" / name).symlink_to(shutil.which(name))
+    done = subprocess.run(
+        [*sh_words(), script, files["1"], tmp_path / "to"],
+        env={"PATH": str(tmp_path / "path")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert re.fullmatch(r"install\.sh: \w+ is not on PATH, nothing was changed; install .*\n", done.stderr)
+    assert not (tmp_path / "to").exists()
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])

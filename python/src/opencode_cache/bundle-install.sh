@@ -15,6 +15,14 @@ die() {
   exit "${2-2}"
 }
 
+# Without these no check would be one.
+tools_there() {
+  for tool in cat chmod cut head ln ls mkdir mv readlink rm rmdir sha256sum sync tail tar tr uname wc zstd; do
+    command -v "$tool" >/dev/null ||
+      die "$tool is not on PATH, nothing was changed; install coreutils, tar and zstd"
+  done
+}
+
 tab=$(printf '\t')
 
 # Whether the directory $1 is what its SHA256SUMS and CONTENTS say, with nothing missing and nothing besides.
@@ -123,6 +131,7 @@ install_file() {
 
 main() {
   [ $# = 2 ] || die "usage: install.sh FILE.tar.zst PREFIX, or install.sh --undo PREFIX"
+  tools_there
   file=$1
   prefix=$2
   case $prefix in /*) ;; *) prefix=$PWD/$prefix ;; esac

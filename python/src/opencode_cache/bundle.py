@@ -84,9 +84,10 @@ def bundle(
 ) -> Made:
     """Write the bundle of a cache and an OpenCode program to `out`, at once or not at all.
 
-    `ripgrep` is a program that OpenCode finds at the end of PATH. `sign_key` is an SSH private key; `offline`
-    as in `wrapper.render`. Raises BadInputError for a directory that is not a whole cache, for a program that
-    runs nowhere else, for names that cannot be in a bundle, and where `out` cannot be written.
+    `ripgrep` is a program that OpenCode finds at the end of PATH. `sign_key` is a private key of SSH's or of
+    minisign's; `offline` as in `wrapper.render`. Raises BadInputError for a directory that is not a whole
+    cache, for a program that runs nowhere else, for names that cannot be in a bundle, and where `out` cannot
+    be written.
     """
     manifest = manifests.read(cache)
     info = BundleInfo(

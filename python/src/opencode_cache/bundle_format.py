@@ -1,7 +1,7 @@
 """The air-gap bundle's format: one `.tar.zst`, every byte of which is covered by something that is checked.
 
     SHA256SUMS        sha256 of every file but the next one, CONTENTS first; `sha256sum -c` reads it
-    SHA256SUMS.sig    optional: OpenSSH's signature of SHA256SUMS
+    SHA256SUMS.sig    optional: OpenSSH's or minisign's signature of SHA256SUMS
     CONTENTS          kind, mode, size, path and link target of everything that follows, one line each
     bin/ bundle.json cache/ install.sh libexec/ …    sorted, directory by directory
 

@@ -27,7 +27,7 @@ def bundle_command(
         ),
     ] = None,
     sign_key: Annotated[
-        Path | None, typer.Option("--sign-key", help="SSH private key to sign with.", metavar="FILE")
+        Path | None, typer.Option("--sign-key", help="Key to sign with: SSH's or minisign's.", metavar="FILE")
     ] = None,
     *,
     offline: Annotated[
@@ -53,7 +53,11 @@ def unbundle_command(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="What `bundle` wrote.")] = None,
     trusted: Annotated[
         Path | None,
-        typer.Option("--trusted", help="Allowed signers, one of whom must have signed.", metavar="FILE"),
+        typer.Option(
+            "--trusted",
+            help="SSH's allowed signers, or minisign's public key: who must have signed.",
+            metavar="FILE",
+        ),
     ] = None,
     keep: Annotated[
         int | None, typer.Option("--keep", help="Keep that many generations; all by default.", metavar="N")
