@@ -219,7 +219,8 @@ def test_a_link_that_cannot_be_left_is_one_sentence_and_status_2(run, tmp_path, 
     (tmp_path / "file").touch()
     (tmp_path / "directory" / "full").mkdir(parents=True)
     monkeypatch.setattr(pipeline, "locked", lambda *_, **__: tmp_path)
-    monkeypatch.setattr(pipeline, "ready", lambda _: pipeline.Ready(tmp_path, tmp_path, tmp_path / "program"))
+    ready = pipeline.Ready(tmp_path, tmp_path, tmp_path / "program")
+    monkeypatch.setattr(pipeline, "ready", lambda *_: ready)
     monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("started"))
     status, out, err = run("run", "--link", tmp_path / place)
     assert (status, out) == (2, "")
@@ -295,7 +296,8 @@ def test_only_the_default_plan_may_use_a_shipped_lock(run, planned, options, def
 def test_what_follows_the_dashes_goes_to_opencode(run, tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(pipeline, "locked", lambda *_, **__: tmp_path)
-    monkeypatch.setattr(pipeline, "ready", lambda _: pipeline.Ready(tmp_path, tmp_path, tmp_path / "program"))
+    ready = pipeline.Ready(tmp_path, tmp_path, tmp_path / "program")
+    monkeypatch.setattr(pipeline, "ready", lambda *_: ready)
     monkeypatch.setattr(os, "execv", lambda *given: started.append(given))
     run("run", "--link", tmp_path / "a" / "link", "--", "run", "--model", "x", "--", "-h")
     ((program, arguments),) = started

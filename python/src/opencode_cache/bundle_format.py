@@ -85,6 +85,8 @@ class BundleInfo(_Model):
     system: str
     ripgrep: bool
     """Whether it brings ripgrep, which OpenCode downloads otherwise."""
+    node: bool = False
+    """Whether it brings Node.js, which npm tools are programs of."""
 
 
 class Entry(_Model):

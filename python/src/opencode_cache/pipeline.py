@@ -167,6 +167,12 @@ def ready(path: Path, models: Path | None = None) -> Ready:
     return Ready(opencode, cache, wrapped / "bin" / "opencode")
 
 
+def ready_for(plan: Plan, before: date | None = None, *, is_default: bool) -> Ready:
+    """The same for a plan, whose lock is made where there is none yet."""
+    models = Path(plan.catalogue) if plan.catalogue else None
+    return ready(locked(plan, before, is_default=is_default), models)
+
+
 def _this_program() -> str:
     """A name for this program as it stands: what another state of it made is not what this one would make."""
     here = Path(__file__).parent
