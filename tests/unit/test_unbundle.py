@@ -814,6 +814,22 @@ def test_installer_is_clean_for_shellcheck():
     assert "f=FILE.tar.zst; zstd -tq" in script.read_text()
 
 
+def test_full_disk_is_one_sentence_of_the_installer(files, tmp_path):
+    """Where root may mount a small disk; the tar has more than that."""
+    script = Path(bundle.__file__).with_name("bundle-install.sh")
+    (tmp_path / "disk").mkdir()
+    inside = (
+        'mount -t tmpfs -o size=24k tmpfs "$1/disk" && sh "$2" "$3" "$1/disk/to"; ls -A "$1/disk" >&2; exit 7'
+    )
+    words = ["unshare", "--mount", "sh", "-c", inside, "sh", tmp_path, script, files["1"]]
+    sh_words()
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode != 7:
+        pytest.skip(f"needs a mount namespace of its own: {done.stderr.strip()}")
+    said = r"install\.sh: .*: cannot be unpacked \(tar: .*\); make room in .*/disk/to\n"
+    assert re.fullmatch(said, done.stderr)
+
+
 @pytest.mark.parametrize("lacking", ["sha256sum head tail cut", "sha256sum", "mkdir", "readlink"])
 def test_installer_says_which_tool_is_missing(files, tmp_path, lacking):
     """Without the tools that compare, two empty strings would be equal."""
