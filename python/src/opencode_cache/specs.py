@@ -16,6 +16,11 @@ _RANGE = r"[0-9A-Za-z^~<>=*][0-9A-Za-z.^~<>=*|+_ -]*"
 _SPEC = re.compile(rf"{_NAME}(?:@(?:npm:{_NAME}(?:@{_RANGE})?|{_RANGE}))?")
 
 
+def is_name(name: str) -> bool:
+    """Whether it is a package's name, as npm has them."""
+    return re.fullmatch(_NAME, name) is not None
+
+
 def check(field: str, spec: str) -> None:
     """Raises BadInputError, about that key of the plan, for what is neither `name` nor `name@version`."""
     if not _SPEC.fullmatch(spec):
@@ -26,7 +31,7 @@ def check(field: str, spec: str) -> None:
 
 def check_range(name: str, wanted: str) -> None:
     """The same for a line of `resolve`: a package's name and an npm range."""
-    if not re.fullmatch(_NAME, name):
+    if not is_name(name):
         raise BadInputError(f"resolve: {name!r} names no npm package; give one, such as '@ai-sdk/anthropic'")
     if not re.fullmatch(_RANGE, wanted):
         raise BadInputError(f"resolve: {name}: {wanted!r} is not an npm range; write one such as '^2'")

@@ -95,7 +95,7 @@ def _judge(command: str, done: subprocess.CompletedProcess[str], asked: set[str]
     tolerated |= layouts.named(known.layout).tolerated(known.opencode)
     lacking = sorted(wanted - tolerated)
     if lacking:
-        options = " ".join(f"{'--tool' if name in tools.TOOLS else '--plugin'} '{name}'" for name in lacking)
+        options = " ".join(_option(name) for name in lacking)
         raise CacheLacksError(
             f"`opencode {command}` asked the registry for {', '.join(lacking)}, which the cache lacks; "
             f"lock again with {options} (or --provider for an SDK)"
@@ -103,6 +103,12 @@ def _judge(command: str, done: subprocess.CompletedProcess[str], asked: set[str]
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())[-_SAID:]
         raise NotSoError(f"warm-up: `opencode {command}` ended with {done.returncode}: {said}")
+
+
+def _option(name: str) -> str:
+    if name == "@opencode-ai/plugin":
+        return f"`config = ['{name}']` in the plan"
+    return f"{'--tool' if name in tools.TOOLS else '--plugin'} '{name}'"
 
 
 def main(arguments: Sequence[str]) -> int:
