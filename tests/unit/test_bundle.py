@@ -171,7 +171,11 @@ def bad_cache(cache: Path, what: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "what", ["directory", "dangling", "fifo", "missing", "odd\nname", "odd\tname", "odd\\name", "odd\x7f"]
+    "what",
+    [
+        *("directory", "dangling", "fifo", "missing"),
+        *("odd\nname", "odd\tname", "odd\\name", "odd\x7f", "odd\x1c", "odd\udcff"),
+    ],
 )
 def test_what_cannot_be_in_a_bundle(tmp_path, what):
     cache = make_cache(tmp_path / "cache")

@@ -102,6 +102,16 @@ def test_both_ways_install_the_same(files, tmp_path):
     assert says(tmp_path / "sh", tmp_path / "home") == "version 1 hello"
 
 
+@pytest.mark.parametrize("name", ["a\u2028b", "a\x85b", " a", "a ", "-a", "a\u0301", "\U0001f600", "'a\"$b`"])
+def test_names_that_are_odd_and_allowed(install, tmp_path, name):
+    cache = make_cache(tmp_path / "cache")
+    (cache / "packages/foo" / name).write_text("content")
+    file = bundle.bundle(cache, make_program(tmp_path / "program"), tmp_path / "out.tar.zst").file
+    assert install(file, tmp_path / "to")
+    (made,) = (tmp_path / "to/lib/opencode-cache/generations").iterdir()
+    assert (made / "cache/packages/foo" / name).read_text() == "content"
+
+
 def test_prefix_can_be_moved(install, files, tmp_path):
     assert install(files["1"], tmp_path / "first")
     assert says(tmp_path / "first", tmp_path / "home") == "version 1 hello"
