@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import random
 import shutil
@@ -14,11 +15,14 @@ import isolated
 import pytest
 from kept import REPOSITORY
 
+from opencode_cache import tools
 from opencode_cache.bundle import pack, unbundle
 from opencode_cache.errors import BadInputError
+from opencode_cache.proof.tools import diagnostics
 
 pytestmark = pytest.mark.usefixtures("isolated")
 
+TOOLS = Path(__file__).parent / "locks" / "tools-1.18.lock.json"
 SUITE = "trixie"
 PACKAGES = ["coreutils", "dash", "libgcc-s1", "libstdc++6", "tar", "zstd"]
 """All there is on the machine: what OpenCode is linked with, a shell, and what unpacks the bundle."""
@@ -184,6 +188,31 @@ def test_unpacked_by_tar_alone(machine, bundles):
 def test_installed_by_python_elsewhere(machine, bundles):
     unbundle.unbundle(bundles("1.18"), machine.root / "opt/made-elsewhere")
     works(machine, "/opt/made-elsewhere/bin/opencode", "1.18")
+
+
+def test_language_server_of_a_bundle(machine, make, tmp_path):
+    """There is no Node.js on the machine but the bundle's own."""
+    if shutil.which("node") is None:
+        pytest.skip("needs node on PATH, which runs the tools")
+    found, nodejs = make(TOOLS), Path(shutil.which("node")).resolve()
+    file = tmp_path / "with-tools.tar.zst"
+    pack.bundle(found.cache, found.opencode, file, node=nodejs)
+    unbundle.unbundle(file, machine.root / "opt/tools")
+    (own,) = (machine.root / "opt/tools/lib/opencode-cache/generations").glob("*/libexec/path/node")
+    inside = "/" + own.relative_to(machine.root).as_posix()
+    if machine.run(inside, "--version").returncode:
+        pytest.skip(f"needs a Node.js that runs by itself, as its own builds do; {nodejs} does not")
+    (machine.home / "work/mistake.py").write_text('number: int = "no"\n')
+    others = {tool.server: {"disabled": True} for tool in tools.TOOLS.values() if tool.server}
+    del others["pyright"]
+    for _ in range(3):  # OpenCode waits a few seconds for a server, which a busy machine may need for more
+        asked = ["debug", "lsp", "diagnostics", "mistake.py"]
+        done = machine.run("/opt/tools/bin/opencode", *asked, config={"lsp": others})
+        assert (done.returncode, done.hosts) == (0, [])
+        said = diagnostics(done.stdout).get("/home/user/work/mistake.py")
+        if said:
+            break
+    assert "is not assignable" in json.dumps(said)
 
 
 def test_one_flipped_byte_anywhere_is_found(machine, bundles, tmp_path):

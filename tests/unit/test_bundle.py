@@ -19,6 +19,7 @@ from bundle_lab import FILES, LINKS, make_bundle, make_cache, make_program, sh_w
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opencode_cache import cli, manifest, node, pipeline, systems
 from opencode_cache.bundle import items, pack, unbundle
 from opencode_cache.bundle.file_format import tar_header
 from opencode_cache.errors import BadInputError
@@ -170,7 +171,11 @@ def bad_cache(cache: Path, what: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "what", ["directory", "dangling", "fifo", "missing", "odd\nname", "odd\tname", "odd\\name", "odd\x7f"]
+    "what",
+    [
+        *("directory", "dangling", "fifo", "missing"),
+        *("odd\nname", "odd\tname", "odd\\name", "odd\x7f", "odd\x1c", "odd\udcff"),
+    ],
 )
 def test_what_cannot_be_in_a_bundle(tmp_path, what):
     cache = make_cache(tmp_path / "cache")
@@ -225,6 +230,86 @@ def test_ripgrep_is_found_by_opencode(tmp_path):
         [tmp_path / "to/bin/opencode"], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout == "version of ripgrep\n"
+
+
+def test_node_is_brought_for_npm_tools(tmp_path):
+    without, brought = made(tmp_path / "a"), made(tmp_path / "b", node=make_program(tmp_path / "node"))
+    assert (without.info.node, brought.info.node) == (False, True)
+    assert {"libexec/path", "libexec/path/node"} <= {entry.path for entry in brought.listing.entries}
+    assert "libexec/path" not in {entry.path for entry in without.listing.entries}
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """`opencode-cache bundle`: what it said on stderr."""
+
+    def run(*arguments) -> str:
+        monkeypatch.setattr(sys, "argv", ["opencode-cache", "bundle", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == (0 if "-o" in arguments else 2)
+        return " ".join(capsys.readouterr().err.split())
+
+    return run
+
+
+def an_opencode(at: Path, cache: Path) -> Path:
+    """One that says the version that the cache is for."""
+    make_program(at).write_text(f"#!/bin/sh\necho {manifest.read(cache).opencode}\n")
+    return at
+
+
+def test_the_command_refuses_a_program_that_the_cache_is_not_for(tmp_path, command, monkeypatch):
+    cache, program = make_cache(tmp_path / "cache"), make_program(tmp_path / "opencode")
+    words = ["--cache", cache, "--opencode", program, "--output", tmp_path / "out"]
+    system = manifest.read(cache).system
+    monkeypatch.setattr(systems, "current", lambda: systems.named(system))
+    assert "not an OpenCode binary" in command(*words)
+    program.write_text("#!/bin/sh\necho 1.0.61\n")
+    assert "this is OpenCode 1.0.61, the lock is for " in command(*words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_bundles_what_run_makes_of_a_plan(tmp_path, command, monkeypatch):
+    cache = make_cache(tmp_path / "cache")
+    program = an_opencode(tmp_path / "opencode", cache)
+    (tmp_path / "plan.toml").write_text('plugins = ["p"]\n')
+    plans = []
+
+    def ready_for(plan, *, is_default):
+        plans.append((plan.plugins, is_default))
+        return pipeline.Ready(program, cache, program)
+
+    monkeypatch.setattr(pipeline, "ready_for", ready_for)
+    command("--plan", tmp_path / "plan.toml", "-o", tmp_path / "one")
+    command("-o", tmp_path / "two")
+    command("--cache", cache, "--opencode", program, "-o", tmp_path / "three")
+    assert plans == [(["p"], False), ([], True)]
+    assert len({(tmp_path / name).read_bytes() for name in ("one", "two", "three")}) == 1
+
+
+@pytest.mark.parametrize("given", [["--cache", "c"], ["--opencode", "o"], ["--cache", "c", "--plan", "p"]])
+def test_the_command_wants_one_of_both(command, given):
+    assert "give --cache and --opencode, or --plan" in command("--output", "x", *given)
+
+
+def test_the_command_says_that_tools_want_node(tmp_path, command, monkeypatch):
+    monkeypatch.setattr(node, "in_wheel", lambda: None)
+    cache = make_cache(tmp_path / "cache")
+    program = an_opencode(tmp_path / "opencode", cache)
+    found = manifest.read(cache)
+    tool = manifest.Entry(
+        spec="pyright",
+        kind="tool",
+        name="pyright",
+        requested="latest",
+        version="1.1.1",
+        path="packages/pyright",
+    )
+    (cache / manifest.FILE).write_text(manifest.dumps(found.model_copy(update={"requests": (tool,)})))
+    words = ["--cache", cache, "--opencode", program, "-o", tmp_path / "out"]
+    assert "without Node.js, which pyright cannot do without; see --node" in command(*words)
+    assert "Node.js" not in command(*words, "--node", program)
 
 
 def test_file_that_changes_while_it_is_read(tmp_path):

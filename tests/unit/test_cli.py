@@ -219,7 +219,8 @@ def test_a_link_that_cannot_be_left_is_one_sentence_and_status_2(run, tmp_path, 
     (tmp_path / "file").touch()
     (tmp_path / "directory" / "full").mkdir(parents=True)
     monkeypatch.setattr(pipeline, "locked", lambda *_, **__: tmp_path)
-    monkeypatch.setattr(pipeline, "ready", lambda _: pipeline.Ready(tmp_path, tmp_path, tmp_path / "program"))
+    ready = pipeline.Ready(tmp_path, tmp_path, tmp_path / "program")
+    monkeypatch.setattr(pipeline, "ready", lambda *_: ready)
     monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("started"))
     status, out, err = run("run", "--link", tmp_path / place)
     assert (status, out) == (2, "")
@@ -245,14 +246,14 @@ def planned(monkeypatch):
 
 def test_the_options_of_lock_become_the_plan(run, planned, tmp_path):
     options = ["--provider", "p", "--provider", "q", "--plugin", "g", "--tool", "t", "--resolve", "p=>=1 <2"]
-    run("lock", "--opencode-version", "1.0.61", *options, "-o", tmp_path / "l")
+    run("lock", "--opencode-version", "1.14.34", *options, "-o", tmp_path / "l")
     ((chosen, _),) = planned
     assert (chosen.opencode, chosen.extra_providers, chosen.plugins, chosen.tools, chosen.resolve) == (
-        "1.0.61",
+        "1.14.34",
         ["p", "q"],
         ["g"],
         ["t"],
-        plan.default("1.0.61").resolve | {"p": ">=1 <2"},
+        plan.default("1.14.34").resolve | {"p": ">=1 <2"},
     )
 
 
@@ -295,7 +296,8 @@ def test_only_the_default_plan_may_use_a_shipped_lock(run, planned, options, def
 def test_what_follows_the_dashes_goes_to_opencode(run, tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(pipeline, "locked", lambda *_, **__: tmp_path)
-    monkeypatch.setattr(pipeline, "ready", lambda _: pipeline.Ready(tmp_path, tmp_path, tmp_path / "program"))
+    ready = pipeline.Ready(tmp_path, tmp_path, tmp_path / "program")
+    monkeypatch.setattr(pipeline, "ready", lambda *_: ready)
     monkeypatch.setattr(os, "execv", lambda *given: started.append(given))
     run("run", "--link", tmp_path / "a" / "link", "--", "run", "--model", "x", "--", "-h")
     ((program, arguments),) = started

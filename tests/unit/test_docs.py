@@ -6,10 +6,12 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import bundle_lab
 import making
 import pytest
 import typer
@@ -144,25 +146,65 @@ def small_cache(directory):
     (directory / manifest.FILE).write_text(manifest.dumps(made))
 
 
+def in_shell(text, directory):
+    """Run commands of the documentation, with this `opencode-cache` on PATH."""
+    program = directory / "bin" / "opencode-cache"
+    if not program.exists():
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m opencode_cache "$@"\n')
+        program.chmod(0o755)
+    environment = os.environ | {
+        "HOME": str(directory),
+        "PATH": f"{program.parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(Path(cli.__file__).parents[1]),
+        "XDG_DATA_HOME": str(directory / "data"),
+    }
+    return subprocess.run(
+        ["sh", "-eu", "-c", text], cwd=directory, env=environment, capture_output=True, text=True, check=False
+    )
+
+
 def test_the_recipe_that_looks_into_a_cache_runs(tmp_path):
     recipe = page("recipes").split("## See what is in a cache", 1)[1]
     text = re.search(r"^```sh\n(.*?)^```", recipe, re.MULTILINE | re.DOTALL)[1]
     small_cache(tmp_path / "cache")
-    program = tmp_path / "bin" / "opencode-cache"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m opencode_cache "$@"\n')
-    program.chmod(0o755)
-    environment = os.environ | {
-        "PATH": f"{program.parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(Path(cli.__file__).parents[1]),
-        "XDG_DATA_HOME": str(tmp_path / "data"),
-    }
-    done = subprocess.run(
-        ["sh", "-eu", "-c", text], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    done = in_shell(text, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "<!doctype html>" in (tmp_path / "cache.html").read_text(encoding="utf-8")[:200]
     assert "spdxVersion" in done.stdout
+
+
+def test_the_recipes_that_install_a_bundle_run(tmp_path):
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("needs ssh-keygen on PATH: install OpenSSH's client")
+    bundle_lab.sh_words()
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    (tmp_path / "allowed_signers").write_text(f"site {key.with_suffix('.pub').read_text()}")
+    recipe = page("recipes").split("## An air-gapped site", 1)[1].split("\n## ", 1)[0]
+    texts = re.findall(r"^```sh\n(.*?)^```", recipe, re.MULTILINE | re.DOTALL)
+    by_python, by_sh, back, by_hand = (
+        next(text for text in texts if mark in text)
+        for mark in ("unbundle opencode.tar.zst", "f=opencode.tar.zst", "--undo", "ssh-keygen")
+    )
+    # (what is bundled, what is typed, what the program says then)
+    steps = [("1", by_python, "1"), ("2", by_sh, "2"), ("", back, "1"), ("3", by_hand, "3")]
+    for bundled, text, said in steps:
+        if bundled:
+            made = bundle_lab.make_bundle(tmp_path / "made", bundled, sign_key=key)
+            shutil.copy(made, tmp_path / "opencode.tar.zst")
+        done = in_shell(text, tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert bundle_lab.says(tmp_path / ".local", tmp_path / "home") == f"version {said} hello"
+    remove = re.search(r"To remove it: `(.*)`", recipe)[1].replace("PREFIX", "~/.local")
+    assert in_shell(remove, tmp_path).returncode == 0
+    assert [path for path in (tmp_path / ".local").rglob("*") if not path.is_dir()] == []
+
+
+def test_the_image_of_the_recipe_installs_only_what_was_checked():
+    text = page("recipes").split("```dockerfile", 1)[1].split("```", 1)[0]
+    assert "zstd -tq" in text
+    assert text.index("zstd -tq") < text.index("install.sh")
 
 
 def anchors(text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 
@@ -9,7 +10,7 @@ import making
 import pytest
 
 from opencode_cache import __main__ as program
-from opencode_cache import builder, explain, lock, manifest, systems
+from opencode_cache import builder, explain, lock, manifest, probe, systems
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SPEC = f"github:owner/repo#{COMMIT}"
@@ -173,6 +174,28 @@ def test_a_place_that_is_not_there_gets_no_command(ask):
     assert ask("packages/none").add is None
 
 
+@pytest.mark.parametrize("spec", ["", "--help", "../x", "a b", "github:owner/repo", "owner/repo"])
+def test_what_cannot_be_locked_gets_no_command(ask, spec):
+    found = ask(spec)
+    assert (found.found, found.add) == ((), None)
+
+
+def with_sdk(locked):
+    """The lock, with an SDK in it that only the plugin needs."""
+    subject = explain.of_lock(locked / "my.lock.json", lock.read(locked / "my.lock.json"))
+    node = ("packages/plugin@latest", "node_modules/@ai-sdk/deep", "@ai-sdk/deep@1.0.0")
+    return dataclasses.replace(subject, nodes=(*subject.nodes, node))
+
+
+def test_an_sdk_that_is_there_for_others_alone_is_not_found_by_opencode(locked):
+    found = explain.explain("@ai-sdk/deep", with_sdk(locked))
+    assert found.found
+    assert "--provider @ai-sdk/deep" in found.add
+    # What is no SDK is not what OpenCode would look for; what is asked for is there.
+    assert explain.explain("leaf", with_sdk(locked)).add is None
+    assert explain.explain("pyright", with_sdk(locked)).add is None
+
+
 @pytest.fixture
 def run(monkeypatch, capsys):
     def one(*arguments):
@@ -218,6 +241,19 @@ def test_the_command_fails_where_opencode_would_not_accept_it(run, locked, tmp_p
     assert status == 1
     assert "does not accept plugin plugin" in out
     assert "1.17.0" in err
+
+
+@pytest.mark.parametrize("bundled", [True, False])
+def test_the_binary_is_asked_for_an_sdk_that_the_cache_lacks(run, locked, monkeypatch, bundled):
+    monkeypatch.setattr(probe, "bundles", lambda *_: bundled)
+    opencode = ["--cache", locked / "cache", "--opencode", locked / "opencode"]
+    status, out, err = run("@ai-sdk/anthropic", *opencode)
+    assert status == (0 if bundled else 1)
+    assert ("has @ai-sdk/anthropic compiled in" in out) == bundled
+    assert ("To add it: " in out) != bundled
+    assert ("has no @ai-sdk/anthropic" in err) != bundled
+    status, _, err = run("@ai-sdk/anthropic", "--cache", locked / "cache")
+    assert (status, "OpenCode may have that SDK compiled in" in err) == (1, True)
 
 
 @pytest.mark.parametrize(

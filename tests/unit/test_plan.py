@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from opencode_cache import extras, layouts, plan
+from opencode_cache import extras, layouts, options, plan
 from opencode_cache.errors import BadInputError
 
 UNSUPPORTED = ["0.15.0", "1.4.0", "1.13.0", "1.19.0", "2.0.0"]
@@ -196,11 +198,90 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         ('[files]\n"../x" = "a"', "not a plain relative path"),
         ('[files]\n"a/.hidden" = "a"', "hidden"),
         ("warmup = 1", "warmup"),
+        ("warmup = ['run \"']", "No closing quotation"),
+        ('warmup = ["models\\n"]', "has a control character"),
+        ('[files]\n"a\\nb" = "a"', "has a control character"),
+        ('systems = ["x86_64-linx"]', "the supported ones are x86_64-linux,"),
+        ('plugins = ["owner/repo"]', "write 'github:OWNER/REPO#COMMIT' or an npm name"),
+        ('[resolve]\n"--x" = "1"', "'--x' names no npm package"),
+        ('[resolve]\nx = "no range!"', "'no range!' is not an npm range"),
+        ('[grammars.nix]\nwasmm = "a"', "grammars.nix: unknown key 'wasmm'; did you mean 'wasm'?"),
+        (
+            'providers = "all"',
+            "providers: Input should be a valid list or Input should be 'catalogue', not 'all'",
+        ),
         ("files = 1", "files"),
     ],
 )
 def test_what_can_never_be_locked_is_refused_with_the_mend(refused, text, said):
     assert said in refused(text)
+
+
+NO_SPECS = [
+    *("", " ", "foo bar", "foo\nbar", "foo\0bar", "foo@", "@scope", "node_modules", "foo@1;x"),
+    *(
+        "--help",
+        "--registry=http://127.0.0.1:9",
+        "-g",
+        ".hidden",
+        "foo/../../bar",
+        "foo@../bar",
+        "foo@npm:../x",
+    ),
+]
+
+
+@pytest.mark.parametrize("spec", [*NO_SPECS, "../x", "/etc", "file:x", "http://127.0.0.1:9/x.tgz"])
+@pytest.mark.parametrize("field", ["providers", "extra_providers", "tools", "config"])
+def test_what_npm_would_take_for_something_else_is_no_spec(field, spec):
+    with pytest.raises(BadInputError) as caught:
+        plan.Plan.model_validate({field: [spec]}).check()
+    assert f"{field.removeprefix('extra_')}: {spec!r} is no npm spec" in str(caught.value)
+
+
+@pytest.mark.parametrize("spec", NO_SPECS)
+def test_a_plugin_that_npm_would_take_for_something_else_is_refused(spec):
+    with pytest.raises(BadInputError, match=r"is no npm spec|cannot be locked"):
+        plan.Plan(plugins=[spec]).check()
+
+
+def test_specs_on_the_command_line_are_looked_at_before_anything_is_asked_for():
+    with pytest.raises(BadInputError, match=r"plugins: '--help' is no npm spec"):
+        options.planned(None, None, [], ["--help"], [], [])
+
+
+@pytest.mark.parametrize(
+    "spec", ["p", "p@1.2.3", "@s/p@^2", "p@>=1 <2 || ~3.1", "p@next", "p@npm:@s/q@1.0.0", "P_x~1@1.x", "p@*"]
+)
+def test_npm_specs_are_not_refused(spec):
+    plan.Plan(providers=[spec], plugins=[spec], tools=[spec], config=[spec]).check()
+
+
+@pytest.mark.parametrize("wanted", ["file:../x", "workspace:*", "https://example.com/x.tgz"])
+def test_a_local_plugin_whose_dependencies_cannot_be_locked_is_refused(tmp_path, wanted):
+    (tmp_path / "package.json").write_text(json.dumps({"dependencies": {"dep": wanted}}))
+    with pytest.raises(BadInputError, match=r"package\.json: dependencies: 'dep@.*' is no npm spec"):
+        plan.Plan(plugins=[str(tmp_path)]).check_files()
+
+
+def test_a_local_plugin_may_want_any_version_of_something(tmp_path):
+    (tmp_path / "package.json").write_text('{"dependencies": {"a": "", "b": "*"}}')
+    assert plan.dependencies(str(tmp_path)) == ["a", "b@*"]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        plan.Plan(plugins=["./gone"]),
+        plan.Plan(files={"a": "gone"}),
+        plan.Plan(files={"a": "go\0ne"}),
+        plan.Plan(catalogue="gone.json"),
+    ],
+    ids=["plugin", "file", "no name", "catalogue"],
+)
+def test_a_path_that_is_not_there_is_refused(made):
+    with pytest.raises(BadInputError, match=r"no such file|cannot be read"):
+        made.check_files()
 
 
 @pytest.mark.parametrize(

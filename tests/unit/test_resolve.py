@@ -587,15 +587,18 @@ def test_a_plugin_out_of_a_repository_is_locked_by_the_hash_of_its_archive(
         (b"no archive", "what came is no archive"),
         (making.tarball({"index.js": ""}), "has no package.json"),
         (archive(name=None), "has no name"),
-        (archive(name="../x"), "cannot be used"),
+        (archive(name="../x"), "'../x' cannot be used; write 'NAME@github:…'"),
+        (archive(name="--help"), "'--help' cannot be used"),
+        (archive(version="../1"), "package.json cannot be used \\(version: "),
     ],
 )
 def test_a_repository_that_cannot_be_used_is_refused_and_nothing_is_left(
     repositories, from_file, locked, tmp_path, content, said
 ):
     repositories[f"/owner/repo/tar.gz/{COMMIT}"] = content
-    with pytest.raises(OpencodeCacheError, match=said):
+    with pytest.raises(OpencodeCacheError, match=said) as caught:
         locked(plugins=[f"github:owner/repo#{COMMIT}"])
+    assert len(str(caught.value).splitlines()) == 1
     assert list((tmp_path / "archives").iterdir()) == []
 
 

@@ -33,7 +33,7 @@ from bundle_lab import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opencode_cache.bundle import file_format, pack, unbundle
+from opencode_cache.bundle import file_format, pack, signing, unbundle
 from opencode_cache.bundle.file_format import BLOCK, CONTENTS, DIGITS, SIGNATURE, SUMS, TRAILER
 from opencode_cache.errors import BadInputError, NotSoError, OpencodeCacheError
 
@@ -100,6 +100,16 @@ def test_both_ways_install_the_same(files, tmp_path):
     assert python.pop("lib/opencode-cache/.lock")
     assert python == sh
     assert says(tmp_path / "sh", tmp_path / "home") == "version 1 hello"
+
+
+@pytest.mark.parametrize("name", ["a\u2028b", "a\x85b", " a", "a ", "-a", "a\u0301", "\U0001f600", "'a\"$b`"])
+def test_names_that_are_odd_and_allowed(install, tmp_path, name):
+    cache = make_cache(tmp_path / "cache")
+    (cache / "packages/foo" / name).write_text("content")
+    file = pack.bundle(cache, make_program(tmp_path / "program"), tmp_path / "out.tar.zst").file
+    assert install(file, tmp_path / "to")
+    (made,) = (tmp_path / "to/lib/opencode-cache/generations").iterdir()
+    assert (made / "cache/packages/foo" / name).read_text() == "content"
 
 
 def test_prefix_can_be_moved(install, files, tmp_path):
@@ -732,6 +742,66 @@ def test_signature_of_something_else(signed, keys, tmp_path):
         refused(bad, tmp_path / "to", keys / "trusted", "nobody's")
 
 
+@pytest.fixture(scope="module")
+def minisigns(tmp_path_factory):
+    """A key of minisign's without a password, another one, and their public halves."""
+    if shutil.which("minisign") is None:
+        pytest.skip("needs minisign on PATH: install it, as Debian and nixpkgs have it")
+    directory = tmp_path_factory.mktemp("minisign")
+    for name in ("key", "other"):
+        command = ["minisign", "-G", "-W", "-s", directory / name, "-p", directory / f"{name}.pub"]
+        subprocess.run(command, check=True, capture_output=True)
+    return directory
+
+
+def test_bundle_signed_with_minisign(minisigns, keys, tmp_path):
+    file = make_bundle(tmp_path / "one", sign_key=minisigns / "key")
+    assert make_bundle(tmp_path / "two", sign_key=minisigns / "key").read_bytes() == file.read_bytes()
+    done = unbundle.unbundle(file, tmp_path / "to", trusted=minisigns / "key.pub")
+    assert says(tmp_path / "to", tmp_path / "home") == "version 1 hello"
+    by_hand = [
+        "minisign",
+        "-V",
+        "-Q",
+        "-p",
+        minisigns / "key.pub",
+        "-x",
+        "SHA256SUMS.sig",
+        "-m",
+        "SHA256SUMS",
+    ]
+    said = subprocess.run(by_hand, cwd=done.generation, check=True, capture_output=True, text=True).stdout
+    assert said.strip() == "opencode-cache-bundle"
+    assert by_sh(file, tmp_path / "sh")
+    refused(file, tmp_path / "no", minisigns / "other.pub", "nobody's")
+    refused(file, tmp_path / "no", keys / "trusted", "one of minisign's")
+    refused(
+        make_bundle(tmp_path / "ssh", sign_key=keys / "key"),
+        tmp_path / "no",
+        minisigns / "key.pub",
+        "OpenSSH's",
+    )
+
+
+def test_what_minisign_signed_for_something_else(minisigns, tmp_path):
+    file = make_bundle(tmp_path / "one", sign_key=minisigns / "key")
+    tar = unpacked_tar(file)
+    bad = packed_again(
+        tar.replace(b"opencode-cache-bundle\n", b"opencode-cache-bumble\n", 1), tmp_path / "bad"
+    )
+    refused(bad, tmp_path / "no", minisigns / "key.pub", "nobody's")
+    done = unbundle.unbundle(file, tmp_path / "to")
+    words = ["minisign", "-S", "-s", minisigns / "key", "-t", "release", "-x", tmp_path / "sig", "-m"]
+    subprocess.run([*words, done.generation / SUMS], check=True, capture_output=True)
+    with pytest.raises(BadInputError, match="made for something else"):
+        signing.check(
+            (done.generation / SUMS).read_bytes(),
+            (tmp_path / "sig").read_bytes(),
+            minisigns / "key.pub",
+            file,
+        )
+
+
 def test_key_that_cannot_sign(keys, tmp_path):
     (tmp_path / "no-key").write_text("nothing")
     for key, why in ((tmp_path / "no-key", "cannot sign"), (tmp_path / "missing", "is no file")):
@@ -752,6 +822,42 @@ def test_installer_is_clean_for_shellcheck():
     done = subprocess.run([program, "--shell=sh", script], capture_output=True, text=True, check=False)
     assert done.stdout == ""
     assert "f=FILE.tar.zst; zstd -tq" in script.read_text()
+
+
+def test_full_disk_is_one_sentence_of_the_installer(files, tmp_path):
+    """Where root may mount a small disk; the tar has more than that."""
+    script = Path(pack.__file__).with_name("install.sh")
+    (tmp_path / "disk").mkdir()
+    inside = (
+        'mount -t tmpfs -o size=24k tmpfs "$1/disk" && sh "$2" "$3" "$1/disk/to"; ls -A "$1/disk" >&2; exit 7'
+    )
+    words = ["unshare", "--mount", "sh", "-c", inside, "sh", tmp_path, script, files["1"]]
+    sh_words()
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode != 7:
+        pytest.skip(f"needs a mount namespace of its own: {done.stderr.strip()}")
+    said = r"install\.sh: .*: cannot be unpacked \(tar: .*\); make room in .*/disk/to\n"
+    assert re.fullmatch(said, done.stderr)
+
+
+@pytest.mark.parametrize("lacking", ["sha256sum head tail cut", "sha256sum", "mkdir", "readlink"])
+def test_installer_says_which_tool_is_missing(files, tmp_path, lacking):
+    """Without the tools that compare, two empty strings would be equal."""
+    script = Path(pack.__file__).with_name("install.sh")
+    tools = re.search(r"for tool in (.*); do", script.read_text())[1].split()
+    (tmp_path / "path").mkdir()
+    for name in set(tools) - set(lacking.split()):
+        (tmp_path / "path" / name).symlink_to(shutil.which(name))
+    done = subprocess.run(
+        [*sh_words(), script, files["1"], tmp_path / "to"],
+        env={"PATH": str(tmp_path / "path")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert re.fullmatch(r"install\.sh: \w+ is not on PATH, nothing was changed; install .*\n", done.stderr)
+    assert not (tmp_path / "to").exists()
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from . import builder, layouts, node_modules, systems, tools
+from . import builder, github, layouts, node_modules, specs, systems, tools
+from .errors import BadInputError
 from .layouts.layout import split_spec
 
 if TYPE_CHECKING:
@@ -70,7 +71,11 @@ class Verdict(_Model):
 
 
 class Explanation(_Model):
-    """The answer; `found` is empty where it is not there, and then `near` and `add` help."""
+    """The answer; `found` is empty where it is not there, and then `near` and `add` help.
+
+    `add` is there as well for an SDK or a tool that is there for other packages alone: OpenCode would not
+    find it. `bundled`: the binary that was asked has the SDK compiled in, and looks for it nowhere.
+    """
 
     spec: str
     where: str
@@ -79,6 +84,7 @@ class Explanation(_Model):
     verdicts: tuple[Verdict, ...] = ()
     near: tuple[str, ...] = ()
     add: str | None = None
+    bundled: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,7 +164,20 @@ def explain(spec: str, subject: Subject) -> Explanation:
         opencode=subject.opencode,
         found=found,
         verdicts=tuple(verdict for verdict in verdicts if verdict),
+        add=None if _is_request(spec, subject) else _command(spec, subject),
     )
+
+
+def _is_request(spec: str, subject: Subject) -> bool:
+    """Whether OpenCode asks for it by itself; also true for what is neither an SDK nor a tool."""
+    name = split_spec(spec)[0]
+    asked_for = any(entry.name == name for entry in subject.entries)
+    return asked_for or not (is_sdk(name) or name in tools.TOOLS)
+
+
+def is_sdk(name: str) -> bool:
+    """Whether a package's name is that of a provider SDK, as far as a name tells."""
+    return _SDK.search(name) is not None
 
 
 def _tree(entry: Entry) -> str:
@@ -239,11 +258,16 @@ def _near(spec: str, subject: Subject) -> tuple[str, ...]:
 
 
 def _command(spec: str, subject: Subject) -> str | None:
-    """The command that locks it beside the plugins and tools that are there; None for what is no spec."""
-    if spec.startswith(("packages/", "node_modules/", "config/", "/", ".")):
+    """The command that locks it beside the plugins and tools that are there; None where it cannot be."""
+    if spec.startswith(("packages/", "node_modules/", "config/")):
+        return None
+    try:
+        if not github.pin(spec):
+            specs.check("spec", spec)
+    except BadInputError:
         return None
     name = split_spec(spec)[0]
-    kind = "tool" if name in tools.TOOLS else "provider" if _SDK.search(name) else "plugin"
+    kind = "tool" if name in tools.TOOLS else "provider" if is_sdk(name) else "plugin"
     others = [e for e in subject.entries if e.kind in {"plugin", "tool"} and e.name != name]
     asked = [(entry.kind, entry.spec) for entry in others]
     words = [word for one, value in [*asked, (kind, spec)] for word in (f"--{one}", value)]

@@ -36,6 +36,8 @@ _OURS = frozenset(
 def place(value: str) -> str:
     """A relative path below the cache at which a file of the user's may stand. Raises ValueError."""
     parts = value.split("/")
+    if not value.isprintable():
+        raise ValueError(f"{value!r} has a control character; choose another place")
     if parts[0] in _OURS or any(part.startswith(".") for part in parts):
         raise ValueError(f"{value!r} is a place that the cache fills itself, or hidden; choose another")
     return value
@@ -48,7 +50,7 @@ def read(sources: Mapping[str, str]) -> dict[str, str]:
         try:
             content = Path(source).read_bytes()
             text = content.decode()
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise BadInputError(f"files: {source}: cannot be read as UTF-8 text ({error})") from error
         if len(content) > _LARGEST:
             raise BadInputError(

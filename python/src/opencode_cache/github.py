@@ -18,10 +18,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import requests
+from pydantic import ValidationError
 
+from . import specs
 from .entries import bins, licence
 from .errors import BadInputError, NetworkError
-from .lock import Package
+from .lock import Package, first_problem
 from .tarball import integrity
 
 if TYPE_CHECKING:
@@ -33,7 +35,10 @@ ARCHIVES = "OPENCODE_CACHE_GITHUB_ARCHIVES"
 _DEFAULT = "https://codeload.github.com"
 _SPEC = re.compile(r"(?:(?P<name>(?:@[^/@]+/)?[^/@:]+)@)?github:(?P<rest>.*)")
 _REST = re.compile(r"(?P<owner>[A-Za-z0-9-]+)/(?P<repo>[A-Za-z0-9_.-]+?)(?:\.git)?#(?P<commit>[0-9a-f]{40})")
-_OTHER = re.compile(r"(?:git\+|git:|https?:|gitlab:|bitbucket:|gist:)|@(?:git\+|git:|https?:)")
+_OTHER = re.compile(
+    r"(?:git\+|git:|https?:|gitlab:|bitbucket:|gist:)|@(?:git\+|git:|https?:)|\A[\w-][\w.-]*/[\w.-]+(?:#|\Z)"
+)
+"""The last one is npm's short form for GitHub, `owner/repo`."""
 _CHUNK = 1 << 16
 _TIMEOUT = (10, 60)
 
@@ -130,6 +135,8 @@ def take(pinned: Pin, to: Path) -> tuple[Package, Path]:
         name = pinned.name or document.get("name")
         if not isinstance(name, str):
             raise BadInputError(f"{pinned.source}: its package.json has no name; write 'NAME@github:…'")
+        if not specs.is_name(name):
+            raise BadInputError(f"{pinned.source}: its name {name!r} cannot be used; write 'NAME@github:…'")
         package = Package(
             name=name,
             version=f"{version}+{pinned.commit[:12]}",
@@ -142,7 +149,8 @@ def take(pinned: Pin, to: Path) -> tuple[Package, Path]:
         archive = to / package.tarball
         part.replace(archive)
     except ValueError as error:
-        raise BadInputError(f"{pinned.source}: its package.json cannot be used ({error})") from error
+        why = first_problem(error) if isinstance(error, ValidationError) else error
+        raise BadInputError(f"{pinned.source}: its package.json cannot be used ({why})") from error
     finally:
         part.unlink(missing_ok=True)
     return package, archive
@@ -158,7 +166,9 @@ def _manifest(archive: Path, pinned: Pin) -> dict[str, Any]:
                     if isinstance(document, dict):
                         return document
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise NetworkError(f"{pinned.source}: what came is no archive ({error}); try again") from error
+        # tarfile has a line for each compression that it has tried.
+        why = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
+        raise NetworkError(f"{pinned.source}: what came is no archive ({why}); try again") from error
     raise BadInputError(f"{pinned.source}: has no package.json, so it is no plugin that npm could install")
 
 

@@ -37,6 +37,10 @@ _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*")
 _COMMIT = r"^[A-Za-z0-9-]+/[A-Za-z0-9_.-]+#[0-9a-f]{40}$"
 
 
+_SHOWN = 80
+"""Characters of a wrong value in an error."""
+
+
 def _name(value: str) -> str:
     if not _NAME.fullmatch(value):
         raise ValueError(f"{value!r} is not an npm package name")
@@ -245,11 +249,22 @@ def read(path: Path) -> Lock:
         ) from error
 
 
+_BRANCH = re.compile(r"(?:list|literal)\[.*\]")
+"""What pydantic adds to a place for each of the types that a value may have."""
+
+
 def first_problem(error: ValidationError) -> str:
     """The first thing that pydantic dislikes, on one line: its place in the document and what is wrong."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the file"
-    return " ".join(f"{where}: {first['msg']}".split())
+    problems = [
+        (".".join(str(part) for part in one["loc"] if not _BRANCH.fullmatch(str(part))) or "the file", one)
+        for one in error.errors(include_url=False, include_context=False)
+    ]
+    where, first = problems[0]
+    wrong = " or ".join(dict.fromkeys(one["msg"] for place, one in problems if place == where))
+    value = first["input"]
+    if first["type"] != "value_error" and isinstance(value, str | int | float):
+        wrong += f", not {repr(value)[:_SHOWN]}"
+    return " ".join(f"{where}: {wrong}".split())
 
 
 def dumps(lock: Lock) -> str:

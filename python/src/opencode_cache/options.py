@@ -49,4 +49,5 @@ def planned(
             )
         extra[name] = wanted
     chosen = base.with_more(providers=providers, plugins=plugins, tools=tools, resolve=extra)
+    chosen.check()
     return chosen, file is None and chosen == base

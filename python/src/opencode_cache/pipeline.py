@@ -96,11 +96,10 @@ def _unpack_binary(package: Package, tarballs: Path, out: Path) -> None:
 def make_lock(plan: Plan, before: date | None) -> Lock:
     """The lock step, with the binary that it asks fetched into the store first."""
     plan.check()
+    plan.check_files()
     tarballs, place = store.downloads(), store.default()
     here = systems.current()
     names = plan.systems or list(systems.SYSTEMS)
-    for name in names:
-        systems.named(name)
     progress.step(f"looking for OpenCode {plan.opencode}")
     found, missing = resolve.binaries(plan.opencode, dict.fromkeys([here.name, *names]))
     if here.name not in found:
@@ -166,6 +165,12 @@ def ready(path: Path, models: Path | None = None) -> Ready:
     )
     _prove(key, cache, opencode)
     return Ready(opencode, cache, wrapped / "bin" / "opencode")
+
+
+def ready_for(plan: Plan, before: date | None = None, *, is_default: bool) -> Ready:
+    """The same for a plan, whose lock is made where there is none yet."""
+    models = Path(plan.catalogue) if plan.catalogue else None
+    return ready(locked(plan, before, is_default=is_default), models)
 
 
 def _this_program() -> str:

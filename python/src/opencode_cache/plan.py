@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from . import eras, extras, github, tools
+from . import eras, extras, github, specs, systems, tools, warmup
 from .errors import BadInputError
 from .grammars import Grammar
 from .layouts.layout import split_spec
@@ -38,7 +38,7 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 DEFAULT_OPENCODE = "1.18.33"
 
@@ -109,8 +109,11 @@ class Plan(BaseModel):
 
     def check(self) -> None:
         """Refuse what can be refused before anything is asked for. Raises BadInputError with the mend."""
-        for spec in self.tools:
-            tools.check(split_spec(spec)[0])
+        for system in self.systems:
+            systems.named(system)
+        for command in self.warmup or ():
+            warmup.words(command)
+        self._check_specs()
         if self.tools and eras.layout_name(self.opencode) == "bun":
             raise BadInputError(
                 f"tools: OpenCode {self.opencode} keeps npm tools outside its cache directory; "
@@ -126,6 +129,31 @@ class Plan(BaseModel):
                 extras.place(safe_relative(where))
             except ValueError as error:
                 raise BadInputError(f"files: {error}") from error
+
+    def _check_specs(self) -> None:
+        for spec in self.tools:
+            tools.check(split_spec(spec)[0])
+        providers = [] if self.providers == CATALOGUE else self.providers
+        published = [spec for spec in self.plugins if not is_local(spec) and not github.pin(spec)]
+        for field, names in (
+            ("providers", [*providers, *self.extra_providers]),
+            ("plugins", published),
+            ("tools", self.tools),
+            ("config", self.config),
+        ):
+            for spec in names:
+                specs.check(field, spec)
+        for name, wanted in self.resolve.items():
+            specs.check_range(name, wanted)
+
+    def check_files(self) -> None:
+        """Refuse paths that lead to nothing usable. Raises BadInputError."""
+        for spec in self.plugins:
+            if is_local(spec):
+                dependencies(spec)
+        extras.read(self.files)
+        if self.catalogue and not Path(self.catalogue).exists():
+            raise BadInputError(f"catalogue: {self.catalogue}: no such file or directory")
 
     def stamp(self) -> str:
         """A digest of the plan and of what it reads from files: equal where the lock would be."""
@@ -158,9 +186,12 @@ def dependencies(path: str) -> list[str]:
         return []
     try:
         needed = json.loads(manifest.read_text(encoding="utf-8")).get("dependencies", {})
-        return [f"{name}@{wanted}" for name, wanted in sorted(needed.items())]
+        found = [f"{name}@{wanted}" if wanted else name for name, wanted in sorted(needed.items())]
     except (OSError, ValueError, AttributeError) as error:
         raise BadInputError(f"plugins: {manifest}: cannot be read as a package.json ({error})") from error
+    for spec in found:
+        specs.check(f"plugins: {manifest}: dependencies", spec)
+    return found
 
 
 def default(opencode: str) -> Plan:
@@ -189,9 +220,7 @@ def read(path: Path, opencode: str | None = None) -> Plan:
     known = set(Plan.model_fields)
     for key in data:
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1, 0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
-            raise BadInputError(f"{path}: unknown key {key!r}; {hint}")
+            raise BadInputError(f"{path}: {_unknown(key, known)}")
     if opencode and data.setdefault("opencode", opencode) != opencode:
         raise BadInputError(
             f"{path}: is for OpenCode {data['opencode']}, --opencode-version says {opencode}; take one away"
@@ -199,7 +228,7 @@ def read(path: Path, opencode: str | None = None) -> Plan:
     try:
         plan = Plan.model_validate(data)
     except ValidationError as error:
-        raise BadInputError(f"{path}: {first_problem(error)}") from error
+        raise BadInputError(f"{path}: {_problem(error)}") from error
     try:
         base = default(plan.opencode)
     except BadInputError as error:
@@ -212,6 +241,21 @@ def read(path: Path, opencode: str | None = None) -> Plan:
     # What the file does not speak of is the era's default.
     unsaid = {name: getattr(base, name) for name in known if name not in plan.model_fields_set}
     return plan.model_copy(update=unsaid | {"resolve": base.resolve | plan.resolve})
+
+
+def _unknown(key: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(key, known, 1, 0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+    return f"unknown key {key!r}; {hint}"
+
+
+def _problem(error: ValidationError) -> str:
+    for one in error.errors(include_url=False, include_context=False):
+        if one["type"] == "extra_forbidden":
+            # The plan's own keys were looked at before: only the tables of `grammars` have others.
+            *where, key = map(str, one["loc"])
+            return f"{'.'.join(where)}: {_unknown(key, Grammar.model_fields)}"
+    return first_problem(error)
 
 
 def _placed(plan: Plan, beside: Path) -> Plan:

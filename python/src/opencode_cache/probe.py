@@ -15,7 +15,7 @@ from .errors import BadInputError
 from .loopback import ModelServer, TripwireRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 _SDK_CHECK = re.compile(
@@ -25,6 +25,8 @@ _SDK_CHECK = re.compile(
 )
 _SDK_VERSION = re.compile(rb'"v(\d+)"')
 _NOT_INSTALLED = re.compile(r"\bpkg=(\S+) version=(\S+) (?:name|error)=BunInstallFailedError")
+_NOBODYS = "opencode-cache-no-such-sdk"
+"""No binary bundles it, so that one which does not ask for it did not get as far as asking."""
 _MOST_BUILT_IN = 8
 _PROMPT_TIMEOUT = 60
 _SESSIONS = 8
@@ -110,12 +112,30 @@ def _pretend(cache: Path, specs: Iterable[str]) -> None:
 
 
 def not_bundled(binary: Path, models: Mapping[str, Any], era: BunEra | None) -> set[str]:
-    """Which SDKs of a catalogue the binary asks the registry for, because it does not bundle them.
+    """Which SDKs of a catalogue the binary asks the registry for, because it does not bundle them."""
+    return _asked_for(binary, sorted(catalogue.packages(models)), models, era)
+
+
+def bundles(binary: Path, name: str) -> bool:
+    """Whether the binary has that SDK compiled in. Raises BadInputError where it cannot be asked."""
+    models = catalogue.embedded(binary)
+    bun = layouts.for_version(opencode.version(binary)).name == "bun"
+    asked = _asked_for(binary, [name, _NOBODYS], models, bun_era(binary, models) if bun else None)
+    if _NOBODYS not in asked:
+        raise BadInputError(
+            f"{binary}: does not ask for SDKs that it lacks, so it cannot be asked for {name}"
+        )
+    return name not in asked
+
+
+def _asked_for(
+    binary: Path, ordered: Sequence[str], models: Mapping[str, Any], era: BunEra | None
+) -> set[str]:
+    """Those of the names that the binary asks the registry for as providers' SDKs.
 
     One server, one custom provider for each name, one prompt each; the registry has nothing to give and
-    remembers who asked.
+    remembers who asked. `models` is the catalogue that a binary of the bun layout finds.
     """
-    ordered = sorted(catalogue.packages(models))
     with opencode.private_home() as home, TripwireRegistry() as registry, ModelServer() as model:
         options = {"baseURL": f"{model.url}/v1", "apiKey": "loopback"}
         providers = {

@@ -111,6 +111,7 @@ class Resolver:
         files = extras.read(self.plan.files)
         given = catalogue.given(Path(self.plan.catalogue))[0] if self.plan.catalogue else None
         local = [spec for spec in self.plan.plugins if is_local(spec)]
+        languages, unpinned = self._languages()
         # OpenCode imports a local plugin from where it lies: only what it depends on can be locked.
         needed = [wanted for spec in local for wanted in dependencies(spec)]
         era: probe.BunEra | None = None
@@ -126,7 +127,6 @@ class Resolver:
         wanted += [_Wanted("config", spec) for spec in _unnamed(self.plan.config, needed)]
         requests, unavailable = self._choose(list(dict.fromkeys(wanted)))
         trees, packages = self._resolve(requests)
-        languages, unpinned = self._languages()
         packages |= self._grammars(languages)
         self.on_step(f"asking for the sizes of {len(packages)} tarballs")
         everything = [p for p in packages.values() if not p.github] + list(found.values())

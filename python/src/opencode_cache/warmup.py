@@ -65,7 +65,7 @@ def _run_all(cache: Path, binary: Path, commands: Sequence[str]) -> None:
             try:
                 done = opencode.run(
                     program,
-                    [*shlex.split(command), *_LOGGED],
+                    [*words(command), *_LOGGED],
                     home,
                     extra=opencode.registry_settings(registry.url),
                     timeout=_TIMEOUT,
@@ -77,6 +77,17 @@ def _run_all(cache: Path, binary: Path, commands: Sequence[str]) -> None:
             _judge(command, done, registry.asked, known)
 
 
+def words(command: str) -> list[str]:
+    """A command as a shell splits it. Raises BadInputError for a quote without an end, and for lines."""
+    try:
+        found = shlex.split(command)
+    except ValueError as error:
+        raise BadInputError(f"warmup: {command!r} is no command ({error}); mend it") from error
+    if any(ord(char) < ord(" ") for char in command):
+        raise BadInputError(f"warmup: {command!r} has a control character; take it out")
+    return found
+
+
 def _judge(command: str, done: subprocess.CompletedProcess[str], asked: set[str], known: Manifest) -> None:
     wanted = asked | probe.not_installed(done.stdout + done.stderr).keys()
     # What the registry did not have when the lock was made is not news.
@@ -84,7 +95,7 @@ def _judge(command: str, done: subprocess.CompletedProcess[str], asked: set[str]
     tolerated |= layouts.named(known.layout).tolerated(known.opencode)
     lacking = sorted(wanted - tolerated)
     if lacking:
-        options = " ".join(f"{'--tool' if name in tools.TOOLS else '--plugin'} '{name}'" for name in lacking)
+        options = " ".join(_option(name) for name in lacking)
         raise CacheLacksError(
             f"`opencode {command}` asked the registry for {', '.join(lacking)}, which the cache lacks; "
             f"lock again with {options} (or --provider for an SDK)"
@@ -92,6 +103,12 @@ def _judge(command: str, done: subprocess.CompletedProcess[str], asked: set[str]
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())[-_SAID:]
         raise NotSoError(f"warm-up: `opencode {command}` ended with {done.returncode}: {said}")
+
+
+def _option(name: str) -> str:
+    if name == "@opencode-ai/plugin":
+        return f"`config = ['{name}']` in the plan"
+    return f"{'--tool' if name in tools.TOOLS else '--plugin'} '{name}'"
 
 
 def main(arguments: Sequence[str]) -> int:

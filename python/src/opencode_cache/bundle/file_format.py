@@ -1,7 +1,7 @@
 """The air-gap bundle's format: one `.tar.zst`, every byte of which is covered by something that is checked.
 
     SHA256SUMS        sha256 of every file but the next one, CONTENTS first; `sha256sum -c` reads it
-    SHA256SUMS.sig    optional: OpenSSH's signature of SHA256SUMS
+    SHA256SUMS.sig    optional: OpenSSH's or minisign's signature of SHA256SUMS
     CONTENTS          kind, mode, size, path and link target of everything that follows, one line each
     bin/ bundle.json cache/ install.sh libexec/ …    sorted, directory by directory
 
@@ -58,6 +58,8 @@ def _plain(value: str) -> str:
     """What `sha256sum` and a shell's `read` take as it is."""
     if _ODD.search(value):
         raise ValueError(f"{value!r} has a backslash or a control character")
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        raise ValueError(f"{value!r} is not UTF-8")
     return value
 
 
@@ -85,6 +87,8 @@ class BundleInfo(_Model):
     system: str
     ripgrep: bool
     """Whether it brings ripgrep, which OpenCode downloads otherwise."""
+    node: bool = False
+    """Whether it brings Node.js, which npm tools are programs of."""
 
 
 class Entry(_Model):
@@ -183,10 +187,10 @@ def parse(sums: bytes, contents: bytes) -> Listing:
     Raises ValueError, in one line, for anything else.
     """
     try:
-        digests = _digests(sums.decode())
+        digests = _digests(sums)
         if digests.pop(CONTENTS, "") != hashlib.sha256(contents).hexdigest():
             raise ValueError(f"{CONTENTS} has another checksum than {SUMS} says")
-        found = Listing(entries=tuple(_entry(line, digests) for line in contents.decode().splitlines()))
+        found = Listing(entries=tuple(_entry(line, digests) for line in _lines(contents)))
     except ValidationError as error:
         raise ValueError(first_problem(error)) from error
     if (found.contents, found.sums) != (contents, sums):
@@ -194,8 +198,13 @@ def parse(sums: bytes, contents: bytes) -> Listing:
     return found
 
 
-def _digests(text: str) -> dict[str, str]:
-    lines = (line.partition("  ") for line in text.splitlines())
+def _lines(text: bytes) -> list[str]:
+    # Not `splitlines`, to which half a dozen characters that a name may have end a line, too.
+    return text.decode().removesuffix("\n").split("\n")
+
+
+def _digests(text: bytes) -> dict[str, str]:
+    lines = (line.partition("  ") for line in _lines(text))
     return {path: digest for digest, _, path in lines}
 
 

@@ -15,7 +15,17 @@ die() {
   exit "${2-2}"
 }
 
+# Without these no check would be one.
+tools_there() {
+  for tool in cat chmod cut head ln ls mkdir mv readlink rm rmdir sha256sum sync tail tar tr uname wc zstd; do
+    command -v "$tool" >/dev/null ||
+      die "$tool is not on PATH, nothing was changed; install coreutils, tar and zstd"
+  done
+}
+
 tab=$(printf '\t')
+newline='
+'
 
 # Whether the directory $1 is what its SHA256SUMS and CONTENTS say, with nothing missing and nothing besides.
 whole() (
@@ -56,11 +66,13 @@ number() {
 leave() {
   chmod -R u+w "$stage" 2>/dev/null || :
   rm -rf "$stage"
-  rmdir "$base/generations" "$base/history" "$base" "$prefix/lib" "$prefix/bin" 2>/dev/null || :
+  rmdir "$base/generations" "$base/history" "$base" "$prefix/lib" "$prefix/bin" ${new:+"$new"} 2>/dev/null || :
 }
 
 begin() {
   stage=$base/.new-sh-$$
+  new=
+  [ -d "$prefix" ] || new=$prefix
   trap leave EXIT
   trap 'exit 130' HUP INT TERM
   for old in "$base"/.new-*; do
@@ -83,8 +95,9 @@ go_back() {
 
 install_file() {
   mkdir "$stage/tree"
-  # What goes wrong here is found by `whole`.
-  zstd -dcq "$file" | tar -xp -C "$stage/tree" || die "$file: cannot be unpacked; make room in $prefix"
+  # What goes wrong in zstd is found by `whole`. On a full disk, tar has a line for each file.
+  said=$( (zstd -dcq "$file" | tar -xp -C "$stage/tree") 2>&1) ||
+    die "$file: cannot be unpacked (${said%%"$newline"*}); make room in $prefix"
   chmod -R a-w "$stage/tree" && chmod u+w "$stage/tree"
   whole "$stage/tree" || die "$file: damaged, nothing was installed; copy the bundle again"
   system=$(uname -m)-$(uname -s)
@@ -123,6 +136,7 @@ install_file() {
 
 main() {
   [ $# = 2 ] || die "usage: install.sh FILE.tar.zst PREFIX, or install.sh --undo PREFIX"
+  tools_there
   file=$1
   prefix=$2
   case $prefix in /*) ;; *) prefix=$PWD/$prefix ;; esac

@@ -80,27 +80,37 @@ def bundle(
     out: Path,
     *,
     ripgrep: Path | None = None,
+    node: Path | None = None,
     sign_key: Path | None = None,
     offline: bool = True,
 ) -> Made:
     """Write the bundle of a cache and an OpenCode program to `out`, at once or not at all.
 
-    `ripgrep` is a program that OpenCode finds at the end of PATH. `sign_key` is an SSH private key; `offline`
-    as in `wrapper.render`. Raises BadInputError for a directory that is not a whole cache, for a program that
-    runs nowhere else, for names that cannot be in a bundle, and where `out` cannot be written.
+    `ripgrep` and `node` are programs that OpenCode finds at the end of PATH. `sign_key` is a private key of
+    SSH's or of minisign's; `offline` as in `wrapper.render`. Raises BadInputError for a directory that is not
+    a whole cache, for a program that runs nowhere else, for names that cannot be in a bundle, and where `out`
+    cannot be written.
     """
     manifest = manifests.read(cache)
     info = BundleInfo(
-        builder=__version__, opencode=manifest.opencode, system=manifest.system, ripgrep=ripgrep is not None
+        builder=__version__,
+        opencode=manifest.opencode,
+        system=manifest.system,
+        ripgrep=ripgrep is not None,
+        node=node is not None,
     )
     items = {
         INFO: Item(data=(info.model_dump_json(indent=2) + "\n").encode(), mode=DATA_MODE),
         INSTALLER: Item(data=_installer(), mode=PROGRAM_MODE),
-        PROGRAM: Item(data=_wrapper(manifest, ripgrep, offline=offline), mode=PROGRAM_MODE),
+        PROGRAM: Item(
+            data=_wrapper(manifest, offline=offline, tools=bool(ripgrep or node)), mode=PROGRAM_MODE
+        ),
         OPENCODE: program(opencode, "OpenCode's release binary"),
     }
     if ripgrep:
         items[f"{_TOOLS}/rg"] = program(ripgrep, "ripgrep as one static binary")
+    if node:
+        items[f"{_TOOLS}/node"] = program(node, "Node.js's own build")
     items |= dict(tree(cache.resolve(), _CACHE, opencode.resolve()))
     lacking = [entry for entry in (*manifest.links, *manifest.copies) if f"{_CACHE}/{entry}" not in items]
     if lacking:
@@ -130,13 +140,13 @@ def _installer() -> bytes:
     return resources.files(__package__).joinpath("install.sh").read_bytes()
 
 
-def _wrapper(manifest: Manifest, ripgrep: Path | None, *, offline: bool) -> bytes:
+def _wrapper(manifest: Manifest, *, offline: bool, tools: bool) -> bytes:
     return wrapper.render(
         manifest,
         _ROOT / _CACHE,
         _ROOT / OPENCODE,
         offline=offline,
-        extra_path=[str(_ROOT / _TOOLS)] if ripgrep else [],
+        extra_path=[str(_ROOT / _TOOLS)] if tools else [],
         root=_ROOT,
     ).encode()
 

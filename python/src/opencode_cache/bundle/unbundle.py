@@ -47,10 +47,10 @@ def unbundle(
 ) -> Installed:
     """Install a bundle below `prefix` and make it the current generation.
 
-    `trusted`: an allowed_signers file, one of whom must have signed the bundle. `system`: what the bundle
-    must be for, this machine's by default. `keep`: how many generations to keep, all by default. Raises
-    BadInputError for a bundle that is damaged, not signed by them, or for another system, and where `prefix`
-    cannot be written; what was installed before is then untouched.
+    `trusted`: an allowed_signers file, or minisign's public key, of whom one must have signed the bundle.
+    `system`: what the bundle must be for, this machine's by default. `keep`: how many generations to keep,
+    all by default. Raises BadInputError for a bundle that is damaged, not signed by them, or for another
+    system, and where `prefix` cannot be written; what was installed before is then untouched.
     """
     if keep is not None and keep < 1:
         raise BadInputError(f"--keep {keep}: the current one always stays; give 1 or more")

@@ -8,27 +8,37 @@ from typing import Annotated
 
 import typer
 
-from .. import manifest, options, probe, progress, systems
+from .. import manifest, node, options, pipeline, probe, progress, systems
 from ..bundle import pack, unbundle
 from ..errors import BadInputError
 from .app import app
 
 
-@app.command(
-    "bundle", epilog="Example: opencode-cache bundle --cache cache --opencode ./opencode -o opencode.tar.zst"
-)
+@app.command("bundle", epilog="Example: opencode-cache bundle --plan my.toml -o opencode.tar.zst")
 def bundle_command(
-    cache: options.Cache,
-    opencode: options.Binary,
     output: Annotated[Path, typer.Option("-o", "--output", help="Where to write it.", metavar="FILE")],
+    plan_file: options.Plan = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option("--cache", help="A cache made by `build`; else what `run` makes.", metavar="DIR"),
+    ] = None,
+    opencode: Annotated[
+        Path | None, typer.Option("--opencode", help="With --cache: the OpenCode program.", metavar="BIN")
+    ] = None,
     ripgrep: Annotated[
         Path | None,
         typer.Option(
             "--ripgrep", help="A static ripgrep; default: the one beside this program.", metavar="BIN"
         ),
     ] = None,
+    nodejs: Annotated[
+        Path | None,
+        typer.Option(
+            "--node", help="A Node.js that runs by itself, for npm tools; default: PyPI's.", metavar="BIN"
+        ),
+    ] = None,
     sign_key: Annotated[
-        Path | None, typer.Option("--sign-key", help="SSH private key to sign with.", metavar="FILE")
+        Path | None, typer.Option("--sign-key", help="Key to sign with: SSH's or minisign's.", metavar="FILE")
     ] = None,
     *,
     offline: Annotated[
@@ -36,6 +46,7 @@ def bundle_command(
     ] = True,
 ) -> None:
     """Put OpenCode, its cache and the wrapper into one file for a machine without a network."""
+    cache, opencode = _subject(plan_file, cache, opencode)
     beside = Path(sys.executable).parent / "rg"
     found = ripgrep or (beside if beside.is_file() else None)
     if not found:
@@ -44,12 +55,29 @@ def bundle_command(
     # Another system's program cannot be asked here.
     if about.system == systems.current().name:
         probe.accepted(opencode, about.opencode)
-    made = pack.bundle(cache, opencode, output, ripgrep=found, sign_key=sign_key, offline=offline)
+    tools = [entry.spec for entry in about.requests if entry.kind == "tool"]
+    nodejs = nodejs or (node.in_wheel() if tools else None)
+    if tools and not nodejs:
+        progress.step(f"without Node.js, which {', '.join(tools)} cannot do without; see --node")
+    made = pack.bundle(
+        cache, opencode, output, ripgrep=found, node=nodejs, sign_key=sign_key, offline=offline
+    )
     progress.step(
         f"OpenCode {made.info.opencode} for {made.info.system}: {len(made.listing.entries)} entries, "
         f"{made.listing.bytes / 1e6:.0f} MB, packed {made.packed / 1e6:.0f} MB; sha256 {made.sha256}"
     )
     sys.stdout.write(f"{made.file}\n")
+
+
+def _subject(plan_file: Path | None, cache: Path | None, opencode: Path | None) -> tuple[Path, Path]:
+    """The cache and the program that are given, or those of a plan, which are made where they are not yet."""
+    if cache and opencode and not plan_file:
+        return cache, opencode
+    if cache or opencode:
+        raise BadInputError("bundle: give --cache and --opencode, or --plan, or nothing for the default plan")
+    chosen, is_default = options.planned(plan_file, None, [], [], [], [])
+    ready = pipeline.ready_for(chosen, is_default=is_default)
+    return ready.cache, ready.opencode
 
 
 @app.command("unbundle", epilog="Example: opencode-cache unbundle opencode.tar.zst --to ~/.local")
@@ -58,7 +86,11 @@ def unbundle_command(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="What `bundle` wrote.")] = None,
     trusted: Annotated[
         Path | None,
-        typer.Option("--trusted", help="Allowed signers, one of whom must have signed.", metavar="FILE"),
+        typer.Option(
+            "--trusted",
+            help="SSH's allowed signers, or minisign's public key: who must have signed.",
+            metavar="FILE",
+        ),
     ] = None,
     keep: Annotated[
         int | None, typer.Option("--keep", help="Keep that many generations; all by default.", metavar="N")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import explain, lock, manifest, options, pipeline, plan, probe
+from .. import explain, lock, manifest, options, pipeline, plan, probe, progress
 from ..errors import BadInputError, NotSoError
 from .app import app
 
@@ -38,14 +38,18 @@ def explain_command(
     json: options.Json = False,
 ) -> None:
     """Say where the cache has something, who needs it, and whether OpenCode accepts it."""
-    found = explain.explain(spec, _subject(cache, lock_file, opencode))
+    subject = _subject(cache, lock_file, opencode)
+    found = explain.explain(spec, subject)
+    sdk = found.add is not None and explain.is_sdk(spec)
+    if sdk and opencode and not subject.refused and probe.bundles(opencode, spec):
+        found = found.model_copy(update={"bundled": True, "add": None})
     if json:
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
-    elif found.found:
+    else:
         _print(found)
-    elif found.add:
-        sys.stdout.write(f"To add it: {found.add}\n")
-    if not found.found:
+    if sdk and not opencode:
+        progress.step("OpenCode may have that SDK compiled in; with --cache and --opencode, it is asked")
+    if not found.found and not found.bundled:
         near = f"; the nearest are {', '.join(found.near)}" if found.near else ""
         raise NotSoError(f"{found.where}: has no {spec}{near}")
     refused = [verdict for verdict in found.verdicts if not verdict.accepted]
@@ -78,8 +82,12 @@ def _print(found: Explanation) -> None:
     for verdict in found.verdicts:
         says = "accepts" if verdict.accepted else "does not accept"
         lines.append(f"OpenCode {found.opencode} {says} {verdict.kind} {verdict.spec}: {verdict.why}")
+    if found.bundled:
+        lines.append(f"OpenCode {found.opencode} has {found.spec} compiled in, and looks for it nowhere")
+    elif found.add:
+        lines.append(f"{'Only others find it there. ' if found.found else ''}To add it: {found.add}")
     # Not through rich: a name in brackets is no markup.
-    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 def _lines(found: Found) -> list[str]:

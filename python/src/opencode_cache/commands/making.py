@@ -158,9 +158,7 @@ def run_command(
 ) -> None:
     """Do whatever of lock, fetch, build, wrap and verify is not done yet, then start OpenCode."""
     chosen, is_default = options.planned(plan_file, opencode_version, provider, plugin, tool, resolve)
-    path = pipeline.locked(chosen, before.date() if before else None, is_default=is_default)
-    more = {"models": Path(chosen.catalogue)} if chosen.catalogue else {}
-    program = pipeline.ready(path, **more).program
+    program = pipeline.ready_for(chosen, before.date() if before else None, is_default=is_default).program
     if link:
         pipeline.leave_link(program, link)
     os.execv(program, [str(program), *context.args])  # noqa: S606 - the wrapper is the point
