@@ -91,6 +91,28 @@ def test_package_and_overlay_are_the_same_derivation(consumer, default):
     assert consumer.nix("eval", "--raw", at="#overlaid").stdout == default
 
 
+def test_the_flake_of_the_readme_is_one(flake, default, tmp_path_factory):
+    text = (REPOSITORY / "README.md").read_text().split("### In a flake", 1)[1]
+    text = text.split("```nix\n", 1)[1].split("```", 1)[0]
+    follows = 'inputs.opencode-cache.inputs.nixpkgs.follows = "nixpkgs";\n'
+    ours = CONSUMER.split("    opencode-cache.inputs.nixpkgs", 1)[1].split("\n", 1)[1].split("  };", 1)[0]
+    assert follows in text
+    text = text.replace("github:NixOS/nixpkgs/nixpkgs-unstable", "@NIXPKGS@").replace(
+        "github:OWNER/REPO", "@PROJECT@"
+    )
+    # The other inputs are those that the machine of these tests has.
+    text = text.replace(follows, follows + ours.replace("    opencode-cache", "  inputs.opencode-cache"))
+    place = tmp_path_factory.mktemp("readme")
+    (place / "flake.nix").write_text(flake.consumed(text))
+    shutil.copyfile(EXTRA_LOCK, place / "opencode-cache.lock.json")
+    commit(place)
+    theirs = Flake(flake.machine, f"git+file://{place}", {})
+    assert theirs.nix("eval", "--raw", at="#ready").stdout == default
+    mine = theirs.nix("eval", "--raw", at="#mine").stdout
+    assert mine.endswith("-opencode-with-cache-1.18.33")
+    assert mine != default
+
+
 def test_a_plugin_of_ones_own_is_in_the_cache_and_loads(consumer, machine):
     path = consumer.build("plugged")
     cache = consumer.value("plugged", "p: p.cache.outPath")
