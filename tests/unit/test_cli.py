@@ -128,7 +128,7 @@ def assert_sentence(said, *words):
         (["lock", "--resolve", "x=", "-o", "{tmp}/l"], ["NAME=RANGE"]),
         (["lock", "--resolve", "=1", "-o", "{tmp}/l"], ["NAME=RANGE"]),
         (["lock", "--before", "soon", "-o", "{tmp}/l"], ["--before", "soon"]),
-        (["lock"], ["--output"]),
+        (["bundle"], ["--output"]),
         (["run", "--opencode-version", "2.0.0", "--", "models"], ["2.0.0", "1.14 to 1.18"]),
         (["build", "--lock", "{lock}"], ["--tarballs"]),
         (["list", "--cache", "{tmp}/none"], ["none", "not a cache"]),
@@ -255,6 +255,14 @@ def test_the_options_of_lock_become_the_plan(run, planned, tmp_path):
         ["t"],
         plan.default("1.14.34").resolve | {"p": ">=1 <2"},
     )
+
+
+def test_a_lock_has_a_name_of_its_own(run, some_lock, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "make_lock", lambda *_: lock.read(some_lock))
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = run("lock")
+    assert (status, out) == (0, "")
+    assert lock.read(tmp_path / "opencode-cache.lock.json") == lock.read(some_lock)
 
 
 def test_options_do_not_leak_into_the_next_run(run, planned, tmp_path):

@@ -408,6 +408,8 @@ def test_one_package_with_two_integrities_is_refused(registry, locked):
         ("license", {"type": "ISC", "url": "x"}, "ISC"),
         ("license", {"name": "odd"}, None),
         ("license", None, None),
+        ("license", "MIT\n\x1b]0;title\x07 \x1b[31mred\u202e", "MIT ]0;title [31mred"),
+        ("license", "\x1b", None),
         ("bin", "./cli.js", {"b": "./cli.js"}),
         ("bin", {"x": "x.js"}, {"x": "x.js"}),
         ("bin", None, {}),

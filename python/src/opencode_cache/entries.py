@@ -37,12 +37,17 @@ def package_from(entry: dict[str, Any], name: str) -> Package:
 
 
 def licence(value: object) -> str | None:
-    """An SPDX expression; old packages have a table, or a list of either."""
+    """An SPDX expression; old packages have a table, or a list of either.
+
+    On one line, and without what a terminal would obey: it is anybody's text.
+    """
     if isinstance(value, list):
         return " OR ".join(filter(None, map(licence, value))) or None
     if isinstance(value, dict):
         value = value.get("type")
-    return value if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    return "".join(c for c in " ".join(value.split()) if c.isprintable()) or None
 
 
 def bins(name: str, value: object) -> dict[str, str]:

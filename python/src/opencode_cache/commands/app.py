@@ -26,6 +26,7 @@ app = typer.Typer(
     cls=_InOrder,
     name="opencode-cache",
     help="Build, prove and start OpenCode with everything that it would download, pinned by hash.",
+    epilog="Example: opencode-cache run -- models",
     no_args_is_help=True,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},

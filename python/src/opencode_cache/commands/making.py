@@ -15,7 +15,9 @@ from .app import app
 
 @app.command("lock", epilog="Example: opencode-cache lock --plugin opencode-gemini-auth -o my.lock.json")
 def lock_command(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Where to write the lock.", metavar="LOCK")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Where to write the lock.", metavar="LOCK")
+    ] = Path("opencode-cache.lock.json"),
     plan_file: options.Plan = None,
     opencode_version: options.Version = None,
     provider: options.Providers = [],  # noqa: B006 - typer makes a new list each time
