@@ -97,7 +97,7 @@ install_file() {
   mkdir "$stage/tree"
   # What goes wrong in zstd is found by `whole`. On a full disk, tar has a line for each file.
   said=$( (zstd -dcq "$file" | tar -xp -C "$stage/tree") 2>&1) ||
-    die "$file: cannot be unpacked (${said%%"$newline"*}); make room in $prefix"
+    die "$file: cannot be unpacked (${said%%"$newline"*}); make room in $prefix, or copy the bundle again"
   chmod -R a-w "$stage/tree" && chmod u+w "$stage/tree"
   whole "$stage/tree" || die "$file: damaged, nothing was installed; copy the bundle again"
   system=$(uname -m)-$(uname -s)
