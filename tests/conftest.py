@@ -1,4 +1,4 @@
-"""Programs that the tests start and a machine may lack: ripgrep from the environment, busybox from Debian."""
+"""Programs that the tests start and a machine may lack: ripgrep from the environment, others from Debian."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from kept import KEPT
 
 PROGRAMS = KEPT / "programs"
 """At the end of PATH while the tests run."""
+_HARMLESS = {"busybox": ["true"], "minisign": ["-v"]}
+_LIBRARIES = {"minisign": "*/libsodium.so.*"}
+"""Libraries that such a program needs and a machine may lack, below Debian's /usr/lib."""
 
 
 def pytest_configure(config) -> None:
@@ -26,7 +29,7 @@ def pytest_configure(config) -> None:
     os.environ["PATH"] += f"{os.pathsep}{PROGRAMS}"
     with (PROGRAMS.parent / "programs.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for name, provide in (("rg", _environments), ("busybox", _debians)):
+        for name, provide in (("rg", _environments), ("busybox", _debians), ("minisign", _debians)):
             if shutil.which(name):
                 continue
             why = provide(name)
@@ -62,7 +65,23 @@ def _debians(name: str) -> str:
         except (debian.CannotError, subprocess.TimeoutExpired) as error:
             return str(error)
         program = Path(scratch, "tree/usr/bin", name)
-        if subprocess.run([program, "true"], capture_output=True, check=False).returncode:
+        libraries = list(Path(scratch, "tree/usr/lib").glob(_LIBRARIES.get(name, "none")))
+        if libraries:
+            program = _with(libraries, program)
+        if subprocess.run([program, *_HARMLESS[name]], capture_output=True, check=False).returncode:
             return "Debian's does not run on this machine"
         program.replace(PROGRAMS / name)
     return ""
+
+
+def _with(libraries: list[Path], program: Path) -> Path:
+    """A script that starts the program with libraries of its own, which are kept beside it."""
+    place = PROGRAMS / f"{program.name}.d"
+    place.mkdir(exist_ok=True)
+    for library in libraries:
+        shutil.copy(library, place / library.name)
+    shutil.copy(program, place / program.name)
+    script = program.with_name(f"{program.name}.sh")
+    script.write_text(f"#!/bin/sh\nLD_LIBRARY_PATH='{place}' exec '{place / program.name}' \"$@\"\n")
+    script.chmod(0o755)
+    return script
