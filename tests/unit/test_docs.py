@@ -87,6 +87,16 @@ def test_tools_and_languages_are_those_that_there_are():
     assert set(re.findall(r"`(\w+)`", pinned)) == set(grammars.PINS)
 
 
+def test_the_table_of_the_readme_says_what_the_whole_one_says():
+    (readme,) = re.findall(
+        r"^\| server \| nixpkgs \| server .*?\n\n", PAGES[0].read_text(), re.MULTILINE | re.DOTALL
+    )
+    short = re.findall(r"\| ([\w-]+) \| `([\w-]+)`", readme)
+    whole = dict(re.findall(r"^\| ([\w-]+) \| GitHub[^|]* \| `([\w-]+)` \|$", page("network"), re.MULTILINE))
+    assert dict(short) == whole
+    assert len(short) == len(whole) > 4
+
+
 @pytest.mark.parametrize("text", blocks("toml"))
 def test_a_plan_in_the_documentation_is_a_plan(text, tmp_path):
     path = tmp_path / "my.toml"
