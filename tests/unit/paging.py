@@ -59,6 +59,8 @@ def inventory(text="x", *, proof=True, shared=False):
         requests=entries,
         packages=packages,
         unavailable=(Unavailable(spec=say(), kind="provider", reason=say()),),
+        languages=(say(), say()),
+        languages_fetched=(say(),),
         files=1234,
         bytes=10_000_000,
     )
@@ -91,6 +93,7 @@ def texts(found):
     """Every free text of an inventory that a reader of its page should see."""
     made, proof = found.manifest, found.proof
     seen = [made.builder, made.opencode, made.system, made.catalogue_why, made.catalogue.sha256]
+    seen += [*made.languages, *made.languages_fetched]
     for package in made.packages:
         seen += [
             package.name,

@@ -72,6 +72,7 @@ def _sections(found: Inventory, drawing: Element) -> Iterator[tuple[str, Element
         ("proof", "Last proof", last_proof.section(found)),
         ("licences", "Licences", _licences(found)),
         ("catalogue", "Model catalogue", _catalogue(found)),
+        ("languages", "Languages", _languages(found)),
         ("packages", "Packages", _packages(found)),
     )
     for identifier, title, content in named:
@@ -200,8 +201,23 @@ def _catalogue(found: Inventory) -> Iterator[Content]:
             ("SHA-256", made.catalogue.sha256),
         ]
     facts.append(("Why", made.catalogue_why or "not recorded"))
+    yield _facts(facts)
+
+
+def _languages(found: Inventory) -> Iterator[Content]:
+    made = found.manifest
+    yield h("p", "Which the interface shows in colours.", class_="soft")
+    yield _facts(
+        [
+            ("From the cache", ", ".join(made.languages) or "none"),
+            ("Asked of GitHub when first shown", ", ".join(made.languages_fetched) or "none"),
+        ]
+    )
+
+
+def _facts(facts: Iterable[tuple[str, str]]) -> Element:
     pairs = (part for name, value in facts for part in (h("dt", name), h("dd", value)))
-    yield h("dl", *pairs, class_="facts")
+    return h("dl", *pairs, class_="facts")
 
 
 def _packages(found: Inventory) -> Iterator[Content]:
