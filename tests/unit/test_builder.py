@@ -10,7 +10,7 @@ import stat
 import making
 import pytest
 
-from opencode_cache import builder, manifest, systems
+from opencode_cache import builder, catalogue, manifest, systems
 from opencode_cache.errors import BadInputError, CacheLacksError
 
 LINUX = systems.SYSTEMS["x86_64-linux"]
@@ -277,6 +277,14 @@ def test_a_given_catalogue_is_shipped_in_the_packages_layout_too(given, tmp_path
     )
     assert made.copies == ("models.json",)
     assert made.catalogue.source == "file"
+
+
+def test_the_date_of_the_binarys_own_catalogue_is_noted(given, tmp_path, monkeypatch):
+    own = {"p": {"models": {"m": {"release_date": "2026-07-01"}}}}
+    monkeypatch.setattr(catalogue, "embedded", lambda _: own)
+    inputs = builder.Inputs(given.lock, given.tarballs, given.opencode, LINUX)
+    made = builder.build(inputs, tmp_path / "out")
+    assert (made.catalogue, str(made.catalogue_date)) == (None, "2026-07-01")
 
 
 # Refusals

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shipped:
-    """What OpenCode reads with this cache. `day`: its newest, where the build looked at it."""
+    """What OpenCode reads with this cache. `day`: its newest, where it has dates."""
 
     what: Catalogue | None
     why: str
@@ -30,7 +30,7 @@ def write(inputs: Inputs, cache: Path) -> Shipped:
     given, kind = catalogue.given(inputs.models) if inputs.models else (None, "file")
     _check_catalogue(inputs, given)
     needed = inputs.lock.opencode.layout == "bun"
-    embedded = _embedded(inputs.opencode) if given is not None or needed else None
+    embedded = _embedded(inputs.opencode)
     decision = freshness.decide(embedded, given, needed=needed, forced=inputs.force_models)
     document = given if decision.take == "given" else embedded
     if needed and (document is None or "opencode" not in document):
