@@ -257,6 +257,26 @@ def test_the_options_of_lock_become_the_plan(run, planned, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("lock --tool pyr", "pyright"), ("fetch --system aarch64-d", "aarch64-darwin"), ("unb", "unbundle")],
+)
+def test_the_shell_completes_commands_tools_and_systems(typed, offered):
+    words = {"COMP_WORDS": f"opencode-cache {typed}", "COMP_CWORD": str(len(typed.split()))}
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.argv[0] = 'opencode-cache'; from opencode_cache.cli import app; app()",
+        ],
+        env=os.environ | words | {"_OPENCODE_CACHE_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == [offered]
+
+
 def test_a_lock_has_a_name_of_its_own(run, some_lock, tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "make_lock", lambda *_: lock.read(some_lock))
     monkeypatch.chdir(tmp_path)

@@ -4,23 +4,48 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import plan
+from . import plan, systems, tools
 from .errors import BadInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+def _complete(words: Iterable[str]) -> Callable[[str], list[str]]:
+    """For the shell's completion: those of the words that go on from what is typed."""
+    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
+
 
 Lock = Annotated[Path, typer.Option("--lock", help="The lock file.", metavar="LOCK")]
 Cache = Annotated[Path, typer.Option("--cache", help="A cache made by `build`.", metavar="DIR")]
 Binary = Annotated[Path, typer.Option("--opencode", help="The OpenCode program.", metavar="BIN")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-System = Annotated[str | None, typer.Option("--system", help="Default: this machine's.", metavar="SYSTEM")]
+System = Annotated[
+    str | None,
+    typer.Option(
+        "--system",
+        help="Default: this machine's.",
+        metavar="SYSTEM",
+        autocompletion=_complete(systems.SYSTEMS),
+    ),
+]
 Plan = Annotated[Path | None, typer.Option("--plan", help="A plan file (TOML).", metavar="FILE")]
 Version = Annotated[str | None, typer.Option("--opencode-version", help="OpenCode to lock.", metavar="V")]
 Providers = Annotated[list[str], typer.Option("--provider", help="Add a provider SDK.", metavar="SPEC")]
 Plugins = Annotated[list[str], typer.Option("--plugin", help="Add a plugin.", metavar="SPEC")]
-Tools = Annotated[list[str], typer.Option("--tool", help="Add an npm tool (LSP, formatter).", metavar="SPEC")]
+Tools = Annotated[
+    list[str],
+    typer.Option(
+        "--tool",
+        help="Add an npm tool (LSP, formatter).",
+        metavar="SPEC",
+        autocompletion=_complete(tools.TOOLS),
+    ),
+]
 Resolve = Annotated[
     list[str], typer.Option("--resolve", help="Version range behind a spec.", metavar="NAME=RANGE")
 ]
