@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 
 import isolated
@@ -96,6 +98,29 @@ def test_users_preload_goes_on_to_work(program_118, made_extra, tmp_path):
     done = isolated.run(program_118, HELLO, tmp_path, config=CONFIG, env=env, read_only=[made_extra.cache])
     assert "LOOPBACK-OK" in done.stdout
     assert (tmp_path / "preloaded").exists()
+
+
+STARTS_NPM = """
+const said = (words) => Bun.spawnSync(["npm", ...words]).stdout.toString()
+const words = [["exec", "server"], ["list", "-g"], ["config", "get", "registry"]]
+await Bun.write(process.env.HOME + "/said.json", JSON.stringify(words.map(said)))
+export const P = async () => ({})
+"""
+
+
+def test_npm_as_a_server_of_the_users_has_the_users_registry(program_10, made_10, tmp_path):
+    """`npm exec` may be an MCP server; `npm list` and `npm config` are OpenCode's look for updates."""
+    npm = tmp_path / "bin/npm"
+    npm.parent.mkdir()
+    npm.write_text('#!/bin/sh\nprintf %s "${npm_config_registry-none}"\n')
+    npm.chmod(0o755)
+    plugin = tmp_path / ".config/opencode/plugin/starts-npm.js"
+    plugin.parent.mkdir(parents=True)
+    plugin.write_text(STARTS_NPM)
+    env = {"PATH": f"{npm.parent}:{os.environ['PATH']}"}
+    isolated.run(program_10, ["models"], tmp_path, env=env, read_only=[made_10.cache])
+    nobody = "http://127.0.0.1:9"
+    assert json.loads((tmp_path / "said.json").read_text()) == ["none", nobody, nobody]
 
 
 def project(home):
