@@ -398,6 +398,27 @@ def test_leftover_stages_are_tidied_up(lab):
     assert Path(cache / "manifest.json").exists()
 
 
+@pytest.mark.parametrize("options", ["noclobber", "noglob", "errexit", "noclobber:noglob:errexit:nounset"])
+def test_options_that_bash_takes_from_the_environment(tmp_path, options):
+    """A user who exports SHELLOPTS: the wrapper works all the same, and OpenCode's shells get these and no more."""
+    lab = Lab(tmp_path / "lab", shell("bash"))
+    cache = lab.cache("A", modules=MODULES)
+    wrapper = lab.wrap(cache)
+    given = {"SHELLOPTS": options}
+    seen = subprocess.run(
+        [*lab.shell, "-c", 'printf %s "$SHELLOPTS"'], env=lab.environment(given), capture_output=True, check=True
+    ).stdout.decode()
+    for trace in (None, None, ""):  # the cold way, that of most, and that of the others
+        started = lab.start(wrapper, env=given | {"OPENCODE_CACHE_TRACE": trace})
+        quiet(started)
+        assert started.env["SHELLOPTS"] == seen
+        holds(lab, cache)
+    (lab.cache_dir / ".nix/stage.x").mkdir()
+    (lab.cache_dir / ".nix/busy").touch()
+    quiet(lab.start(wrapper, env=given))
+    holds(lab, cache)
+
+
 # --- File systems ---
 
 

@@ -4,7 +4,6 @@
 # The hot path forks nothing and writes nothing, and a shell that takes it never reads on: how the cold path works
 # stands there. Names begin with oc_: assigning to a variable that the user exports would change it for OpenCode.
 # shellcheck disable=SC3013 # -ef: dash, bash, busybox sh, ksh and POSIX.1-2024 have it
-set -u
 
 case :${PATH-}: in
 *:/nix/store/00000000000000000000000000000000-ripgrep/bin:*) ;;
@@ -125,6 +124,10 @@ fi
 
 # --- Not so hot: something is off, or is the user's own way. ---
 
+# bash takes options from an exported SHELLOPTS, and hands on what they are at `exec`.
+oc_options=$-
+set -u +aefC
+
 # Runs `"$@" PARENT WAY-UP-FROM-IT NAME…` for each directory that holds links.
 oc_entries() {
   "$@" packages/ ../ foo &&
@@ -242,6 +245,10 @@ oc_start() {
   elif [ -n "$oc_set" ]; then
     export OPENCODE_CACHE_SET="$oc_set"
   fi
+  set +u
+  for oc_option in C e f u a; do
+    case $oc_options in *"$oc_option"*) set "-$oc_option" ;; esac
+  done
   exec "$oc_opencode" "$@"
 }
 
