@@ -21,6 +21,7 @@ from wrapper_lab import (
     dying_tools,
     holds,
     move_home,
+    restore,
     shell,
     state,
 )
@@ -132,7 +133,12 @@ def test_generations_back_and_forth(lab, layout):
 
 
 def test_links_at_any_depth_go_with_their_generation(one):
-    deep = ("bin/server", "packages/name@github:o/r#1", "packages/@s/name@github:o/r#1", "skills/own.md")
+    deep = (
+        "bin/server",
+        "packages/name@github:o/r#1",
+        "packages/@s/name@github:o/r#1",
+        "skills/own.md",
+    )
     first, second = one.cache("A", links=(*PACKAGES, *deep)), one.cache("B")
     one.start(one.wrap(first))
     holds(one, first)
@@ -165,6 +171,60 @@ def test_copy_is_renewed_only_if_it_is_still_ours(lab):
     models.unlink()
     quiet(lab.start(wrappers[2]))
     assert models.read_text() == "catalogue of C"
+
+
+@pytest.mark.parametrize("layout", ["packages", "bun"])
+def test_files_without_a_byte_after_a_power_cut_are_written_again(lab, layout):
+    modules = MODULES if layout == "packages" else ()
+    wrapper = lab.wrap(lab.cache("A", layout, modules=modules))
+    quiet(lab.start(wrapper))
+    before = state(lab.home)
+    files = [lab.cache_dir / "models.json", restore(lab)]
+    files += [lab.config_dir / "package-lock.json"] if modules else [lab.cache_dir / "version"]
+    for path in files:
+        path.write_text("")
+        quiet(lab.start(wrapper))
+        assert state(lab.home) == before, path
+
+
+@pytest.mark.parametrize("place", [".nix", ".nix/packages", "RESTORE"])
+@pytest.mark.parametrize("thing", ["file", "directory"])
+def test_users_things_where_the_wrapper_keeps_its_own(one, place, thing):
+    cache = one.cache("A")
+    wrapper = one.wrap(cache)
+    quiet(one.start(wrapper))
+    path = restore(one) if place == "RESTORE" else one.cache_dir / place
+    if thing == "file" and place == "RESTORE":
+        return  # that file is ours by its name, which is a hash of what it holds
+    shutil.rmtree(path) if place == ".nix" else path.unlink()
+    if thing == "directory":
+        path.mkdir()
+        path /= "mine"
+    path.write_text("mine")
+    assert one.start(wrapper).status == 0
+    holds(one, cache)
+    assert "mine" in state(one.home).values()
+
+
+@pytest.mark.parametrize("place", [".cache-nix", ".cache-nix/opencode"])
+def test_a_link_that_leads_nowhere_is_one_line(lab, place):
+    path = lab.home / place
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to("/nowhere/at/all")
+    started = lab.start(lab.wrap(lab.cache("A")))
+    mend = "make the directory that it names, or remove the link"
+    assert (started.status, started.stderr) == (
+        2,
+        f"opencode: {path} is a link that leads nowhere; {mend}\n",
+    )
+
+
+def test_text_of_a_users_link_is_kept_to_the_byte(lab):
+    path = lab.cache_dir / "packages/foo"
+    path.parent.mkdir(parents=True)
+    path.symlink_to("-n /x\n\n")
+    assert lab.start(lab.wrap(lab.cache("A"))).status == 0
+    assert os.readlink(path.with_name("foo.before-nix-1")) == "-n /x\n\n"  # noqa: PTH115 - Path would tidy it
 
 
 @pytest.mark.parametrize("content", [None, "8", "9\n", "", "99"])
@@ -215,15 +275,21 @@ def test_root_that_cannot_be_made_is_one_line(lab):
     started = lab.start(lab.wrap(lab.cache("A")), env={"XDG_CACHE_HOME": str(lab.home / "file/cache")})
     assert started.status == 2
     assert re.fullmatch(
-        r"opencode: \S+/file/cache/opencode cannot be set up \(.*mkdir.*\); make it .*\n", started.stderr
+        r"opencode: \S+/file/cache/opencode cannot be set up \(.*mkdir.*\); make it .*\n",
+        started.stderr,
     )
 
 
 def test_full_disk_is_one_line(lab):
-    tools = lab.tools("full", 'echo "ln: No space left on device" >&2; echo more >&2; exit 1\n', ["ln"])
+    tools = lab.tools(
+        "full",
+        'echo "ln: No space left on device" >&2; echo more >&2; exit 1\n',
+        ["ln"],
+    )
     started = lab.start(lab.wrap(lab.cache("A"), tools=str(tools)))
     assert started.status == 2
-    assert "(ln: No space left on device); make it writable, free space there" in started.stderr
+    mend = "make it a directory that can be written to, free space there"
+    assert f"(ln: No space left on device); {mend}" in started.stderr
     assert started.stderr.count("\n") == 1
 
 
@@ -259,9 +325,15 @@ def test_config_links_follow_the_generation(lab):
         (None, True),
         ("{}", True),
         ('{"name": "x",\n "type": "module"}', True),
-        ('{\n  "dependencies": {\n    "@opencode-ai/plugin": "1.18.33"\n  }\n}\n', True),
+        (
+            '{\n  "dependencies": {\n    "@opencode-ai/plugin": "1.18.33"\n  }\n}\n',
+            True,
+        ),
         ('{"dependencies":{"@opencode-ai/plugin":"*","zod":"*"}}', False),
-        ('{"devDependencies": {"zod": "*"}, "dependencies": {"@opencode-ai/plugin": "*"}}', False),
+        (
+            '{"devDependencies": {"zod": "*"}, "dependencies": {"@opencode-ai/plugin": "*"}}',
+            False,
+        ),
         ('{"dependencies": {"zod": "*"}}', False),
     ],
 )
@@ -285,10 +357,28 @@ def test_every_shell_reads_package_json_alike(lab):
   "dependencies" : { "@opencode-ai/plugin": "1" },
   "devDependencies": {}
 }"""
-    for package_json, touched in ((only.replace('"1"', '"1", "zod": "*"'), False), (only, True)):
+    for package_json, touched in (
+        (only.replace('"1"', '"1", "zod": "*"'), False),
+        (only, True),
+    ):
         (lab.config_dir / "package.json").write_text(package_json)
         quiet(lab.start(wrapper))
         assert (lab.config_dir / PLUGIN).is_dir() == touched
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling lock"])
+def test_config_directory_where_nothing_can_be_done_is_left_alone(one, kind):
+    if kind == "file":
+        one.config_dir.parent.mkdir(parents=True)
+        one.config_dir.write_text("mine")
+    else:
+        one.config_dir.mkdir(parents=True)
+        (one.config_dir / "package-lock.json").symlink_to("gone")
+    wrapper = one.wrap(one.cache("A", modules=MODULES))
+    quiet(one.start(wrapper))
+    assert "everything is in place" in one.start(wrapper, env={"OPENCODE_CACHE_TRACE": "1"}).stderr
+    lock = one.config_dir / "package-lock.json"
+    assert one.config_dir.is_file() or list(one.config_dir.iterdir()) == [lock]
 
 
 @pytest.mark.parametrize("kind", ["real", "empty", "link", "npm link"])
@@ -321,7 +411,10 @@ def test_config_directory_that_cannot_be_made_is_no_reason_to_stop(lab):
 
 
 def test_many_starts_at_once(one):
-    caches = [one.cache("A", modules=MODULES), one.cache("B", links=OTHER, modules=MODULES)]
+    caches = [
+        one.cache("A", modules=MODULES),
+        one.cache("B", links=OTHER, modules=MODULES),
+    ]
     wrappers = [one.wrap(cache) for cache in caches]
     mine = one.cache_dir / "packages/foo/mine"
     mine.parent.mkdir(parents=True)
@@ -329,7 +422,12 @@ def test_many_starts_at_once(one):
     (one.cache_dir / "packages/new").write_text("mine")
     command = [[*one.shell, str(wrappers[n % 2])] for n in range(MANY)]
     running = [
-        subprocess.Popen(words, env=one.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        subprocess.Popen(
+            words,
+            env=one.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
         for words in command
     ]
     said = b""
@@ -355,7 +453,10 @@ def test_killed_at_any_tool(one):
 
     Here at every third; `test_wrapper_states.py` kills before any system call of the shell.
     """
-    old, new = one.cache("A", modules=MODULES), one.cache("B", links=OTHER, modules=[*MODULES, "more"])
+    old, new = (
+        one.cache("A", modules=MODULES),
+        one.cache("B", links=OTHER, modules=[*MODULES, "more"]),
+    )
     old_wrapper, new_wrapper = one.wrap(old), one.wrap(new)
     dying = wrap(new, one.program, one.top / "dying", tools=str(dying_tools(one)))
     first = Lab(one.top / "pristine", one.shell)
@@ -398,6 +499,26 @@ def test_leftover_stages_are_tidied_up(lab):
     assert Path(cache / "manifest.json").exists()
 
 
+@pytest.mark.parametrize("options", ["noclobber", "noglob", "errexit", "noclobber:noglob:errexit:nounset"])
+def test_options_that_bash_takes_from_the_environment(tmp_path, options):
+    """A user who exports SHELLOPTS: the wrapper works; OpenCode's shells get these and no more."""
+    lab = Lab(tmp_path / "lab", shell("bash"))
+    cache = lab.cache("A", modules=MODULES)
+    wrapper = lab.wrap(cache)
+    given = {"SHELLOPTS": options}
+    words = [*lab.shell, "-c", 'printf %s "$SHELLOPTS"']
+    seen = subprocess.run(words, env=lab.environment(given), capture_output=True, check=True).stdout.decode()
+    for trace in (None, None, ""):  # the cold way, that of most, and that of the others
+        started = lab.start(wrapper, env=given | {"OPENCODE_CACHE_TRACE": trace})
+        quiet(started)
+        assert started.env["SHELLOPTS"] == seen
+        holds(lab, cache)
+    (lab.cache_dir / ".nix/stage.x").mkdir()
+    (lab.cache_dir / ".nix/busy").touch()
+    quiet(lab.start(wrapper, env=given))
+    holds(lab, cache)
+
+
 # --- File systems ---
 
 
@@ -408,14 +529,25 @@ def as_user(lab, directory):
     for path in [directory, *directory.parents]:
         if path.stat().st_uid == 0 and not path.stat().st_mode & 0o001:
             path.chmod(path.stat().st_mode | 0o011)
-    lab.shell = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *lab.shell]
+    lab.shell = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        *lab.shell,
+    ]
 
 
 @pytest.mark.parametrize("owned", ["root", "cache directory", "packages", "copy"])
 def test_another_users_files_are_one_line_or_no_matter(one, owned):
     cache = one.cache("A")
     wrapper = one.wrap(cache)
-    names = {"root": ".", "cache directory": "opencode", "packages": "opencode/packages", "copy": "opencode"}
+    names = {
+        "root": ".",
+        "cache directory": "opencode",
+        "packages": "opencode/packages",
+        "copy": "opencode",
+    }
     place = one.home / ".cache-nix" / names[owned]
     place.mkdir(parents=True)
     if owned == "copy":
@@ -432,7 +564,10 @@ def test_another_users_files_are_one_line_or_no_matter(one, owned):
         assert (one.cache_dir / "models.json").read_text() == "somebody's"
     else:
         assert started.status == 2
-        assert re.search(r"cannot be set up \(.*[Pp]ermission denied.*\); make it writable", started.stderr)
+        assert re.search(
+            r"cannot be set up \(.*[Pp]ermission denied.*\); make it a d",
+            started.stderr,
+        )
         kept = state(one.home)
         assert {name: kept.get(name) for name in before} == before
 
@@ -506,7 +641,10 @@ def test_directories_that_are_links(lab, place):
     real.mkdir(parents=True)
     (lab.home / place).parent.mkdir(exist_ok=True)
     (lab.home / place).symlink_to(real)
-    caches = [lab.cache("A", modules=MODULES), lab.cache("B", links=OTHER, modules=MODULES)]
+    caches = [
+        lab.cache("A", modules=MODULES),
+        lab.cache("B", links=OTHER, modules=MODULES),
+    ]
     for cache in (*caches, caches[0]):
         quiet(lab.start(lab.wrap(cache)))
         holds(lab, cache)

@@ -33,21 +33,22 @@ def in_place(manifest: Manifest, words: Words, *, version: bool) -> str:
 
     An entry that is right is so by way of the link to the cache: that one needs no test of its own.
     """
-    tests = [f"[ -x {words.opencode} ]", f"[ -f {words.own}/{words.restore} ]"]
+    tests = [f"[ -x {words.opencode} ]", f"[ -s {words.own}/{words.restore} ]"]
     links, copies = (
         [shlex.quote(one) for one in sorted(set(many))] for many in (manifest.links, manifest.copies)
     )
     tests += [f"[ {words.directory}/{link} -ef {words.cache}/{link} ]" for link in links]
     if not links:
         tests.append(f"[ {words.own}/{manifest.layout} -ef {words.cache} ]")
-    tests += [f"[ -f {words.directory}/{copy} ]" for copy in copies]
+    # After a power cut a file may be there without a byte in it.
+    tests += [f"[ -{is_} {words.directory}/{copy} ]" for copy in copies for is_ in "fs"]
     if version:
         there = f"{words.directory}/version"
         tests.append(f'[ -r {there} ] && ! IFS= read -r oc_have <{there} && [ "$oc_have" = {words.version} ]')
     if manifest.layout == "packages" and manifest.config:
         plugin = f"node_modules/{PLUGIN}"
         tests.append(f"[ {words.config}/{plugin} -ef {words.cache}/{shlex.quote(manifest.config)}/{plugin} ]")
-        tests.append(f"[ -e {words.config}/package-lock.json ]")
+        tests.append(f"[ -s {words.config}/package-lock.json ]")
     tests.append(f"[ ! -e {words.own}/busy ]")
     return " &&\n  ".join(tests)
 

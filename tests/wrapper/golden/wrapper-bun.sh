@@ -4,20 +4,21 @@
 # The hot path forks nothing and writes nothing, and a shell that takes it never reads on: how the cold path works
 # stands there. Names begin with oc_: assigning to a variable that the user exports would change it for OpenCode.
 # shellcheck disable=SC3013 # -ef: dash, bash, busybox sh, ksh and POSIX.1-2024 have it
-set -u
 
 
 
 case ${XDG_CACHE_HOME+x}${XDG_CONFIG_HOME+x}${BUN_INSPECT_PRELOAD+x}${OPENCODE_CACHE_SET+x}${OPENCODE_CACHE_TRACE+x}${npm_config_userconfig+x}${NPM_CONFIG_USERCONFIG+x}${OPENCODE_DISABLE_AUTOUPDATE+x}:${HOME-} in
 :/*)
   if [ -x /nix/store/00000000000000000000000000000000-opencode/bin/opencode ] &&
-  [ -f "$HOME"/.cache-nix/opencode/.nix/restore-b9b53e1c2085.js ] &&
+  [ -s "$HOME"/.cache-nix/opencode/.nix/restore-b9b53e1c2085.js ] &&
   [ "$HOME"/.cache-nix/opencode/bun.lock -ef /nix/store/00000000000000000000000000000000-opencode-cache/bun.lock ] &&
   [ "$HOME"/.cache-nix/opencode/node_modules -ef /nix/store/00000000000000000000000000000000-opencode-cache/node_modules ] &&
   [ "$HOME"/.cache-nix/opencode/package.json -ef /nix/store/00000000000000000000000000000000-opencode-cache/package.json ] &&
   [ "$HOME"/.cache-nix/opencode/tui -ef /nix/store/00000000000000000000000000000000-opencode-cache/tui ] &&
   [ -f "$HOME"/.cache-nix/opencode/models.json ] &&
+  [ -s "$HOME"/.cache-nix/opencode/models.json ] &&
   [ -f "$HOME"/.cache-nix/opencode/version ] &&
+  [ -s "$HOME"/.cache-nix/opencode/version ] &&
   [ -r "$HOME"/.cache-nix/opencode/version ] && ! IFS= read -r oc_have <"$HOME"/.cache-nix/opencode/version && [ "$oc_have" = 9 ] &&
   [ ! -e "$HOME"/.cache-nix/opencode/.nix/busy ]; then
     export XDG_CACHE_HOME="$HOME/.cache-nix" OPENCODE_DISABLE_AUTOUPDATE=1 BUN_INSPECT_PRELOAD="$HOME"/.cache-nix/opencode/.nix/restore-b9b53e1c2085.js OPENCODE_CACHE_SET="XDG_CACHE_HOME OPENCODE_DISABLE_AUTOUPDATE BUN_INSPECT_PRELOAD"
@@ -111,13 +112,15 @@ oc_preload() {
 }
 if [ -z "${OPENCODE_CACHE_TRACE-}$oc_ask" ] &&
   [ -x "$oc_opencode" ] &&
-  [ -f "$oc_own"/"$oc_restore" ] &&
+  [ -s "$oc_own"/"$oc_restore" ] &&
   [ "$oc_dir"/bun.lock -ef "$oc_cache"/bun.lock ] &&
   [ "$oc_dir"/node_modules -ef "$oc_cache"/node_modules ] &&
   [ "$oc_dir"/package.json -ef "$oc_cache"/package.json ] &&
   [ "$oc_dir"/tui -ef "$oc_cache"/tui ] &&
   [ -f "$oc_dir"/models.json ] &&
+  [ -s "$oc_dir"/models.json ] &&
   [ -f "$oc_dir"/version ] &&
+  [ -s "$oc_dir"/version ] &&
   [ -r "$oc_dir"/version ] && ! IFS= read -r oc_have <"$oc_dir"/version && [ "$oc_have" = "$oc_version" ] &&
   [ ! -e "$oc_own"/busy ]; then
   oc_preload
@@ -125,6 +128,10 @@ if [ -z "${OPENCODE_CACHE_TRACE-}$oc_ask" ] &&
 fi
 
 # --- Not so hot: something is off, or is the user's own way. ---
+
+# bash takes options from an exported SHELLOPTS, and hands on what they are at `exec`.
+oc_options=$-
+set -u +aefC
 
 # Runs `"$@" PARENT WAY-UP-FROM-IT NAME…` for each directory that holds links.
 oc_entries() {
@@ -177,7 +184,8 @@ oc_group_right() {
   done
 }
 
-oc_copy_there() { [ -f "$oc_dir/$1" ]; }
+# A power cut may leave a file that was renamed into its place without a byte in it.
+oc_copy_there() { [ -s "$oc_dir/$1" ] && [ -f "$oc_dir/$1" ]; }
 
 # OpenCode (bun layout, src/global/index.ts) compares the whole file: a newline at its end would be wrong too.
 oc_version_right() {
@@ -222,13 +230,14 @@ oc_only_plugin() {
 # Nothing to do in the config directory: all is there, or is the user's, or cannot be written.
 oc_config_right() {
   [ -n "$oc_config" ] && [ -n "$oc_config_home" ] || return 0
-  if [ -L "$oc_conf/node_modules" ]; then
+  if [ -L "$oc_conf/node_modules" ] || { [ -e "$oc_conf" ] && [ ! -d "$oc_conf" ]; }; then
     return 0
   elif [ -e "$oc_conf/node_modules" ]; then
-    [ "$oc_conf/$oc_plugin" -ef "$oc_cache/$oc_config/$oc_plugin" ] && [ -e "$oc_conf/package-lock.json" ] ||
+    [ "$oc_conf/$oc_plugin" -ef "$oc_cache/$oc_config/$oc_plugin" ] && [ -s "$oc_conf/package-lock.json" ] ||
       [ ! -L "$oc_conf/$oc_plugin" ] || [ ! -w "$oc_conf/node_modules" ] || [ ! -w "$oc_conf" ]
   elif [ -e "$oc_conf" ] || [ -L "$oc_conf" ]; then
-    [ ! -w "$oc_conf" ] || ! oc_only_plugin "$oc_conf"
+    [ ! -w "$oc_conf" ] || { [ -L "$oc_conf/package-lock.json" ] && [ ! -s "$oc_conf/package-lock.json" ]; } ||
+      ! oc_only_plugin "$oc_conf"
   else
     return 1
   fi
@@ -242,10 +251,14 @@ oc_start() {
   elif [ -n "$oc_set" ]; then
     export OPENCODE_CACHE_SET="$oc_set"
   fi
+  set +u
+  for oc_option in C e f u a; do
+    case $oc_options in *"$oc_option"*) set "-$oc_option" ;; esac
+  done
   exec "$oc_opencode" "$@"
 }
 
-if oc_linked && [ -f "$oc_own/$oc_restore" ] && oc_copies oc_copy_there && oc_config_right &&
+if oc_linked && [ -s "$oc_own/$oc_restore" ] && oc_copies oc_copy_there && oc_config_right &&
   [ ! -e "$oc_own/busy" ] && oc_no_stage; then
   oc_trace "everything is in place in $oc_dir"
   oc_start "$@"
@@ -325,7 +338,8 @@ oc_make_way() {
   if [ -z "$oc_second_name" ]; then
     oc_run mv "$oc_from" "$oc_to" || return 1
   elif [ -L "$oc_from" ]; then
-    oc_run ln -s -- "$(readlink "$oc_from")" "$oc_to" || return 1
+    oc_text=$(readlink "$oc_from" && printf x) # `$()` takes every newline from an end
+    oc_run ln -s -- "${oc_text%?x}" "$oc_to" || return 1
   else
     oc_run ln "$oc_from" "$oc_to" || return 1
   fi
@@ -401,7 +415,7 @@ oc_sweep() {
 # Its cksum is recorded before it is placed: a start that is killed in between leaves nothing that we would not know.
 oc_copy_in() {
   oc_have=
-  if [ -f "$oc_dir/$1" ]; then
+  if oc_copy_there "$1"; then
     [ ! "$oc_own/$oc_layout" -ef "$oc_cache" ] && [ ! -L "$oc_dir/$1" ] || return 0
     oc_sum "$oc_dir/$1" || return 1
     oc_have=$oc_why
@@ -444,16 +458,18 @@ oc_place_version() {
 }
 
 oc_place_restore() {
-  [ ! -f "$oc_own/$oc_restore" ] || return 0
+  [ ! -s "$oc_own/$oc_restore" ] || [ ! -f "$oc_own/$oc_restore" ] || return 0
   oc_restore_text 2>/dev/null >"$oc_stage/$oc_restore" || {
     oc_why="$oc_stage: cannot be written"
     return 1
   }
+  [ -f "$oc_own/$oc_restore" ] || oc_make_way ".nix/$oc_restore" || return 1
   oc_run mv -f "$oc_stage/$oc_restore" "$oc_own/"
 }
 
 oc_place_pointer() {
   [ ! "$oc_own/$oc_layout" -ef "$oc_cache" ] || return 0
+  [ -L "$oc_own/$oc_layout" ] || oc_make_way ".nix/$oc_layout" || return 1
   oc_run ln -s "$oc_cache" "$oc_stage/$oc_layout" && oc_run mv -f "$oc_stage/$oc_layout" "$oc_own/"
 }
 
@@ -616,19 +632,19 @@ oc_place_config() {
     */opencode/.nix/"$oc_layout/$oc_config/$oc_plugin") oc_link_modules "$oc_conf/node_modules" || return 0 ;;
     *) return 0 ;; # the user's `npm link`
     esac
-    [ ! -e "$oc_conf/package-lock.json" ] || return 0
+    [ ! -s "$oc_conf/package-lock.json" ] || return 0
   else
     oc_only_plugin "$oc_conf" || return 0
   fi
   oc_beside=$oc_conf/.opencode-cache.$$
   oc_run mkdir "$oc_beside" || return 0
   # The lock first: a node_modules without it would make OpenCode install over our links.
-  if [ ! -e "$oc_conf/package-lock.json" ] && [ ! -L "$oc_conf/package-lock.json" ]; then
+  if [ ! -s "$oc_conf/package-lock.json" ] && [ ! -L "$oc_conf/package-lock.json" ]; then
     oc_run cp "$oc_cache/$oc_config/package-lock.json" "$oc_beside/" &&
       oc_run chmod u+w "$oc_beside/package-lock.json" &&
       oc_run mv -f "$oc_beside/package-lock.json" "$oc_conf/"
   fi
-  if [ ! -e "$oc_conf/node_modules" ] && [ -e "$oc_conf/package-lock.json" ]; then
+  if [ ! -e "$oc_conf/node_modules" ] && [ -s "$oc_conf/package-lock.json" ]; then
     oc_run mkdir "$oc_beside/node_modules" && oc_link_modules "$oc_beside/node_modules" &&
       oc_run mv "$oc_beside/node_modules" "$oc_conf/"
   fi
@@ -649,6 +665,7 @@ oc_mark_busy() {
 oc_pass() {
   oc_why=
   oc_stage=$oc_own/stage.$$
+  [ -d "$oc_own" ] || oc_make_way .nix directory || return 1
   oc_run mkdir -p "$oc_own" && oc_tidy "$oc_own/stage" && oc_run mkdir "$oc_stage" || return 1
   oc_mark_busy || return 1
   oc_place_restore && oc_copies oc_copy_in && oc_place_pointer && oc_sweep && oc_entries oc_place_group && oc_place_version || return 1
@@ -667,6 +684,10 @@ oc_entries oc_group_in_cache
 # ln, mv and the like may be missing from the user's PATH; what OpenCode sees of it does not change.
 oc_path=${PATH-}
 PATH=${oc_tools:+$oc_tools:}${PATH:+$PATH:}/usr/bin:/bin
+for oc_link in "$oc_root" "$oc_dir"; do
+  [ ! -L "$oc_link" ] || [ -e "$oc_link" ] ||
+    oc_die "$oc_link is a link that leads nowhere; make the directory that it names, or remove the link"
+done
 oc_try=1
 until oc_pass; do
   if oc_linked; then # a cache root that cannot be written, with everything in place, is good enough
@@ -674,7 +695,7 @@ until oc_pass; do
     break
   elif [ "$oc_try" -ge 8 ]; then
     [ -z "$oc_why" ] ||
-      oc_die "$oc_dir cannot be set up ($oc_why); make it writable, free space there or set XDG_CACHE_HOME"
+      oc_die "$oc_dir cannot be set up ($oc_why); make it a directory that can be written to, free space there or set XDG_CACHE_HOME"
     printf '%s: other starts keep changing %s; going on with what is there\n' "$oc_name" "$oc_dir" >&2
     break
   fi
