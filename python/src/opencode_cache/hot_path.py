@@ -40,8 +40,10 @@ def in_place(manifest: Manifest, words: Words, *, version: bool) -> str:
     tests += [f"[ {words.directory}/{link} -ef {words.cache}/{link} ]" for link in links]
     if not links:
         tests.append(f"[ {words.own}/{manifest.layout} -ef {words.cache} ]")
-    # After a power cut a file may be there without a byte in it.
-    tests += [f"[ -{is_} {words.directory}/{copy} ]" for copy in copies for is_ in "fs"]
+    tests += [f"[ -f {words.directory}/{copy} ]" for copy in copies]
+    # After a power cut a file may be there without a byte in it. `version` is read.
+    read = {"version"} if version else set()
+    tests += [f"[ -s {words.directory}/{copy} ]" for copy in copies if copy not in read]
     if version:
         there = f"{words.directory}/version"
         tests.append(f'[ -r {there} ] && ! IFS= read -r oc_have <{there} && [ "$oc_have" = {words.version} ]')

@@ -16,9 +16,8 @@ case ${XDG_CACHE_HOME+x}${XDG_CONFIG_HOME+x}${BUN_INSPECT_PRELOAD+x}${OPENCODE_C
   [ "$HOME"/.cache-nix/opencode/package.json -ef /nix/store/00000000000000000000000000000000-opencode-cache/package.json ] &&
   [ "$HOME"/.cache-nix/opencode/tui -ef /nix/store/00000000000000000000000000000000-opencode-cache/tui ] &&
   [ -f "$HOME"/.cache-nix/opencode/models.json ] &&
-  [ -s "$HOME"/.cache-nix/opencode/models.json ] &&
   [ -f "$HOME"/.cache-nix/opencode/version ] &&
-  [ -s "$HOME"/.cache-nix/opencode/version ] &&
+  [ -s "$HOME"/.cache-nix/opencode/models.json ] &&
   [ -r "$HOME"/.cache-nix/opencode/version ] && ! IFS= read -r oc_have <"$HOME"/.cache-nix/opencode/version && [ "$oc_have" = 9 ] &&
   [ ! -e "$HOME"/.cache-nix/opencode/.nix/busy ]; then
     export XDG_CACHE_HOME="$HOME/.cache-nix" OPENCODE_DISABLE_AUTOUPDATE=1 BUN_INSPECT_PRELOAD="$HOME"/.cache-nix/opencode/.nix/restore-b9b53e1c2085.js OPENCODE_CACHE_SET="XDG_CACHE_HOME OPENCODE_DISABLE_AUTOUPDATE BUN_INSPECT_PRELOAD"
@@ -118,9 +117,8 @@ if [ -z "${OPENCODE_CACHE_TRACE-}$oc_ask" ] &&
   [ "$oc_dir"/package.json -ef "$oc_cache"/package.json ] &&
   [ "$oc_dir"/tui -ef "$oc_cache"/tui ] &&
   [ -f "$oc_dir"/models.json ] &&
-  [ -s "$oc_dir"/models.json ] &&
   [ -f "$oc_dir"/version ] &&
-  [ -s "$oc_dir"/version ] &&
+  [ -s "$oc_dir"/models.json ] &&
   [ -r "$oc_dir"/version ] && ! IFS= read -r oc_have <"$oc_dir"/version && [ "$oc_have" = "$oc_version" ] &&
   [ ! -e "$oc_own"/busy ]; then
   oc_preload
