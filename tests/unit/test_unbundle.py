@@ -847,13 +847,14 @@ def test_full_disk_is_one_sentence_of_the_installer(files, tmp_path):
 @pytest.mark.parametrize("lacking", ["sha256sum head tail cut", "sha256sum", "mkdir", "readlink"])
 def test_installer_says_which_tool_is_missing(files, tmp_path, lacking):
     """Without the tools that compare, two empty strings would be equal."""
+    words = sh_words()
     script = Path(pack.__file__).with_name("install.sh")
     tools = re.search(r"for tool in (.*); do", script.read_text())[1].split()
     (tmp_path / "path").mkdir()
     for name in set(tools) - set(lacking.split()):
         (tmp_path / "path" / name).symlink_to(shutil.which(name))
     done = subprocess.run(
-        [*sh_words(), script, files["1"], tmp_path / "to"],
+        [*words, script, files["1"], tmp_path / "to"],
         env={"PATH": str(tmp_path / "path")},
         capture_output=True,
         text=True,
