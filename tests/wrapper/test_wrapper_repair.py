@@ -30,6 +30,8 @@ from opencode_cache.wrapper import wrap
 
 MODULES = ("@opencode-ai/plugin", "zod")
 MANY = 16
+CROWD, CROWDS = 60, 2
+USED = ("oc_trace", "oc_run", "oc_is_ours", "oc_make_way")
 
 
 @pytest.fixture(params=SHELLS)
@@ -446,6 +448,45 @@ def test_many_starts_at_once(one):
         holds(one, cache)
         lacks = {*PACKAGES, *OTHER} - {*(PACKAGES if cache.name == "A" else OTHER)}
         assert not [link for link in lacks if (one.cache_dir / link).is_symlink()]
+
+
+def test_a_directory_that_another_start_has_made_meanwhile_is_not_moved(lab):
+    """Between the look at a place and the way made there, another start may have been."""
+    text = lab.wrap(lab.cache("A")).read_text()
+    functions = [re.search(rf"^{name}\(\) {{\n.*?^}}\n", text, re.MULTILINE | re.DOTALL) for name in USED]
+    script = "\n".join(found[0] for found in functions) + 'oc_make_way "$1" directory'
+    (lab.cache_dir / "packages/@scope").mkdir(parents=True)
+    words = [
+        *lab.shell,
+        "-c",
+        f"oc_dir={lab.cache_dir} oc_name=x oc_layout=packages\n{script}",
+        "sh",
+        "packages",
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=TIMEOUT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [path.name for path in lab.cache_dir.iterdir()] == ["packages"]
+    assert (lab.cache_dir / "packages/@scope").is_dir()
+
+
+def test_many_starts_that_find_files_where_directories_belong(one):
+    """What one start has made a directory of, another leaves; and nobody leaves a stage."""
+    pair = [one.wrap(one.cache(name, links=links)) for name, links in (("A", PACKAGES), ("B", OTHER))]
+    for number in range(CROWDS):
+        shutil.rmtree(one.cache_dir, ignore_errors=True)
+        one.cache_dir.mkdir(parents=True)
+        for name in (".nix", "packages"):
+            (one.cache_dir / name).write_text(f"mine {name}")
+        running = [
+            subprocess.Popen([*one.shell, str(pair[n % 2])], env=one.environment(), stdout=subprocess.DEVNULL)
+            for n in range(CROWD)
+        ]
+        assert {process.wait(TIMEOUT) for process in running} == {0}
+        kept = sorted(path.name for path in one.cache_dir.iterdir() if "before-nix" in path.name)
+        assert kept == [".nix.before-nix-1", "packages.before-nix-1"], number
+        for name in (".nix", "packages"):
+            assert (one.cache_dir / f"{name}.before-nix-1").read_text() == f"mine {name}"
+        assert not list(one.cache_dir.rglob("stage.*")), number
 
 
 def test_killed_at_any_tool(one):

@@ -311,27 +311,30 @@ oc_is_ours() {
 }
 
 # Makes way at $1 (below the directory) for a link or file that is about to be renamed over it, or for a directory
-# if $2 says so. What is not ours is kept as `<name>.before-nix-<n>`: a directory moves there; a file or link gets
+# if $2 says so. What is not ours is kept as `<name>.before-nix-<n>`: a directory moves there; anything else gets
 # that second name first, so that it is there at every moment. Of several starts that do this at once, one finds
-# the user's thing and the others what the first made of it.
+# the user's thing and the others what the first made of it: a directory that they want stays, and `rm` takes none.
 oc_make_way() {
   oc_from=$oc_dir/$1
   [ -e "$oc_from" ] || [ -L "$oc_from" ] || return 0
   oc_is_ours "$oc_from" "$1" && return 0
-  oc_second_name=
-  if [ "${2-}" != directory ] && { [ -L "$oc_from" ] || [ -f "$oc_from" ]; }; then
-    oc_second_name=1
-  elif [ -d "$oc_from" ] && [ ! -L "$oc_from" ] && rmdir "$oc_from" 2>/dev/null; then
-    return 0
+  oc_moves=
+  if [ -d "$oc_from" ] && [ ! -L "$oc_from" ]; then
+    [ "${2-}" != directory ] || return 0
+    rmdir "$oc_from" 2>/dev/null && return 0
+    oc_moves=1
   fi
   oc_n=1
   oc_to=$oc_from.before-nix-1
   while [ -e "$oc_to" ] || [ -L "$oc_to" ]; do
-    [ -z "$oc_second_name" ] || [ ! "$oc_to" -ef "$oc_from" ] || return 0
+    if [ -z "$oc_moves" ] && [ "$oc_to" -ef "$oc_from" ]; then
+      [ "${2-}" != directory ] || oc_run rm -f "$oc_from"
+      return
+    fi
     oc_n=$((oc_n + 1))
     oc_to=$oc_from.before-nix-$oc_n
   done
-  if [ -z "$oc_second_name" ]; then
+  if [ -n "$oc_moves" ]; then
     oc_run mv "$oc_from" "$oc_to" || return 1
   elif [ -L "$oc_from" ]; then
     oc_text=$(readlink "$oc_from" && printf x) # `$()` takes every newline from an end
@@ -346,6 +349,7 @@ oc_make_way() {
     fi
   done
   printf '%s: %s was in the way of the cache and is now %s\n' "$oc_name" "$oc_from" "$oc_to" >&2
+  [ "${2-}" != directory ] || oc_run rm -f "$oc_from"
 }
 
 # Makes $1 (below the directory, slash at its end) and everything above it a real directory.
@@ -697,5 +701,7 @@ until oc_pass; do
   fi
   oc_try=$((oc_try + 1))
 done
+# Of a pass that was overtaken by another start; `busy` then lets the next one look again.
+[ ! -e "$oc_stage" ] || oc_run rm -rf "$oc_stage"
 PATH=$oc_path
 oc_start "$@"
