@@ -10,10 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from opencode_cache import layouts
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.catalogue import document as catalogue
-from opencode_cache.opencode import embedded
+from opencode_cache.opencode import embedded, versions
 from opencode_cache.opencode import run as opencode
 from opencode_cache.sandbox.loopback import ModelServer, TripwireRegistry
 
@@ -122,7 +121,7 @@ def not_bundled(binary: Path, models: Mapping[str, Any], era: BunEra | None) -> 
 def bundles(binary: Path, name: str) -> bool:
     """Whether the binary has that SDK compiled in. Raises BadInputError where it cannot be asked."""
     models = embedded.catalogue(binary)
-    bun = layouts.for_version(opencode.version(binary)).name == "bun"
+    bun = versions.layout_name(opencode.version(binary)) == "bun"
     asked = _asked_for(binary, [name, _NOBODYS], models, bun_era(binary, models) if bun else None)
     if _NOBODYS not in asked:
         raise BadInputError(

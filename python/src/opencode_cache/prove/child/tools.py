@@ -52,7 +52,7 @@ def prove_tools(subject: Subject, record: Record) -> None:
 def _own_commands(cache: Path, entry: Entry) -> list[Path]:
     """The links in `.bin` that lead to the tool itself."""
     package = (cache / entry.path).resolve()
-    links = Path(str(cache / entry.path)[: -len(entry.name)]) / ".bin"
+    links = cache / entry.modules / ".bin"
     own = [link for link in sorted(links.glob("*")) if package in link.resolve().parents]
     broken = [link.name for link in own if not os.access(link, os.X_OK)]
     if broken or not own:
