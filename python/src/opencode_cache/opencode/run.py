@@ -113,6 +113,13 @@ def image(program: Path) -> Path:
     return found if done.returncode == 0 and found.is_absolute() and found.is_file() else program
 
 
+def read_by(cache: Path, program: Path) -> list[Path]:
+    """The files and directories that OpenCode reads, beside the system's, when it is started with a cache."""
+    links = [path.resolve() for path in sorted((cache / "tui").glob("*"))]
+    paths = (cache, program, program.resolve(), image(program), *links)
+    return [path for path in dict.fromkeys(paths) if path.exists()]
+
+
 def version(program: Path) -> str:
     """What `opencode --version` says. Raises BadInputError where the file is not OpenCode."""
     with private_home() as home:

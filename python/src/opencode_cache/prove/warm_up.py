@@ -39,14 +39,21 @@ _SAID = 200
 def warm_up(cache: Path, binary: Path, commands: Sequence[str] = DEFAULT) -> None:
     """Run each command (OpenCode's arguments in one string, split as a shell splits) on the cache.
 
-    In a network namespace where the kernel allows it. Raises CacheLacksError that names what was asked for,
-    CheckFailedError where a command fails though nothing was asked for.
+    Confined in a namespace where the kernel allows it. Raises CacheLacksError that names what was asked
+    for, CheckFailedError where a command fails though nothing was asked for.
     """
+    cache, binary = cache.resolve(), binary.absolute()
     if not netns.available().ok:
         _run_all(cache, binary, commands)
         return
     done = subprocess.run(
-        netns.command([cache], [sys.executable, "-m", __name__, cache, binary, json.dumps(list(commands))]),
+        netns.command(
+            opencode.read_by(cache, binary),
+            [sys.executable, "-m", __name__, cache, binary, json.dumps(list(commands))],
+            confined=True,
+        ),
+        # Python puts the working directory first on its path, and anything may be in the user's.
+        cwd="/",
         env=os.environ | netns.python_path(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
