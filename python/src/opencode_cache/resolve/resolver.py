@@ -101,7 +101,6 @@ class Resolver:
 
     def lock(self, found: dict[str, Package], missing: dict[str, str]) -> Lock:
         """Resolve the whole plan. Raises NetworkError, BadInputError."""
-        self.plan.check()
         files = user_files.read(self.plan.files)
         given = catalogue.given(Path(self.plan.catalogue))[0] if self.plan.catalogue else None
         local = [spec for spec in self.plan.plugins if is_local(spec)]
