@@ -73,6 +73,8 @@ def _tree_id(value: str) -> str:
 Name = Annotated[str, AfterValidator(_name)]
 Version = Annotated[str, AfterValidator(_version)]
 Integrity = Annotated[str, AfterValidator(_integrity)]
+Module = Annotated[str, Field(pattern=r"^[@A-Za-z0-9~._/-]+$")]
+"""What a program imports: a package, or a file of one (`@ai-sdk/google-vertex/anthropic`)."""
 TreeId = Annotated[str, AfterValidator(_tree_id)]
 """Directory that holds a tree's `node_modules`, relative to the cache; "." is the cache itself."""
 
@@ -144,6 +146,8 @@ class Opencode(Model):
     """bun layout: the content of the file `version`; anything else makes OpenCode wipe the cache."""
     sdk_major: int | None = None
     """The newest major of @ai-sdk/provider that the binary speaks."""
+    bundled: tuple[Module, ...]
+    """Provider SDKs that are compiled into the binary, as it says when it is asked."""
     binaries: dict[str, Package]
     """System -> the npm package whose `bin/opencode` is the program."""
     missing: dict[str, str] = Field(default_factory=dict)
