@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from opencode_cache.base.errors import BadInputError, CheckFailedError
-from opencode_cache.sandbox import netns
+from opencode_cache.sandbox import confine, netns
 
 LOOK = """
 import json, os, socket, sys
@@ -219,12 +219,12 @@ def test_confined_there_is_nothing_to_write_and_no_home(namespaces, tmp_path, mo
     assert "secret" not in said["home"]
     assert said["kept"] == ["cache/manifest.json", "deep/kept", "elsewhere/tool"]
     # Where the HOME lies in /tmp, which is new and empty, another one may be made there.
-    if not tmp_path.resolve().is_relative_to("/tmp"):
+    if not tmp_path.resolve().is_relative_to(confine.TEMPORARY):
         assert said["writes"].pop(f"{home}/new") == "OSError"
     said["writes"].pop(f"{home}/new", None)
     assert "done" not in said["writes"].values()
     assert said["own"] == said["terminal"] == "done"
-    assert said["cwd"] == "/tmp"
+    assert said["cwd"] == str(confine.TEMPORARY)
     assert said["parent"] == said["remount"] == "PermissionError"
     assert not (home / "new").exists()
     assert not outside.exists()

@@ -64,6 +64,7 @@ def build(
     """
     if out.is_symlink() or out.exists():
         raise BadInputError(f"{out}: exists already; remove it or choose another --out")
+    layouts.check(inputs.lock)
     version = accepts.accepted(inputs.opencode, inputs.lock.opencode.version)
     with _beside(out) as place:
         try:

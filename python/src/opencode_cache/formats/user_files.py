@@ -38,7 +38,8 @@ def place(value: str) -> str:
     parts = value.split("/")
     if not value.isprintable():
         raise ValueError(f"{value!r} has a control character; choose another place")
-    if parts[0] in _OURS or any(part.startswith(".") for part in parts):
+    # Some file systems take `Packages` for `packages`.
+    if parts[0].casefold() in _OURS or any(part.startswith(".") for part in parts):
         raise ValueError(f"{value!r} is a place that the cache fills itself, or hidden; choose another")
     return value
 
