@@ -1,7 +1,8 @@
 """The schema of models.dev's TOML sources, as far as its generator enforces it.
 
-Upstream: anomalyco/models.dev, `packages/core/src/schema.ts`, read at the revision that flake.lock pins and in
-two later ones. `generate.py` adds the rules that need more than one file. Two things follow upstream closely:
+Upstream: anomalyco/models.dev, `packages/core/src/schema.ts`, read at the revision that flake.lock pins
+and in two later ones. `generate.py` adds the rules that need more than one file. Two things
+follow upstream closely:
 
 * Most tables are strict upstream: a field that its schema does not know is an error. So a field that is
   unknown here is one that came later, and is read through.
