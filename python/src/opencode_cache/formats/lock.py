@@ -26,6 +26,7 @@ from opencode_cache.formats import user_files
 from opencode_cache.formats.grammar import Grammar
 from opencode_cache.npm import repository
 from opencode_cache.npm import spec as npm_spec
+from opencode_cache.npm.spec import NAME
 from opencode_cache.opencode import versions
 
 if TYPE_CHECKING:
@@ -34,14 +35,12 @@ if TYPE_CHECKING:
 Kind = Literal["provider", "plugin", "tool", "config"]
 """Who asks: a model provider's SDK, a plugin, an npm tool (LSP, formatter), or a config directory."""
 
-_PART = r"[A-Za-z0-9~_-][A-Za-z0-9~._-]*"
-_NAME = re.compile(rf"(?:@[A-Za-z0-9~._-]+/)?{_PART}")
-_HOME = re.compile(rf"node_modules/{_NAME.pattern}(?:/node_modules/{_NAME.pattern})*")
+_HOME = re.compile(rf"node_modules/{NAME}(?:/node_modules/{NAME})*")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*")
 
 
 def _name(value: str) -> str:
-    if not _NAME.fullmatch(value):
+    if not re.fullmatch(NAME, value):
         raise ValueError(f"{value!r} is not an npm package name")
     return value
 
