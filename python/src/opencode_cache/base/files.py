@@ -74,11 +74,12 @@ def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
         make_directories(path.parent)
         with beside(path) as place:
             made = place / "file"
-            with made.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            handle = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
                 file.write(text)
-                os.fchmod(file.fileno(), mode)
                 file.flush()
-                os.fsync(file.fileno())
+                os.fchmod(handle, mode)
+                os.fsync(handle)
             made.replace(path)
             sync_directory(path.parent)
     except OSError as error:
