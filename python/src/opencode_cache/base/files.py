@@ -20,32 +20,51 @@ from opencode_cache.base.errors import BadInputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
 
 DOCUMENT = 64 << 20
 """Bytes of the longest document of ours that is read: a hundred times the longest there is."""
 SETTINGS = 4 << 20
 """Bytes of the longest file that people write by hand."""
+PROGRAM = 2 << 30
+"""Bytes of the longest program."""
 DIRECTORY_MODE = 0o755
+_PIECE = 16 << 20
 _MAKING = ".making-opencode-"
 _TRIES = 100
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A file that somebody names, opened to read, unbuffered; a pipe or a device hangs nobody.
+
+    Raises OSError, whose `strerror` is what is wrong in words.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except ValueError as error:  # a NUL in it, or half a surrogate pair
+        raise OSError(errno.EINVAL, f"is no path ({error})", str(path)) from error
+    kind = os.fstat(handle).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(handle)
+        what = "a directory" if stat.S_ISDIR(kind) else "a device, a pipe or a socket"
+        raise OSError(errno.EINVAL, f"is {what}, not a file", str(path))
+    return os.fdopen(handle, "rb", buffering=0)
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
     """The content of a file that somebody names: a regular one of at most `limit` bytes.
 
-    A pipe or a device does not hang it. Raises OSError, whose `strerror` is what is wrong in words.
+    Raises OSError, whose `strerror` is what is wrong in words.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as file:
-        kind = os.fstat(handle).st_mode
-        if not stat.S_ISREG(kind):
-            what = "a directory" if stat.S_ISDIR(kind) else "a device, a pipe or a socket"
-            raise OSError(errno.EINVAL, f"is {what}, not a file", str(path))
+    with open_regular(path) as file:
         # Files of /proc have no size, and a file may grow.
-        content = file.read(limit + 1)
-        if len(content) > limit:
+        pieces, left = [], limit + 1
+        while left and (piece := file.read(min(left, _PIECE))):
+            pieces.append(piece)
+            left -= len(piece)
+        if not left:
             raise OSError(errno.EFBIG, f"has more than {limit} bytes", str(path))
-        return content
+        return b"".join(pieces)
 
 
 def read_text(path: Path, limit: int, *, errors: str = "strict") -> str:

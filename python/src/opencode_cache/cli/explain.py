@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,7 +49,7 @@ def explain_command(
     if sdk and opencode and not subject.refused and ask.bundles(opencode, spec):
         found = found.model_copy(update={"bundled": True, "add": None})
     if json:
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        console.model(found)
     else:
         _print(found)
     if sdk and not opencode:
@@ -92,8 +91,7 @@ def _print(found: Explanation) -> None:
         lines.append(f"OpenCode {found.opencode} has {found.spec} compiled in, and looks for it nowhere")
     elif found.add:
         lines.append(f"{'Only others find it there. ' if found.found else ''}To add it: {found.add}")
-    # Not through rich: a name in brackets is no markup.
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    console.lines(lines)
 
 
 def _lines(found: Found) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated, NoReturn
 
@@ -14,6 +13,7 @@ from opencode_cache.base.errors import INTERRUPTED, INTERRUPTED_STATUS, BadInput
 from opencode_cache.cli import explain as _explaining  # noqa: F401
 from opencode_cache.cli import inspect as _asking  # noqa: F401 - registers its commands
 from opencode_cache.cli import make as _making  # noqa: F401
+from opencode_cache.cli import process
 from opencode_cache.cli import ship as _bundling  # noqa: F401
 from opencode_cache.cli import update as _updating  # noqa: F401
 from opencode_cache.cli.app import app
@@ -26,7 +26,7 @@ _UsageError: type[Exception] = next(
 
 def _version_asked(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
     if asked:
-        sys.stdout.write(f"opencode-cache {__version__}\n")
+        console.lines([f"opencode-cache {__version__}"])
         raise typer.Exit
 
 
@@ -43,8 +43,9 @@ def _main(
 def main() -> NoReturn:
     """The entry point: expected errors become one sentence and their exit status."""
     try:
+        process.prepare()
         status = app(standalone_mode=False)
-        sys.stdout.flush()  # here, where a reader that went away is expected
+        console.lines([])  # flushes: here, where a reader that went away is expected
     except OpencodeCacheError as error:
         console.error(str(error))
         sys.exit(error.exit_status)
@@ -58,8 +59,13 @@ def main() -> NoReturn:
         sys.exit(INTERRUPTED_STATUS)
     except BrokenPipeError:
         # The reader of our output went away; there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        console.silence_stdout()
         sys.exit(0)
+    except OSError as error:
+        told = process.explained(error)
+        console.error(str(told))
+        console.silence_stdout()
+        sys.exit(told.exit_status)
     if status == INTERRUPTED_STATUS:  # newer typers make it a status by themselves
         console.error(INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)

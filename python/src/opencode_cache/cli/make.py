@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from opencode_cache.base import console, files
 from opencode_cache.build import builder
 from opencode_cache.catalogue import document as catalogue
 from opencode_cache.catalogue import generate
-from opencode_cache.cli import options
+from opencode_cache.cli import options, process
 from opencode_cache.cli.app import app
 from opencode_cache.formats import lock
 from opencode_cache.npm import platforms
@@ -132,7 +131,7 @@ def wrap_command(
     program = wrapper.wrap(
         cache, opencode, out, name=name, offline=offline, shell=shell, extra_path=extra_path, tools=tools
     )
-    sys.stdout.write(f"{program}\n")
+    console.path(program)
 
 
 @app.command("catalogue", epilog="Example: opencode-cache catalogue models.dev -o models.json")
@@ -171,6 +170,7 @@ def run_command(
     program = pipeline.ready_for(chosen, before.date() if before else None, is_default=is_default).program
     if link:
         pipeline.leave_link(program, link)
+    os.umask(process.umask)
     os.execv(program, [str(program), *context.args])  # noqa: S606 - the wrapper is the point
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -44,7 +43,7 @@ def update_command(
     if markdown:
         files.write_atomically(markdown, changes.markdown(found))
     if json:
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        console.model(found)
     else:
         console.stdout().print(changes.table(found))
     if check and found.newer:

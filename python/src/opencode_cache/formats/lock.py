@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import Model, RelativePath, first_problem, safe_relative
 from opencode_cache.formats import user_files
@@ -244,10 +245,10 @@ class Lock(Model):
 def read(path: Path) -> Lock:
     """Read a lock file. Raises BadInputError that names the file, the place and the value."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = files.read_text(path, files.DOCUMENT)
+    except OSError as error:
         raise BadInputError(
-            f"{path}: cannot be read as a lock file ({error}); make one with `lock`"
+            f"{path}: cannot be read as a lock file ({error.strerror}); make one with `lock`"
         ) from error
     try:
         return Lock.model_validate_json(text)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import Model, RelativePath, first_problem
 from opencode_cache.catalogue.document import Catalogue
@@ -107,7 +108,7 @@ def read(cache: Path) -> Manifest:
     """The manifest of a cache directory. Raises BadInputError where there is none or it is damaged."""
     path = cache / FILE
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(files.read_bytes(path, files.DOCUMENT))
     except OSError as error:
         raise BadInputError(
             f"{cache}: not a cache made by `opencode-cache build` ({FILE}: {error.strerror})"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -49,14 +50,14 @@ def read(sources: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for where, source in sources.items():
         try:
-            content = Path(source).read_bytes()
-            text = content.decode()
-        except (OSError, ValueError) as error:
-            raise BadInputError(f"files: {source}: cannot be read as UTF-8 text ({error})") from error
-        if len(content) > _LARGEST:
+            text = files.read_text(Path(source), files.SETTINGS)
+        except OSError as error:
             raise BadInputError(
-                f"files: {source}: has {len(content)} bytes; a lock carries files up to {_LARGEST}"
-            )
+                f"files: {source}: cannot be read as UTF-8 text ({error.strerror})"
+            ) from error
+        size = len(text.encode())
+        if size > _LARGEST:
+            raise BadInputError(f"files: {source}: has {size} bytes; a lock carries files up to {_LARGEST}")
         found[where] = text
     for where in found:
         inside = next((other for other in found if where.startswith(f"{other}/")), None)

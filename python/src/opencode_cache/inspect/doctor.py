@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
 from opencode_cache.inspect import configuration
@@ -188,14 +189,14 @@ def _copy(directory: Path, cache: Path, about: Manifest, copy: str) -> Finding:
         )
     if not place.is_file():
         return Finding(state="mended", what=copy, detail="is missing", next="the next start copies it")
-    if place.read_bytes() == (cache / copy).read_bytes():
+    if _text(place) == _text(cache / copy):
         return Finding(state="ok", what=copy, detail="is the cache's")
     return Finding(state="note", what=copy, detail="was changed by OpenCode or by you, and stays")
 
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return files.read_text(path, files.DOCUMENT, errors="replace")
     except OSError:
         return None
 

@@ -23,6 +23,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.build.unpack import prune
 from opencode_cache.build.unpack.destination import Destination
@@ -103,7 +104,7 @@ def extract(package: Package, tarball: Path, targets: Mapping[Path, Target]) -> 
 @contextmanager
 def _reading(package: Package, tarball: Path) -> Iterator[Reader]:
     try:
-        file = tarball.open("rb", buffering=0)
+        file = files.open_regular(tarball)
     except FileNotFoundError as error:
         raise BadInputError(
             f"{package.key}: {tarball} is not there; "
