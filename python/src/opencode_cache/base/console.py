@@ -6,11 +6,12 @@ that turn the text around them. What this program prints goes through here, wher
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import markup
 from rich.console import Console
@@ -54,6 +55,11 @@ def escape(text: str) -> str:
 
 class _Console(Console):
     """A console that prints `visible` text alone, in lines and in the cells of tables."""
+
+    def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - rich's own signature
+        """As rich has it. Raises BadInputError where stdout cannot be written."""
+        with contextlib.nullcontext() if self.stderr else _written():
+            super().print(*objects, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
