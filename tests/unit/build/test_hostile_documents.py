@@ -40,7 +40,7 @@ HOSTILE = (
     ),
     *(".nix/packages", ".opencode", "-planted", "a\\..\\..\\planted", "node_modules", "Packages/x"),
 )
-MANY = int(os.environ.get("OPENCODE_CACHE_TEST_MUTANTS", "60"))
+MANY = int(os.environ.get("OPENCODE_CACHE_TEST_MUTANTS", "20"))
 """How many mutants of each document are tried."""
 
 

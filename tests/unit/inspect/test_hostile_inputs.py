@@ -24,7 +24,7 @@ from opencode_cache.cli import tables
 from opencode_cache.formats import lock, plan
 from opencode_cache.inspect import doctor
 
-MANY = int(os.environ.get("OPENCODE_CACHE_TEST_MUTANTS", "60"))
+MANY = int(os.environ.get("OPENCODE_CACHE_TEST_MUTANTS", "20"))
 ALLOWED = "\n"
 CONFIG = {
     "$schema": "https://opencode.ai/config.json",

@@ -19,7 +19,7 @@ from opencode_cache.base.errors import BadInputError, NetworkError, OpencodeCach
 from opencode_cache.npm.repository import Pin
 from opencode_cache.resolve import github
 
-MANY = int(os.environ.get("OPENCODE_CACHE_TEST_MUTANTS", "60"))
+MANY = int(os.environ.get("OPENCODE_CACHE_TEST_MUTANTS", "20"))
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PIN = Pin("owner", "repo", COMMIT)
 GOOD = {"name": "mine", "version": "1.0.0", "license": "MIT", "bin": {"mine": "cli.js"}}
