@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from opencode_cache.base import console
+from opencode_cache.base import answer, console
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.cli import tables
 from opencode_cache.formats import lock, plan
@@ -80,11 +80,11 @@ def printed(report: doctor.Report, *, colours: bool = False) -> str:
     kind(file=said, width=200, force_terminal=colours, no_color=not colours).print(
         tables.doctor_table(report)
     )
-    answer = io.StringIO()
-    with contextlib.redirect_stdout(answer):
-        console.model(report)
-    json.loads(answer.getvalue())
-    return said.getvalue() + answer.getvalue()
+    document = io.StringIO()
+    with contextlib.redirect_stdout(document):
+        answer.model(report)
+    json.loads(document.getvalue())
+    return said.getvalue() + document.getvalue()
 
 
 class Home:
@@ -228,7 +228,7 @@ def test_a_document_is_the_same_document(value):
     text = json.dumps(value, ensure_ascii=False)
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        console.document(text)
+        answer.document(text)
     assert clean(said.getvalue())
     assert json.loads(said.getvalue()) == json.loads(text) or value != value  # noqa: PLR0124 - NaN
 

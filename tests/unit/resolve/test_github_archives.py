@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opencode_cache.base import console
+from opencode_cache.base import answer
 from opencode_cache.base.errors import BadInputError, NetworkError, OpencodeCacheError
 from opencode_cache.npm.repository import Pin
 from opencode_cache.resolve import github
@@ -51,7 +51,7 @@ def take(monkeypatch, content: bytes, to: Path):
         package, path = github.take(PIN, to)
     except OpencodeCacheError as error:
         said = str(error)
-        assert said == console.visible(said)
+        assert said == answer.visible(said)
         assert str(to) not in said
         assert list(to.iterdir()) == []
         return error

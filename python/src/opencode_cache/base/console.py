@@ -1,14 +1,8 @@
-"""What is said: messages on stderr, answers on stdout. No text of anybody else's reaches a terminal as it is.
-
-Names in configurations, locks, catalogues and directories may hold escape sequences, line ends and characters
-that turn the text around them. What this program prints goes through here, where those are spelt out.
-"""
+"""What a person sees while long work goes on, on stderr, and tables: no text of anybody else's as it is."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -26,26 +20,12 @@ from rich.progress import (
 from rich.segment import Segment
 from rich.text import Text
 
-from opencode_cache.base.errors import BadInputError
+from opencode_cache.base.answer import visible, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from pydantic import BaseModel
     from rich.console import ConsoleOptions, RenderableType
-
-_BASIC = 0xFFFF
-"""The last character that JSON can spell with one escape."""
-
-
-def visible(text: str) -> str:
-    """The text on one line, each character without a shape of its own spelt out as Python does."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for char in text
-    )
 
 
 def escape(text: str) -> str:
@@ -58,7 +38,7 @@ class _Console(Console):
 
     def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - rich's own signature
         """As rich has it. Raises BadInputError where stdout cannot be written."""
-        with contextlib.nullcontext() if self.stderr else _written():
+        with contextlib.nullcontext() if self.stderr else written():
             super().print(*objects, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
@@ -80,72 +60,6 @@ def stdout() -> Console:
     if sys.stdout.isatty():
         return _Console(highlight=False, emoji=False)
     return _Console(highlight=False, emoji=False, soft_wrap=True, width=200)
-
-
-def lines(texts: Iterable[str]) -> None:
-    """Lines on stdout. Raises BadInputError where that cannot be written."""
-    _write("".join(f"{visible(text)}\n" for text in texts))
-
-
-def path(found: os.PathLike[str]) -> None:
-    """A path on stdout: to a terminal `visible`, to a program byte for byte. Raises BadInputError."""
-    text = os.fspath(found)
-    if sys.stdout.isatty():
-        lines([text])
-        return
-    with _written():
-        sys.stdout.flush()
-        sys.stdout.buffer.write(os.fsencode(text) + b"\n")
-        sys.stdout.buffer.flush()
-
-
-def model(answer: BaseModel) -> None:
-    """A model as a JSON document on stdout. Raises BadInputError."""
-    # Not pydantic's own writer, which stumbles over names of files that are not UTF-8.
-    document(json.dumps(answer.model_dump(mode="json"), indent=2, ensure_ascii=False))
-
-
-def document(json_text: str) -> None:
-    """A JSON document on stdout, characters without a shape as JSON's escapes. Raises BadInputError."""
-    text = json_text if json_text.endswith("\n") else f"{json_text}\n"
-    if not text.replace("\n", "").isprintable():
-        # Between the values of a document there is nothing but ASCII: such a character is in a string.
-        text = "".join(char if char.isprintable() or char == "\n" else _escaped(char) for char in text)
-    _write(text)
-
-
-def _escaped(char: str) -> str:
-    number = ord(char)
-    if number <= _BASIC:
-        return f"\\u{number:04x}"
-    number -= _BASIC + 1
-    return f"\\u{0xD800 + (number >> 10):04x}\\u{0xDC00 + (number & 0x3FF):04x}"
-
-
-def _write(text: str) -> None:
-    with _written():
-        sys.stdout.write(text)
-        sys.stdout.flush()
-
-
-@contextmanager
-def _written() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        raise  # the reader went away, and that is no failure
-    except OSError as error:
-        silence_stdout()
-        raise BadInputError(
-            f"stdout: cannot be written ({error.strerror}); give the answer another place"
-        ) from error
-
-
-def silence_stdout() -> None:
-    """Drop what is still to be written: nobody will read it, and the interpreter would stumble over it."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
 
 
 def step(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from opencode_cache import __version__
-from opencode_cache.base import console
+from opencode_cache.base import answer, console
 from opencode_cache.base.errors import INTERRUPTED, INTERRUPTED_STATUS, BadInputError, OpencodeCacheError
 from opencode_cache.cli import explain as _explaining  # noqa: F401
 from opencode_cache.cli import inspect as _asking  # noqa: F401 - registers its commands
@@ -26,7 +26,7 @@ _UsageError: type[Exception] = next(
 
 def _version_asked(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
     if asked:
-        console.lines([f"opencode-cache {__version__}"])
+        answer.lines([f"opencode-cache {__version__}"])
         raise typer.Exit
 
 
@@ -45,7 +45,7 @@ def main() -> NoReturn:
     try:
         process.prepare()
         status = app(standalone_mode=False)
-        console.lines([])  # flushes: here, where a reader that went away is expected
+        answer.lines([])  # flushes: here, where a reader that went away is expected
     except OpencodeCacheError as error:
         console.error(str(error))
         sys.exit(error.exit_status)
@@ -59,12 +59,12 @@ def main() -> NoReturn:
         sys.exit(INTERRUPTED_STATUS)
     except BrokenPipeError:
         # The reader of our output went away; there is nobody to tell.
-        console.silence_stdout()
+        answer.silence()
         sys.exit(0)
     except OSError as error:
         told = process.explained(error)
         console.error(str(told))
-        console.silence_stdout()
+        answer.silence()
         sys.exit(told.exit_status)
     if status == INTERRUPTED_STATUS:  # newer typers make it a status by themselves
         console.error(INTERRUPTED)

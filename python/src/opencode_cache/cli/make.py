@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from opencode_cache import pipeline
-from opencode_cache.base import console, files
+from opencode_cache.base import answer, console, files
 from opencode_cache.build import builder
 from opencode_cache.catalogue import document as catalogue
 from opencode_cache.catalogue import generate
@@ -131,7 +131,7 @@ def wrap_command(
     program = wrapper.wrap(
         cache, opencode, out, name=name, offline=offline, shell=shell, extra_path=extra_path, tools=tools
     )
-    console.path(program)
+    answer.path(program)
 
 
 @app.command("catalogue", epilog="Example: opencode-cache catalogue models.dev -o models.json")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from opencode_cache import pipeline
-from opencode_cache.base import console
+from opencode_cache.base import answer, console
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.cli import options
 from opencode_cache.cli.app import app
@@ -69,7 +69,7 @@ def bundle_command(
         f"OpenCode {made.info.opencode} for {made.info.system}: {len(made.listing.entries)} entries, "
         f"{made.listing.bytes / 1e6:.0f} MB, packed {made.packed / 1e6:.0f} MB; sha256 {made.sha256}"
     )
-    console.path(made.file)
+    answer.path(made.file)
 
 
 def _subject(plan_file: Path | None, cache: Path | None, opencode: Path | None) -> tuple[Path, Path]:
@@ -108,9 +108,9 @@ def unbundle_command(
     if file is None:
         generation = unbundle.undo(to)
         console.step(f"{to}: back to {generation.name}")
-        console.path(unbundle.program(to))
+        answer.path(unbundle.program(to))
         return
     done = unbundle.unbundle(file, to, trusted=trusted, system=system, keep=keep)
     what = "installed" if done.changed else "already the one in use, and whole"
     console.step(f"OpenCode {done.info.opencode} for {done.info.system}: {what} ({done.generation.name})")
-    console.path(done.program)
+    answer.path(done.program)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from opencode_cache import update as updates
-from opencode_cache.base import console, files
+from opencode_cache.base import answer, console, files
 from opencode_cache.base.errors import CheckFailedError
 from opencode_cache.cli import options
 from opencode_cache.cli.app import app
@@ -43,7 +43,7 @@ def update_command(
     if markdown:
         files.write_atomically(markdown, changes.markdown(found))
     if json:
-        console.model(found)
+        answer.model(found)
     else:
         console.stdout().print(changes.table(found))
     if check and found.newer:
