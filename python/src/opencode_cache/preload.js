@@ -1,15 +1,19 @@
 "use strict"
-// Loaded into OpenCode before its own code (Bun's BUN_INSPECT_PRELOAD; tried on 1.18.33 and 1.0.61), so that what the
-// wrapper adds to the environment serves OpenCode and nobody else: its children get the user's own.
+// Loaded into OpenCode before its own code (Bun's BUN_INSPECT_PRELOAD; tried on 1.0.61, 1.3.2, 1.14.34 and 1.18.33), so
+// that what the wrapper adds to the environment serves OpenCode and nobody else: its children get the user's own.
 // `process.env` stays as it is: OpenCode reads its switches, and npm's settings, at any time.
 const fs = require("node:fs")
 const { existsSync, readFileSync } = fs
 const { basename, dirname, extname, join, resolve } = require("node:path")
 const { isMainThread } = require("node:worker_threads")
 
+const cache = @@{cache}
+
 const USERS = "OPENCODE_CACHE_USER_" // + name: a value that the wrapper had to replace
+// With these, a command that the agent runs could ask the server for what the agent itself may not do.
+const SECRETS = ["OPENCODE_SERVER_PASSWORD", "OPENCODE_SERVER_USERNAME"]
 const started = { ...process.env }
-const ours = new Set(["OPENCODE_CACHE_SET", ...(started.OPENCODE_CACHE_SET ?? "").split(" ")])
+const ours = new Set(["OPENCODE_CACHE_SET", ...SECRETS, ...(started.OPENCODE_CACHE_SET ?? "").split(" ")])
 
 function usersOwn(given, [command, word]) {
   const env = { ...given }
@@ -31,11 +35,35 @@ function usersOwn(given, [command, word]) {
 }
 
 // node:child_process ends here too. Without `env`, Bun gives a child what the process was started with.
-const mended = (options, command) => ({ ...options, env: usersOwn(options?.env ?? started, command) })
+const withUsersOwn = (options, command) => ({ ...options, env: usersOwn(options?.env ?? started, command) })
 for (const name of ["spawn", "spawnSync"]) {
   const start = Bun[name]
   Bun[name] = (first, second) =>
-    Array.isArray(first) ? start.call(Bun, first, mended(second, first)) : start.call(Bun, mended(first, first.cmd))
+    Array.isArray(first)
+      ? start.call(Bun, first, withUsersOwn(second, first))
+      : start.call(Bun, withUsersOwn(first, first.cmd))
+}
+
+// A plugin's `$`, which starts its commands in another way.
+if (SECRETS.some((name) => name in started)) {
+  Bun.$.env(Object.fromEntries(Object.entries(started).filter(([name]) => !SECRETS.includes(name))))
+}
+
+// The web terminal (`POST /pty`, from 1.3 on) has a library of its own for that: bun-pty (`src/terminal.ts`), which hands
+// over `NAME=value` and a NUL for each variable.
+const ffi = require("bun:ffi")
+const { dlopen } = ffi
+ffi.dlopen = (path, wanted) => {
+  const library = dlopen(path, wanted)
+  const start = library.symbols.bun_pty_spawn
+  if (!start) return library
+  const bun_pty_spawn = (command, cwd, env, ...rest) => {
+    const pairs = String(env).split("\0").filter(Boolean)
+    const given = pairs.map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)])
+    const kept = Object.entries(usersOwn(Object.fromEntries(given), [command]))
+    return start(command, cwd, Buffer.from(kept.map(([name, value]) => `${name}=${value}\0`).join("")), ...rest)
+  }
+  return { ...library, symbols: { ...library.symbols, bun_pty_spawn } }
 }
 
 // OpenCode 1.14 to 1.18 writes a `.gitignore` into each config directory, forgives a lack of permission, and ends on a
@@ -52,19 +80,16 @@ fs.writeFile = (path, ...rest) => {
 
 // The grammars in the cache. OpenTUI takes a local path where a parser has a URL (`download-utils.ts`; tried on 1.18.33
 // and 1.0.61), so nothing of ours has to stand in the user's data directory.
-let grammars
+let files
 function fromCache(parser) {
-  grammars ??= ["bun", "packages"].flatMap((layout) => {
-    const directory = join(__dirname, layout, "tree-sitter")
-    const index = join(directory, "files.json")
-    return existsSync(index) ? [{ directory, languages: JSON.parse(readFileSync(index, "utf8")) }] : []
-  })
-  const place = (url) => {
-    const from = grammars.find(({ languages }) => languages[parser.filetype]?.[url])
-    return from ? join(from.directory, from.languages[parser.filetype][url]) : url
+  const index = join(cache, "tree-sitter", "files.json")
+  files ??= existsSync(index) ? JSON.parse(readFileSync(index, "utf8")) : {}
+  const local = (url) => {
+    const file = files[parser.filetype]?.[url]
+    return file ? join(cache, "tree-sitter", file) : url
   }
-  const queries = Object.entries(parser.queries).map(([kind, urls]) => [kind, urls?.map(place)])
-  return { ...parser, wasm: place(parser.wasm), queries: Object.fromEntries(queries) }
+  const queries = Object.entries(parser.queries).map(([kind, urls]) => [kind, urls?.map(local)])
+  return { ...parser, wasm: local(parser.wasm), queries: Object.fromEntries(queries) }
 }
 
 // The TUI's server is a thread, and threads do not inherit what is preloaded.
@@ -86,7 +111,7 @@ if (own && isMainThread) require(resolve(own))
 
 // A project's `.opencode` has no node_modules where OpenCode could not install them: its plugins and tools get
 // what they import, and cannot find, from the cache. (Bun asks no onResolve hook about a bare name.)
-const cached = join(__dirname, "packages", "config")
+const config = join(cache, "config")
 const resolved = (name, from) => {
   try {
     return Bun.resolveSync(name, from)
@@ -94,15 +119,15 @@ const resolved = (name, from) => {
     return undefined
   }
 }
-if (existsSync(join(cached, "node_modules"))) {
+if (existsSync(join(config, "node_modules"))) {
   const imported = /(\bfrom\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*)(["'])([@\w][^"':\n]*)\2/g
   Bun.plugin({
     name: "opencode-cache",
     setup(build) {
       build.onLoad({ filter: /\/\.opencode\/(?!(.*\/)?node_modules\/).*\.[cm]?[jt]sx?$/ }, ({ path }) => ({
         contents: readFileSync(path, "utf8").replace(imported, (text, before, _, name) => {
-          const found = resolved(name, dirname(path)) ? undefined : resolved(name, cached)
-          return found ? before + JSON.stringify(found) : text
+          const file = resolved(name, dirname(path)) ? undefined : resolved(name, config)
+          return file ? before + JSON.stringify(file) : text
         }),
         loader: extname(path).replace(/^\.[cm]?/, ""),
       }))
