@@ -44,7 +44,7 @@ def test_nothing_to_do_after_a_start(lab, layout):
     cache = lab.cache("A", layout, modules=["@opencode-ai/plugin"] if layout == "packages" else ())
     before = examine(lab, cache)
     assert before.ok
-    assert "mended" in states(before).values()
+    assert "pending" in states(before).values()
     lab.start(lab.wrap(cache))
     report = examine(lab)
     assert set(states(report).values()) == {"ok"}
@@ -65,7 +65,7 @@ def test_what_the_next_start_will_do_is_what_it_does(lab):
     assert found["tui"].next == "the next start links it"
     assert found["bun.lock"].next == "the next start keeps it as bun.lock.before-nix-<n>"
     assert "says '8' and should say '9'" in found["version"].detail
-    assert found[str(lab.cache_dir / ".nix/stage.x")].state == "mended"
+    assert found[str(lab.cache_dir / ".nix/stage.x")].state == "pending"
     lab.start(wrapper)
     after = states(examine(lab))
     assert after.pop(str(lab.cache_dir / "bun.lock.before-nix-1")) == "note"
@@ -157,7 +157,7 @@ def test_places_of_the_configuration(lab):
 def test_config_directory_is_explained(lab):
     cache = lab.cache("A", modules=["@opencode-ai/plugin"])
     what = str(lab.config_dir)
-    assert states(examine(lab, cache))[what] == "mended"
+    assert states(examine(lab, cache))[what] == "pending"
     lab.config_dir.mkdir(parents=True)
     (lab.config_dir / "package.json").write_text('{"dependencies": {"zod": "*"}}')
     assert states(examine(lab, cache))[what] == "note"

@@ -88,7 +88,8 @@ _PRELOAD = """\
 case $oc_preload in
 '' | *\\\\*)
   oc_preload=
-  [ -z "${OPENCODE_SERVER_PASSWORD-}" ] || oc_ask="$oc_ask preload"
+  [ -z "${OPENCODE_SERVER_PASSWORD-}" ] || printf '%s\n' "$0: nothing can be preloaded from a path with a backslash, \
+or one that is not UTF-8: commands of the agent see OPENCODE_SERVER_PASSWORD; install OpenCode elsewhere" >&2
   ;;
 *)
   case " $oc_set " in

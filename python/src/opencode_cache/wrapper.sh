@@ -27,15 +27,11 @@ fi
 
 oc_name=@@{name}
 oc_layout=@@{layout}
-# bun layout: what the file `version` has to say, else OpenCode empties the cache.
-oc_version=@@{version}
-# packages layout: @opencode-ai/plugin for the user's config directory.
-oc_config=@@{config}
+oc_version=@@{version} # bun layout: what the file `version` has to say, else OpenCode empties the cache
+oc_config=@@{config} # packages layout: directory with what the user's config directory gets links to
 oc_plugin=node_modules/@opencode-ai/plugin
-# Beside the link to the cache: the list of this generation's links.
-oc_record=@@{record}
-# Directory of coreutils, or empty.
-oc_tools=@@{tools}
+oc_record=@@{record} # the list of this generation's links
+oc_tools=@@{tools} # directory of coreutils, or empty
 oc_newline='
 '
 
@@ -45,9 +41,8 @@ set -u +aefC
 # ln, mv and the like may be missing from the user's PATH; what OpenCode sees of it does not change.
 oc_path=${PATH-}
 PATH=${oc_tools:+$oc_tools:}${PATH:+$PATH:}/usr/bin:/bin
-# Say what would be done, a line on stdout for each thing, and do nothing.
-oc_dry=
-[ "${OPENCODE_CACHE_TRACE-}" != dry-run ] || oc_dry=1
+# Whether only to say what would be done, a line on stdout for each thing.
+case ${OPENCODE_CACHE_TRACE-} in dry-run) oc_dry=1 ;; *) oc_dry= ;; esac
 
 # Runs `"$@" PARENT WAY-UP-FROM-IT NAME…` for each directory that holds links.
 oc_entries() {
@@ -59,21 +54,13 @@ oc_copies() {
 @@{copies}
 }
 
-oc_die() {
-  printf '%s: %s\n' "$oc_name" "$1" >&2
-  exit 2
-}
-
+oc_die() { printf '%s: %s\n' "$oc_name" "$1" >&2; exit 2; }
 oc_trace() { [ -z "${OPENCODE_CACHE_TRACE-}" ] || [ -n "$oc_dry" ] || printf '%s: %s\n' "$oc_name" "$1" >&2; }
-
 oc_does() { [ -z "$oc_dry" ] || printf '%s\t%s\n' "$1" "$2"; }
 
+[ "$oc_ask" != HOME ] ||
+  oc_die "HOME is not set to an absolute path; set HOME, or XDG_CACHE_HOME to a directory for the cache"
 @@{asked}
-case $oc_ask in
-HOME*) oc_die "HOME is not set to an absolute path; set HOME, or XDG_CACHE_HOME to a directory for the cache" ;;
-*preload) printf '%s: %s\n' "$oc_name" "Bun can load nothing from where this program lies, so that the agent's commands see \
-OPENCODE_SERVER_PASSWORD; install it where the path has no backslash" >&2 ;;
-esac
 for oc_link in "$oc_root" "$oc_dir"; do
   if [ ! -e "$oc_link" ]; then
     [ ! -L "$oc_link" ] ||
@@ -85,16 +72,13 @@ for oc_link in "$oc_root" "$oc_dir"; do
   fi
 done
 
-oc_group_right() {
-  oc_parent=$1
-  shift 2
-  for oc_base in "$@"; do
-    [ "$oc_dir/$oc_parent$oc_base" -ef "$oc_cache/$oc_parent$oc_base" ] || {
-      oc_trace "$oc_dir/$oc_parent$oc_base is not the cache's"
-      return 1
-    }
-  done
+# Runs the function $1 for each entry of a directory.
+oc_each() {
+  oc_function=$1 oc_parent=$2
+  shift 3
+  for oc_base in "$@"; do "$oc_function" "$oc_parent$oc_base" || return 1; done
 }
+oc_right() { [ "$oc_dir/$1" -ef "$oc_cache/$1" ] || ! oc_trace "$oc_dir/$1 is not the cache's"; }
 
 # A power cut may leave a file that was renamed into its place without a byte in it.
 oc_copy_there() { [ -s "$oc_dir/$1" ] && [ -f "$oc_dir/$1" ]; }
@@ -107,13 +91,10 @@ oc_version_right() {
 
 # Right enough for OpenCode to work with this cache.
 oc_linked() {
-  [ "$oc_own/$oc_layout" -ef "$oc_cache" ] && [ -s "$oc_own/$oc_record" ] && oc_entries oc_group_right && oc_version_right
+  [ "$oc_own/$oc_layout" -ef "$oc_cache" ] && [ -s "$oc_own/$oc_record" ] && oc_entries oc_each oc_right && oc_version_right
 }
 
-oc_no_stage() {
-  set -- "$oc_own"/stage.*
-  [ ! -e "$1" ]
-}
+oc_no_stage() { set -- "$oc_own"/stage.* && [ ! -e "$1" ]; }
 
 # Whether package.json in the config directory asks for nothing but @opencode-ai/plugin.
 oc_only_plugin() {
@@ -133,7 +114,7 @@ oc_config_right() {
     { [ "$oc_conf/$oc_plugin" -ef "$oc_cache/$oc_config/$oc_plugin" ] && [ -s "$oc_conf/package-lock.json" ]; }
 }
 
-# Whether there is something to do in the config directory, by oc_task: link, renew; the others are why there is not.
+# Whether there is something to do in the config directory. By oc_task: to link, to renew; else why there is not.
 # A node_modules whose plugin is not a link of ours is the user's, be the link from `npm link`.
 oc_config_wants() {
   oc_task=own
@@ -150,15 +131,14 @@ oc_config_wants() {
   elif ! oc_only_plugin; then
     oc_task=dependencies
   elif [ ! -L "$oc_conf/package-lock.json" ] || [ -s "$oc_conf/package-lock.json" ]; then
-    oc_task=link
+    oc_task="link"
   fi
   case $oc_task in own | unwritable | dependencies) return 1 ;; esac
 }
 
 oc_start() {
-  for oc_file in "$oc_opencode" ${oc_preload:+"$oc_preload"}; do
-    [ -s "$oc_file" ] || oc_die "$oc_file is gone; build or install OpenCode with its cache again"
-  done
+  [ -x "$oc_opencode" ] || oc_die "$oc_opencode is gone; build or install OpenCode with its cache again"
+  [ -s "${oc_preload:-$oc_opencode}" ] || oc_die "$oc_preload is gone; build or install OpenCode with its cache again"
   [ -z "$oc_set" ] || export OPENCODE_CACHE_SET="$oc_set"
   PATH=$oc_path
   set +u
@@ -189,23 +169,15 @@ fi
 # Runs a tool; on failure the first line of what it says is in oc_why.
 oc_run() {
   [ -z "$oc_dry" ] || return 0
-  oc_why=$("$@" 2>&1) && {
-    oc_trace "$*"
-    return 0
-  }
-  oc_why=${oc_why%%"$oc_newline"*}
-  [ -n "$oc_why" ] || oc_why="$1 failed"
-  return 1
-}
-
-# Writes $2 to the file $1. Not with `:`, a special builtin: a shell ends where a redirection of those fails.
-oc_write() {
-  [ -n "$oc_dry" ] || printf %s "$2" 2>/dev/null >"$1" || {
-    oc_why="$1: cannot be written"
+  oc_why=$("$@" 2>&1) || {
+    oc_why=${oc_why%%"$oc_newline"*}
+    oc_why=${oc_why:-$1 failed}
     return 1
   }
+  oc_trace "$*"
 }
 
+oc_write() { printf %s "$2" >"$1"; }
 # Removes stages whose process is gone. One with our own number is a leftover, or a start in another container:
 # that one fails, and tries again.
 oc_tidy() {
@@ -238,8 +210,7 @@ oc_make_way() {
     [ -n "$(ls -A "$oc_from")" ] || ! oc_run rmdir "$oc_from" || return 0
     oc_moves=1
   fi
-  oc_n=1
-  oc_to=$oc_from.before-nix-1
+  oc_n=1 oc_to=$oc_from.before-nix-1
   while [ -e "$oc_to" ] || [ -L "$oc_to" ]; do
     if [ -z "$oc_moves" ] && [ "$oc_to" -ef "$oc_from" ]; then
       [ "${2-}" != directory ] || oc_run rm -f "$oc_from"
@@ -280,20 +251,14 @@ oc_put() {
   oc_run mv -f "$oc_stage/${1##*/}" "${oc_to%/*}/"
 }
 
-# Checks the cache's own entries, and lists them in oc_all.
-oc_group_in_cache() {
-  oc_parent=$1
-  shift 2
-  for oc_base in "$@"; do
-    [ -e "$oc_cache/$oc_parent$oc_base" ] || oc_die "the cache $oc_cache lacks $oc_parent$oc_base; build it again"
-    oc_all=$oc_all$oc_parent$oc_base$oc_newline
-  done
+oc_in_cache() {
+  [ -e "$oc_cache/$1" ] || oc_die "the cache $oc_cache lacks $1; build it again"
+  oc_all=$oc_all$1$oc_newline
 }
 
 # In a dry run the link to the cache has not been turned.
 oc_place_group() {
-  oc_parent=$1
-  oc_way_up=$2
+  oc_parent=$1 oc_way_up=$2
   shift 2
   for oc_base in "$@"; do
     shift
@@ -344,15 +309,10 @@ oc_place_copy() {
   oc_why=$(cksum 2>&1 <"$oc_cache/$1") || return 1
   oc_want=$oc_why$oc_newline
   if [ -n "$oc_have" ] && [ "$oc_have" != "$oc_want" ]; then
-    case $oc_newline$(cat "$oc_own/$1.sums" 2>/dev/null)$oc_newline in
-    *"$oc_newline$oc_have"*) ;;
-    *)
-      oc_does own "$1"
-      return 0
-      ;;
-    esac
+    oc_text=$oc_newline$(cat "$oc_own/$1.sums" 2>/dev/null)$oc_newline
+    case $oc_text in *"$oc_newline$oc_have"*) ;; *) oc_does own "$1" && return ;; esac
   fi
-  oc_write "$oc_stage/$1.sums" "$oc_want$oc_have" && oc_put ".nix/$1.sums" || return 1
+  oc_run oc_write "$oc_stage/$1.sums" "$oc_want$oc_have" && oc_put ".nix/$1.sums" || return 1
   [ "$oc_have" != "$oc_want" ] || return 0
   oc_does "${oc_have:+re}copy" "$1"
   oc_run cp "$oc_cache/$1" "$oc_stage/" && oc_run chmod u+w "$oc_stage/$1" && oc_put "$1"
@@ -360,7 +320,7 @@ oc_place_copy() {
 
 # The only link that a new generation has to replace; the list of its links is there before.
 oc_place_pointer() {
-  [ -s "$oc_own/$oc_record" ] || { oc_write "$oc_stage/$oc_record" "$oc_all" && oc_put ".nix/$oc_record"; } || return 1
+  [ -s "$oc_own/$oc_record" ] || { oc_run oc_write "$oc_stage/$oc_record" "$oc_all" && oc_put ".nix/$oc_record"; } || return 1
   [ ! "$oc_own/$oc_layout" -ef "$oc_cache" ] || return 0
   oc_does turn ".nix/$oc_layout"
   [ -L "$oc_own/$oc_layout" ] || oc_make_way ".nix/$oc_layout" || return 1
@@ -419,7 +379,7 @@ oc_place_config() {
   return 0
 }
 
-# One pass. The order matters: whoever turns the link to the cache also sweeps after that, and whoever places links
+# One pass; a dry run ends with it. The order matters: whoever turns the link to the cache also sweeps after that, and whoever places links
 # after somebody else's turn sees it in the last check.
 oc_pass() {
   oc_why=
@@ -427,25 +387,26 @@ oc_pass() {
   if [ -n "$oc_dry" ]; then
     oc_below=$oc_dir
     while [ ! -e "${oc_below:-/}" ]; do oc_below=${oc_below%/*}; done
-    oc_why="$oc_below: cannot be written"
+    oc_why="$oc_below cannot be written"
     [ -d "${oc_below:-/}" ] && [ -w "${oc_below:-/}" ] || return 1
   fi
   [ -d "$oc_own" ] || oc_make_way .nix directory || return 1
-  oc_run mkdir -p "$oc_own" && oc_tidy "$oc_own/stage" && oc_run mkdir "$oc_stage" && oc_write "$oc_own/busy" "" || return 1
+  oc_run mkdir -p "$oc_own" && oc_tidy "$oc_own/stage" && oc_run mkdir "$oc_stage" && oc_run oc_write "$oc_own/busy" "" || return 1
   oc_copies oc_place_copy && oc_place_pointer && oc_sweep && oc_entries oc_place_group || return 1
-  oc_version_right || { oc_does write version && oc_write "$oc_stage/version" "$oc_version" && oc_put version; } || return 1
+  oc_version_right || { oc_does write version && oc_run oc_write "$oc_stage/version" "$oc_version" && oc_put version; } || return 1
   oc_place_config
   oc_why=
+  [ -z "$oc_dry" ] || exit 0
   # In this order: a stage without `busy` would stay for ever. Of two that end at once both may leave `busy`
   # behind; the next start then passes here once more.
-  [ -n "$oc_dry" ] || oc_linked && oc_run rm -rf "$oc_stage" "$oc_own/busy" || return 1
-  [ -n "$oc_dry" ] || oc_no_stage || oc_write "$oc_own/busy" ""
+  oc_linked && oc_run rm -rf "$oc_stage" "$oc_own/busy" || return 1
+  oc_no_stage || oc_run oc_write "$oc_own/busy" ""
 }
 
 [ -e "$oc_cache/manifest.json" ] ||
   oc_die "the cache $oc_cache is gone; build or install OpenCode with its cache again"
 oc_all=
-oc_entries oc_group_in_cache
+oc_entries oc_each oc_in_cache
 @@{here_now}
 oc_umask=$(umask)
 umask u+rwx,g-w,o-w # what is made here is the user's, whatever the umask
