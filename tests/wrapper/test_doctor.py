@@ -6,16 +6,19 @@ import json
 import shutil
 
 import pytest
-from rich.console import Console
-from wrapper_lab import Lab, shell
-
 from opencode_cache import doctor
 from opencode_cache.errors import BadInputError
 from opencode_cache.manifest import Entry
+from rich.console import Console
+from wrapper_lab import Lab, shell
 
 CATALOGUE = {
     name: {"id": name, "models": {model: {}}}
-    for name, model in (("github-copilot", "gpt-5"), ("anthropic", "claude-sonnet-4-5"), ("openai", "gpt-5"))
+    for name, model in (
+        ("github-copilot", "gpt-5"),
+        ("anthropic", "claude-sonnet-4-5"),
+        ("openai", "gpt-5"),
+    )
 }
 
 
@@ -91,11 +94,23 @@ def test_no_home_is_one_sentence(lab):
 @pytest.mark.parametrize(
     ("config", "said", "mend"),
     [
-        ({"model": "copilot/gpt-5"}, "no provider 'copilot'", "write github-copilot/gpt-5"),
+        (
+            {"model": "copilot/gpt-5"},
+            "no provider 'copilot'",
+            "write github-copilot/gpt-5",
+        ),
         ({"small_model": "antropic/x"}, "no provider 'antropic'", "write anthropic/x"),
-        ({"agent": {"a": {"model": "gpt-5"}}}, "agent.a.model 'gpt-5' names no provider", "PROVIDER/MODEL"),
+        (
+            {"agent": {"a": {"model": "gpt-5"}}},
+            "agent.a.model 'gpt-5' names no provider",
+            "PROVIDER/MODEL",
+        ),
         ({"plugin": ["gone@1.2"]}, "plugin 'gone@1.2' is not in the cache", "--plugin"),
-        ({"plugin": [["git+https://u:secret@h/x?key=secret", {"a": "secret"}]]}, "//…@h/x", "--plugin"),
+        (
+            {"plugin": [["git+https://u:secret@h/x?key=secret", {"a": "secret"}]]},
+            "//…@h/x",
+            "--plugin",
+        ),
     ],
 )
 def test_mistakes_in_the_configuration(lab, config, said, mend):
@@ -117,14 +132,27 @@ def test_mistakes_in_the_configuration(lab, config, said, mend):
     "config",
     [
         {"model": "github-copilot/gpt-5", "small_model": "{env:MODEL}"},
-        {"model": "mine/x", "provider": {"mine": {"npm": "@ai-sdk/openai-compatible", "models": {"x": {}}}}},
-        {"plugin": ["here", "here@latest", "./local.ts", "file:///x.js"], "provider": {"a": {"npm": "sdk"}}},
+        {
+            "model": "mine/x",
+            "provider": {"mine": {"npm": "@ai-sdk/openai-compatible", "models": {"x": {}}}},
+        },
+        {
+            "plugin": ["here", "here@latest", "./local.ts", "file:///x.js"],
+            "provider": {"a": {"npm": "sdk"}},
+        },
     ],
 )
 def test_what_is_right_is_not_named(lab, config):
     kinds = (("plugin", "here"), ("provider", "sdk"))
     requests = tuple(
-        Entry(spec=name, kind=kind, name=name, requested="latest", version="1.0.0", path=f"packages/{name}")
+        Entry(
+            spec=name,
+            kind=kind,
+            name=name,
+            requested="latest",
+            version="1.0.0",
+            path=f"packages/{name}",
+        )
         for kind, name in kinds
     )
     cache = lab.cache("A", requests=requests)
@@ -141,16 +169,27 @@ def test_what_is_right_is_not_named(lab, config):
 def test_places_of_the_configuration(lab):
     cache = lab.cache("A")
     wrong = json.dumps({"model": "bedrock/x"})
-    places = ("work/opencode.json", "work/.opencode/opencode.jsonc", "opencode.json", "extra/opencode.json")
+    places = (
+        "work/opencode.json",
+        "work/.opencode/opencode.jsonc",
+        "opencode.json",
+        "extra/opencode.json",
+    )
     for place in (*places, "one.json"):
         (lab.top / place).parent.mkdir(parents=True, exist_ok=True)
         (lab.top / place).write_text(wrong)
-    env = {"OPENCODE_CONFIG": str(lab.top / "one.json"), "OPENCODE_CONFIG_DIR": str(lab.top / "extra")}
+    env = {
+        "OPENCODE_CONFIG": str(lab.top / "one.json"),
+        "OPENCODE_CONFIG_DIR": str(lab.top / "extra"),
+    }
     env["OPENCODE_CONFIG_CONTENT"] = "{"
     report = doctor.examine(lab.environment(env), lab.top / "work", cache)
     named = [finding.what for finding in report.findings if finding.state == "wrong"]
     assert sorted(named) == sorted(
-        [*(str(lab.top / place) for place in (*places, "one.json")), "OPENCODE_CONFIG_CONTENT"]
+        [
+            *(str(lab.top / place) for place in (*places, "one.json")),
+            "OPENCODE_CONFIG_CONTENT",
+        ]
     )
 
 

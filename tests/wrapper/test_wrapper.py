@@ -10,17 +10,26 @@ import sys
 from pathlib import Path
 
 import pytest
-from wrapper_lab import PACKAGES, PLUGIN, SHELLS, TIMEOUT, Lab, holds, manifest, restore, shell, state
-
-from opencode_cache import wrapper as wrapper_module
+from opencode_cache import wrapper
 from opencode_cache.errors import BadInputError
-from opencode_cache.wrapper import render, wrap
+from opencode_cache.wrapper import render, slots, wrap
+from wrapper_lab import (
+    PACKAGES,
+    PLUGIN,
+    SHELLS,
+    TIMEOUT,
+    Lab,
+    holds,
+    manifest,
+    preload,
+    shell,
+    state,
+)
 
-RESTORE = Path(wrapper_module.__file__).with_name("restore.js")
 GOLDEN = Path(__file__).parent / "golden"
 STORE = "/nix/store/00000000000000000000000000000000-"
 RENDERED = {
-    "wrapper-packages.sh": (
+    "packages": (
         manifest("packages", config="config", copies=()),
         {
             "extra_path": [STORE + "ripgrep/bin"],
@@ -28,8 +37,13 @@ RENDERED = {
             "shell": STORE + "dash/bin/dash",
         },
     ),
-    "wrapper-bun.sh": (manifest("bun"), {"offline": False, "name": "oc"}),
+    "bun": (manifest("bun"), {"offline": False, "name": "oc"}),
+    "bun-offline-movable": (
+        manifest("bun"),
+        {"root": Path(STORE[:-1]), "extra_path": [STORE[:-1] + "/libexec/path"]},
+    ),
 }
+LINES = 430
 HOSTILE = 'it\'s a "dir"\nof $(touch pwned) `touch pwned` *[!x]\\ -é'
 # What a shell, and not the wrapper, does to an environment.
 SHELLS_OWN = {"PWD", "OLDPWD", "SHLVL", "_"}
@@ -46,22 +60,39 @@ def one(tmp_path):
     return Lab(tmp_path / "lab", shell("dash"))
 
 
-@pytest.mark.parametrize("name", RENDERED)
-def test_rendered_text_is_the_golden_one(name):
+def arguments(name):
     about, options = RENDERED[name]
-    text = render(about, Path(STORE + "opencode-cache"), Path(STORE + "opencode/bin/opencode"), **options)
-    if os.environ.get("UPDATE_GOLDEN"):
-        (GOLDEN / name).write_text(text)
-    assert text == (GOLDEN / name).read_text(), "set UPDATE_GOLDEN=1 to accept"
+    top = STORE[:-1] + "/" if "root" in options else STORE
+    paths = [Path(top + path) for path in ("opencode-cache", "opencode/bin/opencode", "preload.js")]
+    return (about, *paths), options
 
 
 @pytest.mark.parametrize("name", RENDERED)
-def test_rendered_text_is_clean_for_shellcheck(name):
+def test_rendered_slots_are_the_golden_ones(name):
+    positional, options = arguments(name)
+    rendered = slots(*positional, **options)
+    text = "".join(f"=== {slot}\n{value}\n" for slot, value in sorted(rendered.items()))
+    golden = GOLDEN / f"slots-{name}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(text)
+    assert text == golden.read_text(), "set UPDATE_GOLDEN=1 to accept"
+
+
+def test_the_wrapper_is_short():
+    template = Path(wrapper.__file__).with_name("wrapper.sh")
+    assert len(template.read_text().splitlines()) <= LINES
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_rendered_text_is_clean_for_shellcheck(name, tmp_path):
     beside = Path(sys.executable).with_name("shellcheck")
     program = str(beside) if beside.exists() else shutil.which("shellcheck")
     if program is None:
         pytest.skip("shellcheck is not on PATH")
-    command = [program, "--shell=dash", "--severity=style", str(GOLDEN / name)]
+    positional, options = arguments(name)
+    script = tmp_path / "wrapper.sh"
+    script.write_text(render(*positional, **options))
+    command = [program, "--shell=dash", "--severity=style", str(script)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
     assert done.stdout == ""
 
@@ -83,7 +114,7 @@ def test_rendered_text_is_clean_for_shellcheck(name):
 def test_unusable_values_are_refused(options, sentence):
     about = options.pop("about", manifest())
     with pytest.raises(BadInputError, match=re.escape(sentence)):
-        render(about, Path("/cache"), Path("/opencode"), **options)
+        render(about, Path("/cache"), Path("/opencode"), Path("/preload.js"), **options)
 
 
 def test_wrap_refuses_what_cannot_start(tmp_path):
@@ -119,7 +150,8 @@ def test_packages_layout(lab):
     assert started.args == ["run", "", "a  b", "$(x)", "--", "*"]
     found = state(lab.cache_dir)
     assert re.fullmatch(r"\d+ \d+\n", found.pop(".nix/models.json.sums"))
-    assert found.pop(".nix/" + restore(lab).name) == RESTORE.read_text()
+    (record,) = [name for name in found if name.startswith(".nix/packages.links.")]
+    assert sorted(found.pop(record).splitlines()) == sorted(PACKAGES)
     assert found == {
         ".nix": "/",
         ".nix/packages": f"-> {lab.top / 'A'}",
@@ -239,11 +271,12 @@ def test_environment_is_the_users_with_our_defaults(lab, layout, offline, env, a
         "dir": "d",
         "IFS": "/",
     } | env
-    started = lab.start(lab.wrap(lab.cache("A", layout), offline=offline), env=kept)
+    wrapper = lab.wrap(lab.cache("A", layout), offline=offline)
+    started = lab.start(wrapper, env=kept)
     added = {
         "XDG_CACHE_HOME": str(lab.home / ".cache-nix"),
         **added,
-        "BUN_INSPECT_PRELOAD": str(restore(lab)),
+        "BUN_INSPECT_PRELOAD": str(preload(wrapper)),
     }
     expected = lab.environment(kept) | added | {"OPENCODE_CACHE_SET": " ".join(added)}
     assert {key: value for key, value in started.env.items() if key not in SHELLS_OWN | {"IFS"}} == {
@@ -256,7 +289,8 @@ def test_environment_is_the_users_with_our_defaults(lab, layout, offline, env, a
 def test_every_way_through_gives_the_same_environment(one, layout, offline):
     """The way of those who have set nothing, that of the others, and the cold one."""
     wrapper = one.wrap(one.cache("A", layout), offline=offline, extra_path=["/opt/rg/bin"])
-    asked = re.findall(r"\$\{(\w+)[-+:]", wrapper.read_text())
+    every = (one.wrap(one.cache(f"every-{kind}", kind)).read_text() for kind in ("packages", "bun"))
+    asked = re.findall(r"\$\{(\w+)[-+:]", "".join(every))
     names = sorted({name for name in asked if not name.startswith(("oc_", "2"))} - {"HOME", "PATH"})
     assert len(names) > 12
     cold = one.start(wrapper).env
@@ -279,7 +313,13 @@ def test_a_wrapper_that_may_be_moved_finds_its_cache(lab):
     program.parent.mkdir()
     shutil.copy(lab.program, program)
     (prefix / "tools").mkdir()
-    wrapper = wrap(cache, program, prefix, relocatable=True, extra_path=[str(prefix / "tools"), "/opt/rg"])
+    wrapper = wrap(
+        cache,
+        program,
+        prefix,
+        relocatable=True,
+        extra_path=[str(prefix / "tools"), "/opt/rg"],
+    )
     assert str(lab.top) not in wrapper.read_text()
     started = lab.start(wrapper, "x")
     assert (started.status, started.stderr, started.args) == (0, "", ["x"])
@@ -294,11 +334,19 @@ def test_a_wrapper_that_may_be_moved_finds_its_cache(lab):
     before = state(lab.home)
     (lab.top / "link to it").symlink_to(moved / "bin/opencode")
     (lab.top / "current").symlink_to(moved)
-    for way in ("link to it", "current/bin/opencode", "./current/../current/bin/opencode"):
+    for way in (
+        "link to it",
+        "current/bin/opencode",
+        "./current/../current/bin/opencode",
+    ):
         assert lab.start(Path(way)).status == 0
         assert state(lab.home) == before, way
     found = lab.start(Path("opencode"), env={"PATH": f"{moved}/bin:{os.environ['PATH']}"})
-    assert found.status in {0, 2, 127}  # a shell looks for a script here, or on PATH, or in both
+    assert found.status in {
+        0,
+        2,
+        127,
+    }  # a shell looks for a script here, or on PATH, or in both
     assert state(lab.home) == before
 
 
@@ -307,7 +355,12 @@ def test_a_wrapper_that_may_be_moved_finds_its_cache(lab):
     [
         ("packages", ".npmrc", "fetch-retries=4", "npm_config_fetch_retries"),
         ("bun", ".npmrc", "registry = http://mirror.example/", "npm_config_registry"),
-        ("bun", ".bunfig.toml", 'registry = "http://mirror.example/"', "npm_config_registry"),
+        (
+            "bun",
+            ".bunfig.toml",
+            'registry = "http://mirror.example/"',
+            "npm_config_registry",
+        ),
     ],
 )
 def test_users_npm_and_bun_files_win(one, layout, name, line, variable):
@@ -321,8 +374,9 @@ def test_users_npm_and_bun_files_win(one, layout, name, line, variable):
 
 
 def test_users_own_preload_is_remembered(one):
-    started = one.start(one.wrap(one.cache("A")), env={"BUN_INSPECT_PRELOAD": "/own.js"})
-    assert started.env["BUN_INSPECT_PRELOAD"] == str(restore(one))
+    wrapper = one.wrap(one.cache("A"))
+    started = one.start(wrapper, env={"BUN_INSPECT_PRELOAD": "/own.js"})
+    assert started.env["BUN_INSPECT_PRELOAD"] == str(preload(wrapper))
     assert started.env["OPENCODE_CACHE_USER_BUN_INSPECT_PRELOAD"] == "/own.js"
     nested = one.start(one.wrap(one.cache("B")), env=started.env).env
     assert nested["OPENCODE_CACHE_USER_BUN_INSPECT_PRELOAD"] == "/own.js"
@@ -369,7 +423,11 @@ def test_no_home_is_one_line(one, home):
 @pytest.mark.parametrize("name", sorted(SHELLS))
 def test_hostile_paths(name, layout, tmp_path):
     lab = Lab(tmp_path / HOSTILE, shell(name))
-    cache = lab.cache(HOSTILE, layout, modules=["@opencode-ai/plugin", "zod"] if layout == "packages" else ())
+    cache = lab.cache(
+        HOSTILE,
+        layout,
+        modules=["@opencode-ai/plugin", "zod"] if layout == "packages" else (),
+    )
     wrapper = lab.wrap(cache, name=HOSTILE, extra_path=[f"/{HOSTILE}"])
     for _ in range(2):
         started = lab.start(wrapper, HOSTILE)
@@ -381,7 +439,7 @@ def test_hostile_paths(name, layout, tmp_path):
     assert not list(tmp_path.rglob("pwned"))
 
 
-def test_umask_is_respected(one):
+def test_umask_of_those_who_show_nobody_is_respected(one):
     wrapper = one.wrap(one.cache("A", modules=["@opencode-ai/plugin"]))
     one.shell = ["sh", "-c", 'umask 077; exec "$@"', "sh", *one.shell]
     one.start(wrapper)

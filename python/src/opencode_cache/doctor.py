@@ -22,7 +22,7 @@ from . import manifest as manifests
 from .errors import BadInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from .manifest import Manifest
 
@@ -33,6 +33,7 @@ _LAYOUTS: tuple[Literal["packages", "bun"], ...] = ("packages", "bun")
 _PLUGIN = Path("node_modules/@opencode-ai/plugin")
 _BAD_VERSION = "OpenCode 1.0 to 1.3 empties a cache directory without the right one"
 _WAITS = "OpenCode asks the registry for @opencode-ai/plugin"
+_LARGEST = 64 << 20
 _TIMEOUT = 60
 """Seconds. The wrapper starts a few tools for each thing that is not as it should be."""
 
@@ -139,7 +140,9 @@ def next_start(manifest: Manifest, cache: Path, environ: Mapping[str, str]) -> l
                 timeout=_TIMEOUT,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise BadInputError(f"{wrapper.SHELL}: the wrapper cannot be asked ({error}); try again") from error
+            raise BadInputError(
+                f"{wrapper.SHELL}: the wrapper cannot be asked ({error}); try again"
+            ) from error
     if done.returncode != 0:
         said = os.fsdecode(done.stderr).strip()
         raise BadInputError(said.removeprefix("opencode: ") or f"the wrapper ended with {done.returncode}")
@@ -239,7 +242,9 @@ class _Start:
 
     def _about_config(self, config: Path, task: str) -> tuple[State, str, str]:
         if task == "own" and not (config / "node_modules").is_dir():
-            detail = "package-lock.json is a link that leads nowhere" if config.is_dir() else "is no directory"
+            detail = (
+                "package-lock.json is a link that leads nowhere" if config.is_dir() else "is no directory"
+            )
             return "note", detail, _WAITS
         if task == "own":
             complete = (config / _PLUGIN).exists() and (config / "package-lock.json").exists()
@@ -247,7 +252,11 @@ class _Start:
         said: dict[str, tuple[State, str, str]] = {
             "right": ("ok", "node_modules links to the cache", ""),
             "link": ("pending", "has no node_modules", "the next start links the plugin API"),
-            "renew": ("pending", "links are of another cache", "the next start links the plugin API"),
+            "renew": (
+                "pending",
+                "links are of another cache, or package-lock.json is missing",
+                "the next start puts them right",
+            ),
             "unwritable": ("note", "cannot be written to; OpenCode then does without", ""),
             "dependencies": (
                 "note",
@@ -259,8 +268,9 @@ class _Start:
 
 
 def _bytes(path: Path) -> bytes | None:
+    """Of a file that is no larger than a catalogue may be; None for anything else."""
     try:
-        return path.read_bytes()
+        return path.read_bytes() if path.is_file() and path.stat().st_size <= _LARGEST else None
     except OSError:
         return None
 

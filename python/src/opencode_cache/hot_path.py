@@ -82,7 +82,7 @@ case ${XDG_CONFIG_HOME:-} in
 esac
 oc_conf=$oc_config_home/opencode"""
 
-# To Bun a backslash is a slash: it would end, not finding the file. (BUN_OPTIONS=--preload does nothing in a program
+# To Bun a backslash is a slash, and bytes that are not UTF-8 are another character: it would end, not finding the file. (BUN_OPTIONS=--preload does nothing in a program
 # that was compiled with Bun; tried on 1.0.61, 1.3.2, 1.14.34 and 1.18.33.)
 _PRELOAD = """\
 case $oc_preload in
@@ -102,6 +102,25 @@ or one that is not UTF-8: commands of the agent see OPENCODE_SERVER_PASSWORD; in
   export BUN_INSPECT_PRELOAD="$oc_preload"
   ;;
 esac"""
+
+# For a place that is known at the start only; of other wrappers it is known before.
+_UTF8 = """\
+case $oc_here in
+*[!a-zA-Z0-9/._+@:=,%~\\ -]*)
+  oc_more=0
+  for oc_byte in $(printf %s "$oc_here" | PATH=${PATH:+$PATH:}/usr/bin:/bin od -An -v -to1); do
+    case $oc_more$oc_byte in
+    0[01]??) ;;
+    03[0-3]?) oc_more=1 ;;
+    03[45]?) oc_more=2 ;;
+    036?) oc_more=3 ;;
+    [123]2??) oc_more=$((oc_more - 1)) ;;
+    *) oc_preload= ;;
+    esac
+  done
+  ;;
+esac
+"""
 
 _FILE_SETS = """\
 # Whether a line of the file $2 (npmrc, bunfig.toml) sets the key $1.
@@ -137,9 +156,13 @@ def _asked(setting: Setting) -> str:
     return f'case $oc_ask in *" {setting.key}"*)\n  {read} || {{\n{_export(setting, "    ")}  }}\n  ;;\nesac'
 
 
-def rendered_settings(table: Sequence[Setting]) -> str:
-    """What is exported before anything is looked at. A setting that a file may have is left to `rendered_asked`."""
-    return "\n".join((_ROOT, *map(_hot, table), _PRELOAD))
+def rendered_settings(table: Sequence[Setting], *, movable: bool) -> str:
+    """What is exported before anything is looked at.
+
+    A setting that a file may have is left to `rendered_asked`. `movable`: where the wrapper lies is known at the
+    start only.
+    """
+    return "\n".join((_ROOT, *map(_hot, table), (_UTF8 if movable else "") + _PRELOAD))
 
 
 def rendered_asked(table: Sequence[Setting]) -> str:

@@ -44,24 +44,41 @@ for (const name of ["spawn", "spawnSync"]) {
       : start.call(Bun, withUsersOwn(first, first.cmd))
 }
 
-// A plugin's `$`, which starts its commands in another way.
-if (SECRETS.some((name) => name in started)) {
-  Bun.$.env(Object.fromEntries(Object.entries(started).filter(([name]) => !SECRETS.includes(name))))
-}
-
-// The web terminal (`POST /pty`, from 1.3 on) has a library of its own for that: bun-pty (`src/terminal.ts`), which hands
-// over `NAME=value` and a NUL for each variable.
 const ffi = require("bun:ffi")
 const { dlopen } = ffi
+const libc = () =>
+  dlopen(process.platform === "darwin" ? "libSystem.B.dylib" : "libc.so.6", {
+    getenv: { args: ["cstring"], returns: "ptr" },
+    strlen: { args: ["ptr"], returns: "usize" },
+    unsetenv: { args: ["cstring"], returns: "int" },
+  }).symbols
+const text = (words) => Buffer.from(words.map((word) => `${word}\0`).join(""))
+
+if (SECRETS.some((name) => name in started)) {
+  // A plugin's `$`, which starts its commands in another way.
+  Bun.$.env(Object.fromEntries(Object.entries(started).filter(([name]) => !SECRETS.includes(name))))
+  // What the kernel shows to the same user (`/proc/PID/environ`) is the memory that the process was started with.
+  const { getenv, strlen } = isMainThread ? libc() : {}
+  for (const name of isMainThread ? SECRETS.filter((name) => started[name]) : []) {
+    process.env[name] = started[name] = Buffer.from(started[name]).toString()
+    const value = getenv(text([name]))
+    if (value) new Uint8Array(ffi.toArrayBuffer(value, 0, Number(strlen(value)))).fill("*".charCodeAt())
+  }
+}
+
+// The web terminal (`POST /pty`, from 1.3 on) has a library of its own for that, bun-pty (`src/terminal.ts`): it is given
+// `NAME=value` and a NUL for each variable, and adds these to what the process itself has.
 ffi.dlopen = (path, wanted) => {
   const library = dlopen(path, wanted)
   const start = library.symbols.bun_pty_spawn
   if (!start) return library
+  const { unsetenv } = libc()
   const bun_pty_spawn = (command, cwd, env, ...rest) => {
     const pairs = String(env).split("\0").filter(Boolean)
-    const given = pairs.map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)])
-    const kept = Object.entries(usersOwn(Object.fromEntries(given), [command]))
-    return start(command, cwd, Buffer.from(kept.map(([name, value]) => `${name}=${value}\0`).join("")), ...rest)
+    const given = Object.fromEntries(pairs.map((pair) => /^([^]*?)=([^]*)$/.exec(pair).slice(1)))
+    const kept = usersOwn(given, [command])
+    for (const name of Object.keys(started)) if (!(name in kept)) unsetenv(text([name]))
+    return start(command, cwd, text(Object.entries(kept).map((pair) => pair.join("="))), ...rest)
   }
   return { ...library, symbols: { ...library.symbols, bun_pty_spawn } }
 }

@@ -51,7 +51,7 @@ def _entries(links: Iterable[str]) -> str:
 
 
 def _copies(copies: Iterable[str]) -> str:
-    return " &&\n".join(f'  "$@" {shlex.quote(copy)}' for copy in sorted(copies)) or "  :"
+    return " && ".join(f'"$@" {shlex.quote(copy)}' for copy in sorted(copies)) or ":"
 
 
 def _lean(text: str) -> str:
@@ -70,7 +70,13 @@ if [ -L "$0" ]; then
   oc_here=${oc_here%?x}
 fi
 case $oc_here in /*) ;; *) oc_here=$PWD/$oc_here ;; esac
-oc_here=${oc_here%/*}/.."""
+oc_here=${oc_here%/*}
+# To Bun, `DIRECTORY/..` is what the text says, whatever DIRECTORY is a link to.
+if [ ! "${oc_here%/*}/" -ef "$oc_here/.." ]; then
+  oc_here=$(cd -P -- "$oc_here" && pwd -P && printf x)
+  oc_here=${oc_here%?x}
+fi
+oc_here=$oc_here/.."""
 
 _HERE_NOW = """\
 # Links have to name the place, not the way to it.
@@ -187,7 +193,7 @@ def slots(
         "preload": word(str(preload)) if root or _utf8(preload) else "",
         "entries": _entries(links),
         "copies": _copies(set(manifest.copies) - special),
-        "settings": hot_path.rendered_settings(table),
+        "settings": hot_path.rendered_settings(table, movable=root is not None),
         "asked": hot_path.rendered_asked(table),
         "in_place": hot_path.in_place(manifest, version),
         "extra_path": "\n".join(_add_to_path(word(directory)) for directory in extra_path),

@@ -44,32 +44,25 @@ PATH=${oc_tools:+$oc_tools:}${PATH:+$PATH:}/usr/bin:/bin
 # Whether only to say what would be done, a line on stdout for each thing.
 case ${OPENCODE_CACHE_TRACE-} in dry-run) oc_dry=1 ;; *) oc_dry= ;; esac
 
-# Runs `"$@" PARENT WAY-UP-FROM-IT NAME…` for each directory that holds links.
+# Run `"$@" PARENT WAY-UP-FROM-IT NAME…` for each directory that holds links, and `"$@" NAME` for each copied file.
 oc_entries() {
 @@{entries}
 }
-
-# Runs `"$@" NAME` for each file that is copied.
-oc_copies() {
-@@{copies}
-}
-
+oc_copies() { @@{copies}; }
 oc_die() { printf '%s: %s\n' "$oc_name" "$1" >&2; exit 2; }
 oc_trace() { [ -z "${OPENCODE_CACHE_TRACE-}" ] || [ -n "$oc_dry" ] || printf '%s: %s\n' "$oc_name" "$1" >&2; }
 oc_does() { [ -z "$oc_dry" ] || printf '%s\t%s\n' "$1" "$2"; }
 
-[ "$oc_ask" != HOME ] ||
-  oc_die "HOME is not set to an absolute path; set HOME, or XDG_CACHE_HOME to a directory for the cache"
+case $oc_ask in
+HOME*) oc_die "HOME is not set to an absolute path; set HOME, or XDG_CACHE_HOME to a directory for the cache" ;;
+esac
 @@{asked}
 for oc_link in "$oc_root" "$oc_dir"; do
-  if [ ! -e "$oc_link" ]; then
-    [ ! -L "$oc_link" ] ||
-      oc_die "$oc_link is a link that leads nowhere; make the directory that it names, or remove the link"
-  elif [ ! -O "$oc_link" ]; then
-    # shellcheck disable=SC2012 # the third word is a number
-    ls -Ldn "$oc_link" | { read -r _ _ oc_user _ && [ "$oc_user" = 0 ]; } ||
-      oc_die "$oc_link belongs to another user; set XDG_CACHE_HOME to a directory of your own"
-  fi
+  [ -e "$oc_link" ] || [ ! -L "$oc_link" ] ||
+    oc_die "$oc_link is a link that leads nowhere; make the directory that it names, or remove the link"
+  # shellcheck disable=SC2012 # the third word is a number
+  [ ! -e "$oc_link" ] || [ -O "$oc_link" ] || ls -Ldn "$oc_link" | { read -r _ _ oc_user _ && [ "$oc_user" = 0 ]; } ||
+    oc_die "$oc_link belongs to another user; set XDG_CACHE_HOME to a directory of your own"
 done
 
 # Runs the function $1 for each entry of a directory.
@@ -178,15 +171,15 @@ oc_run() {
 }
 
 oc_write() { printf %s "$2" >"$1"; }
+
 # Removes stages whose process is gone. One with our own number is a leftover, or a start in another container:
 # that one fails, and tries again.
 oc_tidy() {
   for oc_old in "$1".*; do
     oc_pid=${oc_old##*.}
-    if [ -e "$oc_old" ] && { [ "$oc_pid" = $$ ] || ! kill -0 "$oc_pid" 2>/dev/null; }; then
-      oc_does tidy "$oc_old"
-      oc_run rm -rf "$oc_old" || return 1
-    fi
+    [ ! -e "$oc_old" ] || { [ "$oc_pid" != $$ ] && kill -0 "$oc_pid" 2>/dev/null; } && continue
+    oc_does tidy "$oc_old"
+    oc_run rm -rf "$oc_old" || return 1
   done
 }
 
@@ -229,10 +222,7 @@ oc_make_way() {
     oc_run ln "$oc_from" "$oc_to" || return 1
   fi
   for oc_stray in "$oc_to" "$oc_to/${1##*/}"; do
-    if oc_is_ours "$oc_stray" "$1"; then
-      oc_run rm -f "$oc_stray"
-      return
-    fi
+    ! oc_is_ours "$oc_stray" "$1" || { oc_run rm -f "$oc_stray"; return; }
   done
   [ -n "$oc_dry" ] || printf '%s: %s was in the way of the cache and is now %s\n' "$oc_name" "$oc_from" "$oc_to" >&2
   [ "${2-}" != directory ] || oc_run rm -f "$oc_from"
@@ -250,7 +240,6 @@ oc_put() {
   oc_to=$oc_dir/$1
   oc_run mv -f "$oc_stage/${1##*/}" "${oc_to%/*}/"
 }
-
 oc_in_cache() {
   [ -e "$oc_cache/$1" ] || oc_die "the cache $oc_cache lacks $1; build it again"
   oc_all=$oc_all$1$oc_newline
@@ -276,24 +265,35 @@ oc_place_group() {
   oc_run mkdir "$oc_stage/links" && oc_run ln -s "$@" "$oc_stage/links/" &&
     oc_run mv -f "$oc_stage/links"/* "$oc_dir/$oc_parent" && oc_run rmdir "$oc_stage/links"
 }
+# Removes the links in oc_text that this generation does not have.
+oc_remove() {
+  while [ -n "$oc_text" ]; do
+    oc_below=${oc_text%%"$oc_newline"*}
+    oc_text=${oc_text#"$oc_below"}
+    oc_text=${oc_text#"$oc_newline"}
+    case $oc_newline$oc_all in *"$oc_newline$oc_below$oc_newline"*) continue ;; esac
+    oc_is_ours "$oc_dir/$oc_below" "$oc_below" || continue
+    oc_does remove "$oc_below"
+    oc_run rm -f "$oc_dir/$oc_below" || return 1
+  done
+}
 
-# Removes the links of other generations that this one does not have. Their list gets another name first: a start
-# that is still linking by it finds in the end that it is gone, and begins anew.
+# By the lists of other generations. A list gets another name first: a start that is still linking by it finds in the
+# end that it is gone, and begins anew.
 oc_sweep() {
   for oc_list in "$oc_own/$oc_layout".links.*; do
     [ "$oc_list" != "$oc_own/$oc_record" ] && [ -f "$oc_list" ] || continue
     oc_text=$(cat "$oc_list" 2>/dev/null) || return 1
     case $oc_list in *.old) ;; *) oc_run mv -f "$oc_list" "$oc_list.old" || return 1 ;; esac
-    while [ -n "$oc_text" ]; do
-      oc_below=${oc_text%%"$oc_newline"*}
-      oc_text=${oc_text#"$oc_below"}
-      oc_text=${oc_text#"$oc_newline"}
-      case $oc_newline$oc_all in *"$oc_newline$oc_below$oc_newline"*) continue ;; esac
-      oc_is_ours "$oc_dir/$oc_below" "$oc_below" || continue
-      oc_does remove "$oc_below"
-      oc_run rm -f "$oc_dir/$oc_below" || return 1
-    done
-    oc_run rm -f "${oc_list%.old}.old" || return 1
+    oc_remove && oc_run rm -f "${oc_list%.old}.old" || return 1
+  done
+}
+
+# Adds every link below $1 to oc_text: for where the lists are lost.
+oc_find_links() {
+  for oc_link in "$1"/*; do
+    [ -L "$oc_link" ] && oc_text=$oc_text${oc_link#"$oc_dir"/}$oc_newline && continue
+    [ ! -d "$oc_link" ] || [ "${oc_link##*/}" = node_modules ] || oc_find_links "$oc_link"
   done
 }
 
@@ -318,9 +318,13 @@ oc_place_copy() {
   oc_run cp "$oc_cache/$1" "$oc_stage/" && oc_run chmod u+w "$oc_stage/$1" && oc_put "$1"
 }
 
-# The only link that a new generation has to replace; the list of its links is there before.
 oc_place_pointer() {
-  [ -s "$oc_own/$oc_record" ] || { oc_run oc_write "$oc_stage/$oc_record" "$oc_all" && oc_put ".nix/$oc_record"; } || return 1
+  if [ ! -s "$oc_own/$oc_record" ]; then
+    set -- "$oc_own/$oc_layout".links.*
+    oc_text=
+    [ -s "$1" ] || oc_find_links "$oc_dir"
+    oc_remove && oc_run oc_write "$oc_stage/$oc_record" "$oc_all" && oc_put ".nix/$oc_record" || return 1
+  fi
   [ ! "$oc_own/$oc_layout" -ef "$oc_cache" ] || return 0
   oc_does turn ".nix/$oc_layout"
   [ -L "$oc_own/$oc_layout" ] || oc_make_way ".nix/$oc_layout" || return 1
@@ -358,10 +362,7 @@ oc_link_modules() {
 oc_place_config() {
   [ -n "$oc_config" ] && [ -n "$oc_config_home" ] || return 0
   [ ! -w "$oc_conf" ] || oc_tidy "$oc_conf/.opencode-cache" || return 0
-  oc_config_wants && [ -z "$oc_dry" ] || {
-    oc_config_right || oc_does config "$oc_task"
-    return 0
-  }
+  oc_config_wants && [ -z "$oc_dry" ] || { oc_config_right || oc_does config "$oc_task"; return 0; }
   oc_beside=$oc_conf/.opencode-cache.$$
   oc_run mkdir -p "$oc_conf" && oc_run mkdir "$oc_beside" || return 0
   # The lock first: a node_modules without it would make OpenCode install over our links.
@@ -379,7 +380,7 @@ oc_place_config() {
   return 0
 }
 
-# One pass; a dry run ends with it. The order matters: whoever turns the link to the cache also sweeps after that, and whoever places links
+# One pass. The order matters: whoever turns the link to the cache also sweeps after that, and whoever places links
 # after somebody else's turn sees it in the last check.
 oc_pass() {
   oc_why=
@@ -396,7 +397,7 @@ oc_pass() {
   oc_version_right || { oc_does write version && oc_run oc_write "$oc_stage/version" "$oc_version" && oc_put version; } || return 1
   oc_place_config
   oc_why=
-  [ -z "$oc_dry" ] || exit 0
+  [ -z "$oc_dry" ] || return 0
   # In this order: a stage without `busy` would stay for ever. Of two that end at once both may leave `busy`
   # behind; the next start then passes here once more.
   oc_linked && oc_run rm -rf "$oc_stage" "$oc_own/busy" || return 1
@@ -408,8 +409,7 @@ oc_pass() {
 oc_all=
 oc_entries oc_each oc_in_cache
 @@{here_now}
-oc_umask=$(umask)
-umask u+rwx,g-w,o-w # what is made here is the user's, whatever the umask
+oc_umask=$(umask) && umask u+rwx,g-w,o-w # what is made here is the user's to change, and nobody else's
 oc_try=${oc_dry:+8}
 until oc_pass; do
   if oc_linked; then # a cache root that cannot be written, with everything in place, is good enough
