@@ -33,7 +33,9 @@ class Server:
             stdin=subprocess.DEVNULL,
         )
 
-    def ask(self, method: str, path: str, body: object = None, *, password: str | None = None) -> tuple[int, object]:
+    def ask(
+        self, method: str, path: str, body: object = None, *, password: str | None = None
+    ) -> tuple[int, object]:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path}",
             method=method,
@@ -73,12 +75,17 @@ def main() -> None:
             "parts": [{"type": "text", "text": f"RUN:{command}:END"}],
         }
         server.ask("POST", f"/session/{session['id']}/message", message, password=password)
-        wanted = {"command": "/bin/sh", "args": ["-c", f"env -0 >'{file}.new'; mv '{file}.new' '{file}'; sleep 1"]}
+        wanted = {
+            "command": "/bin/sh",
+            "args": ["-c", f"env -0 >'{file}.new'; mv '{file}.new' '{file}'; sleep 1"],
+        }
         terminal, said = server.ask("POST", "/pty", wanted, password=password)
         end = time.monotonic() + 10
         while not Path(file).exists() and time.monotonic() < end:
             time.sleep(0.1)
-        json.dump({"nobody": nobody, "user": status, "terminal": terminal, "said": str(said)[:300]}, sys.stdout)
+        json.dump(
+            {"nobody": nobody, "user": status, "terminal": terminal, "said": str(said)[:300]}, sys.stdout
+        )
     finally:
         server.process.terminate()
         server.process.wait(10)

@@ -46,23 +46,29 @@ for (const name of ["spawn", "spawnSync"]) {
 
 const ffi = require("bun:ffi")
 const { dlopen } = ffi
-const libc = () =>
-  dlopen(process.platform === "darwin" ? "libSystem.B.dylib" : "libc.so.6", {
-    getenv: { args: ["cstring"], returns: "ptr" },
-    strlen: { args: ["ptr"], returns: "usize" },
-    unsetenv: { args: ["cstring"], returns: "int" },
-  }).symbols
+function libc() {
+  const musl = `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`
+  for (const name of process.platform === "darwin" ? ["libSystem.B.dylib"] : ["libc.so.6", musl]) {
+    try {
+      return dlopen(name, {
+        getenv: { args: ["cstring"], returns: "ptr" },
+        strlen: { args: ["ptr"], returns: "usize" },
+        unsetenv: { args: ["cstring"], returns: "int" },
+      }).symbols
+    } catch {} // the other one
+  }
+}
 const text = (words) => Buffer.from(words.map((word) => `${word}\0`).join(""))
 
 if (SECRETS.some((name) => name in started)) {
   // A plugin's `$`, which starts its commands in another way.
   Bun.$.env(Object.fromEntries(Object.entries(started).filter(([name]) => !SECRETS.includes(name))))
   // What the kernel shows to the same user (`/proc/PID/environ`) is the memory that the process was started with.
-  const { getenv, strlen } = isMainThread ? libc() : {}
-  for (const name of isMainThread ? SECRETS.filter((name) => started[name]) : []) {
+  const system = isMainThread && libc()
+  for (const name of system ? SECRETS.filter((name) => started[name]) : []) {
     process.env[name] = started[name] = Buffer.from(started[name]).toString()
-    const value = getenv(text([name]))
-    if (value) new Uint8Array(ffi.toArrayBuffer(value, 0, Number(strlen(value)))).fill("*".charCodeAt())
+    const value = system.getenv(text([name]))
+    if (value) new Uint8Array(ffi.toArrayBuffer(value, 0, Number(system.strlen(value)))).fill("*".charCodeAt())
   }
 }
 
@@ -72,12 +78,12 @@ ffi.dlopen = (path, wanted) => {
   const library = dlopen(path, wanted)
   const start = library.symbols.bun_pty_spawn
   if (!start) return library
-  const { unsetenv } = libc()
+  const system = libc()
   const bun_pty_spawn = (command, cwd, env, ...rest) => {
     const pairs = String(env).split("\0").filter(Boolean)
     const given = Object.fromEntries(pairs.map((pair) => /^([^]*?)=([^]*)$/.exec(pair).slice(1)))
     const kept = usersOwn(given, [command])
-    for (const name of Object.keys(started)) if (!(name in kept)) unsetenv(text([name]))
+    for (const name of Object.keys(started)) if (!(name in kept)) system?.unsetenv(text([name]))
     return start(command, cwd, text(Object.entries(kept).map((pair) => pair.join("="))), ...rest)
   }
   return { ...library, symbols: { ...library.symbols, bun_pty_spawn } }
