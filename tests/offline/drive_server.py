@@ -2,8 +2,8 @@
 
     drive_server.py PROGRAM COMMAND FILE
 
-starts the program's server on a free port, asks for a bash tool call of COMMAND, and has the terminal write its
-environment to FILE. Prints what came of it as JSON.
+starts the program's server on a free port, asks for a bash tool call of COMMAND, and has the terminal write
+its environment to FILE. Prints what came of it as JSON.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Server:
             word = base64.b64encode(f"{user}:{password}".encode()).decode()
             request.add_header("authorization", f"Basic {word}")
         try:
-            with urllib.request.urlopen(request, timeout=LIMIT) as answer:
+            with urllib.request.urlopen(request, timeout=LIMIT) as answer:  # noqa: S310 - this machine's
                 text = answer.read()
                 return answer.status, json.loads(text) if text[:1] in b"[{" else None
         except urllib.error.HTTPError as error:

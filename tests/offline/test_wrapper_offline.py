@@ -11,7 +11,7 @@ from pathlib import Path
 import isolated
 import pytest
 
-from opencode_cache import wrapper
+from opencode_cache.wrapper import render as wrapper
 
 pytestmark = pytest.mark.usefixtures("isolated")
 

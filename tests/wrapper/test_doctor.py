@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
-from opencode_cache import doctor
-from opencode_cache.errors import BadInputError
-from opencode_cache.manifest import Entry
 from rich.console import Console
 from wrapper_lab import Lab, shell
 
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.cli import tables
+from opencode_cache.formats.manifest import Entry
+from opencode_cache.inspect import doctor
+
 CATALOGUE = {
     name: {"id": name, "models": {model: {}}}
-    for name, model in (
-        ("github-copilot", "gpt-5"),
-        ("anthropic", "claude-sonnet-4-5"),
-        ("openai", "gpt-5"),
-    )
+    for name, model in (("github-copilot", "gpt-5"), ("anthropic", "claude-sonnet-4-5"), ("openai", "gpt-5"))
 }
 
 
@@ -75,6 +74,47 @@ def test_what_the_next_start_will_do_is_what_it_does(lab):
     assert set(after.values()) == {"ok"}
 
 
+def test_an_older_caches_catalogue_is_replaced_and_the_users_own_stays(lab):
+    lab.start(lab.wrap(lab.cache("A")))
+    new = lab.cache("B")
+    models = lab.cache_dir / "models.json"
+
+    def said():
+        (found,) = [finding for finding in examine(lab, new).findings if finding.what == "models.json"]
+        return found.state, found.next or found.detail
+
+    assert said() == ("pending", "the next start replaces it")
+    models.write_text("")
+    assert said() == ("pending", "the next start copies it")
+    models.write_text("mine")
+    assert said() == ("note", "was changed by OpenCode or by you, and stays")
+    lab.start(lab.wrap(new))
+    assert models.read_text() == "mine"
+
+
+def test_links_that_the_next_start_removes_are_named(lab):
+    lab.start(lab.wrap(lab.cache("A", links=("packages/foo", "skills/a/b/x.md"))))
+    report = examine(lab, lab.cache("B", links=("packages/foo",)))
+    assert {one.what: one.next for one in report.findings}["skills/a/b/x.md"] == "the next start removes it"
+
+
+@pytest.mark.parametrize("why", ["owner", "nowhere"])
+def test_where_the_wrapper_does_not_start_its_sentence_is_said(lab, why):
+    if why == "owner":
+        if os.geteuid() != 0:
+            pytest.skip("needs root, to give a directory to another user")
+        lab.cache_dir.mkdir(parents=True)
+        os.chown(lab.cache_dir, 65534, 65534)
+    else:
+        lab.cache_dir.parent.mkdir()
+        lab.cache_dir.symlink_to("/nowhere")
+    cache = lab.cache("A")
+    report = examine(lab, cache)
+    (found,) = [finding for finding in report.findings if finding.state == "wrong"]
+    started = lab.start(lab.wrap(cache))
+    assert started.stderr == f"opencode: {found.detail}; {found.next}\n"
+
+
 def test_a_cache_that_is_gone_is_wrong(lab):
     cache = lab.cache("A")
     lab.start(lab.wrap(cache))
@@ -94,23 +134,11 @@ def test_no_home_is_one_sentence(lab):
 @pytest.mark.parametrize(
     ("config", "said", "mend"),
     [
-        (
-            {"model": "copilot/gpt-5"},
-            "no provider 'copilot'",
-            "write github-copilot/gpt-5",
-        ),
+        ({"model": "copilot/gpt-5"}, "no provider 'copilot'", "write github-copilot/gpt-5"),
         ({"small_model": "antropic/x"}, "no provider 'antropic'", "write anthropic/x"),
-        (
-            {"agent": {"a": {"model": "gpt-5"}}},
-            "agent.a.model 'gpt-5' names no provider",
-            "PROVIDER/MODEL",
-        ),
+        ({"agent": {"a": {"model": "gpt-5"}}}, "agent.a.model 'gpt-5' names no provider", "PROVIDER/MODEL"),
         ({"plugin": ["gone@1.2"]}, "plugin 'gone@1.2' is not in the cache", "--plugin"),
-        (
-            {"plugin": [["git+https://u:secret@h/x?key=secret", {"a": "secret"}]]},
-            "//…@h/x",
-            "--plugin",
-        ),
+        ({"plugin": [["git+https://u:secret@h/x?key=secret", {"a": "secret"}]]}, "//…@h/x", "--plugin"),
     ],
 )
 def test_mistakes_in_the_configuration(lab, config, said, mend):
@@ -132,27 +160,14 @@ def test_mistakes_in_the_configuration(lab, config, said, mend):
     "config",
     [
         {"model": "github-copilot/gpt-5", "small_model": "{env:MODEL}"},
-        {
-            "model": "mine/x",
-            "provider": {"mine": {"npm": "@ai-sdk/openai-compatible", "models": {"x": {}}}},
-        },
-        {
-            "plugin": ["here", "here@latest", "./local.ts", "file:///x.js"],
-            "provider": {"a": {"npm": "sdk"}},
-        },
+        {"model": "mine/x", "provider": {"mine": {"npm": "@ai-sdk/openai-compatible", "models": {"x": {}}}}},
+        {"plugin": ["here", "here@latest", "./local.ts", "file:///x.js"], "provider": {"a": {"npm": "sdk"}}},
     ],
 )
 def test_what_is_right_is_not_named(lab, config):
     kinds = (("plugin", "here"), ("provider", "sdk"))
     requests = tuple(
-        Entry(
-            spec=name,
-            kind=kind,
-            name=name,
-            requested="latest",
-            version="1.0.0",
-            path=f"packages/{name}",
-        )
+        Entry(spec=name, kind=kind, name=name, requested="latest", version="1.0.0", tree=f"packages/{name}")
         for kind, name in kinds
     )
     cache = lab.cache("A", requests=requests)
@@ -169,27 +184,16 @@ def test_what_is_right_is_not_named(lab, config):
 def test_places_of_the_configuration(lab):
     cache = lab.cache("A")
     wrong = json.dumps({"model": "bedrock/x"})
-    places = (
-        "work/opencode.json",
-        "work/.opencode/opencode.jsonc",
-        "opencode.json",
-        "extra/opencode.json",
-    )
+    places = ("work/opencode.json", "work/.opencode/opencode.jsonc", "opencode.json", "extra/opencode.json")
     for place in (*places, "one.json"):
         (lab.top / place).parent.mkdir(parents=True, exist_ok=True)
         (lab.top / place).write_text(wrong)
-    env = {
-        "OPENCODE_CONFIG": str(lab.top / "one.json"),
-        "OPENCODE_CONFIG_DIR": str(lab.top / "extra"),
-    }
+    env = {"OPENCODE_CONFIG": str(lab.top / "one.json"), "OPENCODE_CONFIG_DIR": str(lab.top / "extra")}
     env["OPENCODE_CONFIG_CONTENT"] = "{"
     report = doctor.examine(lab.environment(env), lab.top / "work", cache)
     named = [finding.what for finding in report.findings if finding.state == "wrong"]
     assert sorted(named) == sorted(
-        [
-            *(str(lab.top / place) for place in (*places, "one.json")),
-            "OPENCODE_CONFIG_CONTENT",
-        ]
+        [*(str(lab.top / place) for place in (*places, "one.json")), "OPENCODE_CONFIG_CONTENT"]
     )
 
 
@@ -208,6 +212,6 @@ def test_config_directory_is_explained(lab):
 def test_table_shows_every_finding(lab, capsys):
     cache = lab.cache("A", modules=["@opencode-ai/plugin"])
     report = examine(lab, cache)
-    Console(width=200).print(doctor.table(report))
+    Console(width=200).print(tables.doctor_table(report))
     said = capsys.readouterr().out
     assert all(finding.next in said for finding in report.findings)

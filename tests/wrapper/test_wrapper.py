@@ -10,21 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from opencode_cache import wrapper
-from opencode_cache.errors import BadInputError
-from opencode_cache.wrapper import render, slots, wrap
-from wrapper_lab import (
-    PACKAGES,
-    PLUGIN,
-    SHELLS,
-    TIMEOUT,
-    Lab,
-    holds,
-    manifest,
-    preload,
-    shell,
-    state,
-)
+from wrapper_lab import PACKAGES, PLUGIN, SHELLS, TIMEOUT, Lab, holds, manifest, preload, shell, state
+
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.wrapper import render as wrapper
+from opencode_cache.wrapper.render import render, slots, wrap
 
 GOLDEN = Path(__file__).parent / "golden"
 STORE = "/nix/store/00000000000000000000000000000000-"
@@ -313,13 +303,7 @@ def test_a_wrapper_that_may_be_moved_finds_its_cache(lab):
     program.parent.mkdir()
     shutil.copy(lab.program, program)
     (prefix / "tools").mkdir()
-    wrapper = wrap(
-        cache,
-        program,
-        prefix,
-        relocatable=True,
-        extra_path=[str(prefix / "tools"), "/opt/rg"],
-    )
+    wrapper = wrap(cache, program, prefix, relocatable=True, extra_path=[str(prefix / "tools"), "/opt/rg"])
     assert str(lab.top) not in wrapper.read_text()
     started = lab.start(wrapper, "x")
     assert (started.status, started.stderr, started.args) == (0, "", ["x"])
@@ -334,19 +318,11 @@ def test_a_wrapper_that_may_be_moved_finds_its_cache(lab):
     before = state(lab.home)
     (lab.top / "link to it").symlink_to(moved / "bin/opencode")
     (lab.top / "current").symlink_to(moved)
-    for way in (
-        "link to it",
-        "current/bin/opencode",
-        "./current/../current/bin/opencode",
-    ):
+    for way in ("link to it", "current/bin/opencode", "./current/../current/bin/opencode"):
         assert lab.start(Path(way)).status == 0
         assert state(lab.home) == before, way
     found = lab.start(Path("opencode"), env={"PATH": f"{moved}/bin:{os.environ['PATH']}"})
-    assert found.status in {
-        0,
-        2,
-        127,
-    }  # a shell looks for a script here, or on PATH, or in both
+    assert found.status in {0, 2, 127}  # a shell looks for a script here, or on PATH, or in both
     assert state(lab.home) == before
 
 
@@ -355,12 +331,7 @@ def test_a_wrapper_that_may_be_moved_finds_its_cache(lab):
     [
         ("packages", ".npmrc", "fetch-retries=4", "npm_config_fetch_retries"),
         ("bun", ".npmrc", "registry = http://mirror.example/", "npm_config_registry"),
-        (
-            "bun",
-            ".bunfig.toml",
-            'registry = "http://mirror.example/"',
-            "npm_config_registry",
-        ),
+        ("bun", ".bunfig.toml", 'registry = "http://mirror.example/"', "npm_config_registry"),
     ],
 )
 def test_users_npm_and_bun_files_win(one, layout, name, line, variable):
@@ -423,11 +394,7 @@ def test_no_home_is_one_line(one, home):
 @pytest.mark.parametrize("name", sorted(SHELLS))
 def test_hostile_paths(name, layout, tmp_path):
     lab = Lab(tmp_path / HOSTILE, shell(name))
-    cache = lab.cache(
-        HOSTILE,
-        layout,
-        modules=["@opencode-ai/plugin", "zod"] if layout == "packages" else (),
-    )
+    cache = lab.cache(HOSTILE, layout, modules=["@opencode-ai/plugin", "zod"] if layout == "packages" else ())
     wrapper = lab.wrap(cache, name=HOSTILE, extra_path=[f"/{HOSTILE}"])
     for _ in range(2):
         started = lab.start(wrapper, HOSTILE)
@@ -446,6 +413,84 @@ def test_umask_of_those_who_show_nobody_is_respected(one):
     assert {oct(p.stat().st_mode & 0o777) for p in (one.cache_dir, one.cache_dir / "packages")} == {"0o700"}
     assert oct((one.cache_dir / "models.json").stat().st_mode & 0o777) == "0o600"
     assert oct((one.config_dir / "package-lock.json").stat().st_mode & 0o077) == "0o0"
+
+
+@pytest.mark.parametrize("umask", ["000", "002", "022", "077", "777"])
+def test_what_is_made_is_the_owners_whatever_the_umask(lab, umask):
+    cache = lab.cache("A", modules=["@opencode-ai/plugin"])
+    wrapper = lab.wrap(cache)
+    lab.program.write_text("#!/bin/sh\numask\n")
+    shell_words = lab.shell
+    lab.shell = ["sh", "-c", f'umask {umask}; exec "$@"', "sh", *shell_words]
+    assert (lab.start(wrapper).status, lab.start(wrapper).stderr) == (0, "")
+    done = subprocess.run(
+        [*lab.shell, str(wrapper)], env=lab.environment(), capture_output=True, check=True, timeout=TIMEOUT
+    )
+    assert int(done.stdout, 8) == int(umask, 8), "OpenCode has the user's"
+    paths = [path for path in lab.home.rglob("*") if not path.is_symlink()]
+    for path in paths:
+        mode = path.stat().st_mode & 0o777
+        assert mode & 0o600 == 0o600, path
+        assert not mode & (0o022 | int(umask, 8) & 0o077), path
+        assert not path.is_dir() or mode & 0o100, path
+    assert len(paths) > 8
+
+
+def test_nothing_that_is_run_lies_in_the_users_cache(lab):
+    """A command of the agent could write there; what is preloaded lies with the program, and is read-only."""
+    wrapper = lab.wrap(lab.cache("A", modules=["@opencode-ai/plugin"]))
+    started = lab.start(wrapper)
+    loaded = Path(started.env["BUN_INSPECT_PRELOAD"])
+    assert loaded == preload(wrapper)
+    assert not loaded.is_relative_to(lab.home)
+    assert loaded.stat().st_mode & 0o777 == 0o444
+    assert str(lab.top / "A") in loaded.read_text()
+    assert not [path for path in lab.home.rglob("*") if path.suffix in {".js", ".sh"}]
+
+
+@pytest.mark.parametrize("harm", ["missing", "empty"])
+@pytest.mark.parametrize("started_before", [False, True])
+def test_what_is_preloaded_has_vanished_is_one_line(one, harm, started_before):
+    wrapper = one.wrap(one.cache("A"))
+    if started_before:
+        one.start(wrapper)
+    path = preload(wrapper)
+    path.unlink()
+    if harm == "empty":
+        path.touch()
+    started = one.start(wrapper)
+    fix = "build or install OpenCode with its cache again"
+    assert (started.status, started.stderr) == (2, f"opencode: {path} is gone; {fix}\n")
+
+
+@pytest.mark.parametrize("name", ["a\\b", "a\udcff", "aé"])
+@pytest.mark.parametrize("movable", [False, True])
+def test_nothing_is_preloaded_from_where_bun_finds_nothing(lab, movable, name):
+    cache = lab.cache("A")
+    odd = lab.top / name
+    program = wrap(cache, lab.program, odd, relocatable=movable)
+    for _ in range(2):
+        started = lab.start(program)
+        assert (started.status, started.stderr) == (0, "")
+        assert ("BUN_INSPECT_PRELOAD" in started.env) == (name == "aé")
+        assert "BUN_INSPECT_PRELOAD" not in started.env["OPENCODE_CACHE_SET"].split() or name == "aé"
+    said = lab.start(program, env={"OPENCODE_SERVER_PASSWORD": "x"}).stderr
+    assert ("commands of the agent see OPENCODE_SERVER_PASSWORD" in said) == (name != "aé")
+
+
+def test_a_movable_wrapper_reached_through_a_linked_directory(lab):
+    """Bun reads `bin/..` as text: what is preloaded has to be there by that reading too."""
+    prefix = lab.top / "deep/prefix"
+    program = prefix / "libexec/opencode"
+    program.parent.mkdir(parents=True)
+    shutil.copy(lab.program, program)
+    wrapper = wrap(lab.cache("deep/prefix/cache"), program, prefix, relocatable=True)
+    (lab.top / "linked").symlink_to(prefix / "bin")
+    for way in (lab.top / "linked/opencode", Path("linked/./opencode"), wrapper):
+        started = lab.start(way)
+        assert (started.status, started.stderr) == (0, "")
+        read_as_text = Path(os.path.normpath(started.env["BUN_INSPECT_PRELOAD"]))
+        assert read_as_text.samefile(preload(wrapper)), way
 
 
 def test_empty_environment(lab):

@@ -9,7 +9,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from opencode_cache.wrapper import wrap
 from wrapper_lab import (
     BUN,
     OTHER,
@@ -25,6 +24,8 @@ from wrapper_lab import (
     shell,
     state,
 )
+
+from opencode_cache.wrapper.render import wrap
 
 MODULES = ("@opencode-ai/plugin", "zod")
 MANY = 16
@@ -147,6 +148,114 @@ def test_links_at_any_depth_go_with_their_generation(one):
     assert not any((one.cache_dir / link).is_symlink() for link in deep)
 
 
+def deep_entry_and_its_successor(lab):
+    links = (*PACKAGES, "skills/a/b/x.md", "a/b/c/d/e")
+    return lab.wrap(lab.cache("A", links=links)), lab.wrap(lab.cache("B"))
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["cache kept", "cache collected"])
+def test_what_a_generation_linked_is_recorded(lab, kept):
+    first, second = deep_entry_and_its_successor(lab)
+    quiet(lab.start(first))
+    (lab.cache_dir / "skills/a/b/mine.md").symlink_to(lab.home)
+    if not kept:
+        shutil.rmtree(lab.top / "A")
+    quiet(lab.start(second))
+    assert sorted(state(lab.cache_dir / "skills")) == ["a", "a/b", "a/b/mine.md"]
+    assert not (lab.cache_dir / "a/b/c/d/e").is_symlink()
+    (record,) = (lab.cache_dir / ".nix").glob("*.links.*")
+    assert sorted(record.read_text().splitlines()) == sorted(PACKAGES)
+
+
+@pytest.mark.parametrize("harm", ["gone", "empty", "swept in part"])
+def test_lists_that_are_lost_are_found_again(one, harm):
+    first, second = deep_entry_and_its_successor(one)
+    quiet(one.start(first))
+    (record,) = (one.cache_dir / ".nix").glob("*.links.*")
+    if harm == "empty":
+        record.write_text("")
+    elif harm == "gone":
+        record.unlink()
+    else:
+        record.rename(record.with_name(record.name + ".old"))
+    quiet(one.start(second))
+    holds(one, one.top / "B")
+    assert not (one.cache_dir / "skills/a/b/x.md").is_symlink()
+
+
+@pytest.mark.parametrize("layout", ["packages", "bun"])
+@pytest.mark.parametrize(
+    "harm",
+    ["first", "none", "links", "copy", "empty copy", "own copy", "generation", "lists", "way", "stage"],
+)
+def test_a_dry_run_says_what_is_then_done_and_does_nothing(lab, layout, harm):
+    modules = MODULES if layout == "packages" else ()
+    links = {"packages": (PACKAGES, OTHER), "bun": (BUN, BUN[:-1])}[layout]
+    old, new = (
+        lab.cache(name, layout, links=those, modules=modules) for name, those in zip("AB", links, strict=True)
+    )
+    wrapper = lab.wrap(new)
+    lab.start(wrapper if harm in {"none", "stage"} else lab.wrap(old)) if harm != "first" else None
+    if harm == "links":
+        lab.start(wrapper)
+        (lab.cache_dir / links[1][0]).unlink()
+    elif harm.endswith("copy"):
+        models = lab.cache_dir / "models.json"
+        models.unlink() if harm == "copy" else models.write_text("" if harm == "empty copy" else "mine")
+    elif harm == "lists":
+        shutil.rmtree(lab.cache_dir / ".nix")
+    elif harm == "way":
+        entry = lab.cache_dir / links[1][-1]
+        entry.unlink(missing_ok=True)
+        entry.mkdir(parents=True)
+        (entry / "mine").touch()
+    elif harm == "stage":
+        (lab.cache_dir / ".nix/stage.x").mkdir()
+        (lab.cache_dir / ".nix/busy").touch()
+    before = state(lab.home)
+    done = subprocess.run(
+        [*lab.shell, str(wrapper)],
+        env=lab.environment({"OPENCODE_CACHE_TRACE": "dry-run"}),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=TIMEOUT,
+    )
+    assert done.stderr == ""
+    assert state(lab.home) == before
+    lab.start(wrapper)
+    after = state(lab.home)
+    said = [tuple(line.split("\t")) for line in done.stdout.splitlines()]
+    assert len(set(said)) == len(said)
+    root = ".cache-nix/opencode/"
+    shown = {name: text for name, text in after.items() if ".nix/" not in name and ".sums" not in name}
+    assert {name for verb, name in said if verb == "copy"} == {
+        name for name in ("models.json",) if not before.get(root + name) and after.get(root + name)
+    }
+    assert ("recopy", "models.json") not in said or before[root + "models.json"] == "catalogue of A"
+    assert (("recopy", "models.json") in said) == (
+        before.get(root + "models.json") == "catalogue of A"
+        and after[root + "models.json"] == "catalogue of B"
+    )
+    assert (("own", "models.json") in said) == (before.get(root + "models.json") == "mine")
+    assert {name for verb, name in said if verb == "remove"} == {
+        name.removeprefix(root)
+        for name in before
+        if name not in after and name.startswith(root) and ".nix" not in name.removeprefix(root)
+    }
+    linked = {name for verb, name in said if verb == "link"}
+    assert linked == {name for name in links[1] if before.get(root + name) != after[root + name]}
+    assert {name for verb, name in said if verb == "keep"} == {
+        name.removeprefix(root).partition(".before-nix")[0]
+        for name in after
+        if name.endswith(".before-nix-1") and name not in before
+    }
+    pointer = f"{root}.nix/{layout}"
+    assert (("turn", f".nix/{layout}") in said) == (before.get(pointer) != after[pointer])
+    assert any(verb == "tidy" for verb, _ in said) == (harm == "stage")
+    assert shown
+
+
 def test_layouts_do_not_disturb_each_other(lab):
     packages, bun = lab.wrap(lab.cache("P")), lab.wrap(lab.cache("N", "bun"))
     for wrapper in (packages, bun, packages):
@@ -226,7 +335,7 @@ def test_text_of_a_users_link_is_kept_to_the_byte(lab):
     path.parent.mkdir(parents=True)
     path.symlink_to("-n /x\n\n")
     assert lab.start(lab.wrap(lab.cache("A"))).status == 0
-    assert os.readlink(path.with_name("foo.before-nix-1")) == "-n /x\n\n"
+    assert os.readlink(path.with_name("foo.before-nix-1")) == "-n /x\n\n"  # noqa: PTH115 - Path would tidy it
 
 
 @pytest.mark.parametrize("content", [None, "8", "9\n", "", "99"])
@@ -617,6 +726,39 @@ def test_another_users_files_are_one_line_or_no_matter(one, owned):
         )
         kept = state(one.home)
         assert {name: kept.get(name) for name in before} == before
+
+
+@pytest.mark.parametrize("place", [".", "opencode"])
+@pytest.mark.parametrize("started_before", [False, True])
+def test_a_cache_of_another_user_is_refused(lab, place, started_before):
+    """Whoever owns it decides what OpenCode finds there. Root could in any case."""
+    cache = lab.cache("A")
+    wrapper = lab.wrap(cache)
+    path = lab.home / ".cache-nix" / place
+    path.mkdir(parents=True)
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to give a directory to another user")
+    if started_before:
+        quiet(lab.start(wrapper))
+    os.chown(path, 65534, 65534)
+    if started_before and place == ".":
+        return quiet(lab.start(wrapper))  # what is linked lies in a directory of one's own
+    before = state(lab.home)
+    started = lab.start(wrapper)
+    fix = "set XDG_CACHE_HOME to a directory of your own"
+    assert (started.status, started.stderr) == (
+        2,
+        f"opencode: {Path(os.path.normpath(path))} belongs to another user; {fix}\n",
+    )
+    assert state(lab.home) == before
+    return None
+
+
+def test_a_cache_that_root_has_set_up_is_used(one):
+    wrapper = one.wrap(one.cache("A"))
+    quiet(one.start(wrapper))
+    as_user(one, one.top)
+    quiet(one.start(wrapper))
 
 
 @pytest.fixture

@@ -15,19 +15,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from opencode_cache.wrapper import wrap
-from wrapper_lab import (
-    BUN,
-    OTHER,
-    PACKAGES,
-    PLUGIN,
-    TIMEOUT,
-    Lab,
-    dying_tools,
-    holds,
-    move_home,
-    shell,
-)
+from wrapper_lab import BUN, OTHER, PACKAGES, PLUGIN, TIMEOUT, Lab, dying_tools, holds, move_home, shell
+
+from opencode_cache.wrapper.render import wrap
 
 EVERY = bool(os.environ.get("OPENCODE_CACHE_TEST_EVERY"))
 POINTS = 12  # system calls of each layout that are tried where not all of them are
@@ -41,12 +31,7 @@ PLACES = (
     "models.json",
     ".nix/mine",
 )
-CONFIG_PLACES = (
-    "opencode.json",
-    "package.json",
-    "node_modules/zod/mine",
-    "node_modules/own/mine",
-)
+CONFIG_PLACES = ("opencode.json", "package.json", "node_modules/zod/mine", "node_modules/own/mine")
 
 
 def wrong(lab: Lab, cache: Path) -> None:
@@ -76,12 +61,7 @@ class Home(RuleBasedStateMachine):
         self.wrappers = {name: self.lab.wrap(cache) for name, cache in self.caches.items()}
         self.shims = dying_tools(self.lab)
         self.dying = {
-            name: wrap(
-                cache,
-                self.lab.program,
-                self.lab.top / f"dying-{name}",
-                tools=str(self.shims),
-            )
+            name: wrap(cache, self.lab.program, self.lab.top / f"dying-{name}", tools=str(self.shims))
             for name, cache in self.caches.items()
         }
 
@@ -194,21 +174,9 @@ def test_killed_before_any_system_call(layout, tmp_path):
     def run(*options: str) -> int:
         shutil.rmtree(lab.home)
         move_home(first, lab)
-        command = [
-            strace,
-            "-qq",
-            "-o",
-            str(log),
-            *options,
-            *lab.shell,
-            str(wrappers[1]),
-        ]
+        command = [strace, "-qq", "-o", str(log), *options, *lab.shell, str(wrappers[1])]
         done = subprocess.run(
-            command,
-            env=lab.environment(),
-            capture_output=True,
-            check=False,
-            timeout=TIMEOUT,
+            command, env=lab.environment(), capture_output=True, check=False, timeout=TIMEOUT
         )
         return done.returncode
 
@@ -226,9 +194,6 @@ def test_killed_before_any_system_call(layout, tmp_path):
             assert started.status == 0, (number, calls[number], started.stderr)
             holds(lab, cache)
             if layout == "packages":
-                assert (lab.config_dir / PLUGIN).samefile(cache / "config" / PLUGIN), (
-                    number,
-                    calls[number],
-                )
+                assert (lab.config_dir / PLUGIN).samefile(cache / "config" / PLUGIN), (number, calls[number])
         kept = [path.read_text() for path in lab.home.rglob("mine")]
         assert kept == ["mine"], (number, calls[number])

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from opencode_cache import manifest as manifests
-from opencode_cache.wrapper import preload_path, wrap
+
+from opencode_cache.formats import manifest as manifests
+from opencode_cache.wrapper.render import preload_path, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,20 +23,7 @@ OTHER = ("packages/foo", "packages/new", "packages/@other/thing")
 BUN = ("node_modules", "package.json", "bun.lock", "tui")
 PLUGIN = "node_modules/@opencode-ai/plugin"
 TIMEOUT = 20
-TOOLS = (
-    "mkdir",
-    "ln",
-    "mv",
-    "cp",
-    "chmod",
-    "rm",
-    "rmdir",
-    "readlink",
-    "cat",
-    "ls",
-    "tr",
-    "cksum",
-)
+TOOLS = ("mkdir", "ln", "mv", "cp", "chmod", "rm", "rmdir", "readlink", "cat", "ls", "tr", "cksum")
 
 # Kills the wrapper at the tool that is started as number KILL_AT.
 DYING = """
@@ -120,13 +108,7 @@ class Lab:
     def config_dir(self) -> Path:
         return self.home / ".config" / "opencode"
 
-    def cache(
-        self,
-        name: str,
-        layout: str = "packages",
-        modules: Sequence[str] = (),
-        **values: Any,
-    ) -> Path:
+    def cache(self, name: str, layout: str = "packages", modules: Sequence[str] = (), **values: Any) -> Path:
         """Make a cache. `modules` are packages for config directories; a copy says whose it is."""
         cache = self.top / name
         about = manifest(layout, config="config" if modules else None, **values)
@@ -179,14 +161,7 @@ class Lab:
         count = self.top / "count"
         count.unlink(missing_ok=True)
         env = self.environment({"COUNT": str(count), "KILL_AT": str(step)})
-        words = [
-            "sh",
-            "-c",
-            'echo $$ >"$COUNT.pid"; exec "$@"',
-            "sh",
-            *self.shell,
-            str(dying),
-        ]
+        words = ["sh", "-c", 'echo $$ >"$COUNT.pid"; exec "$@"', "sh", *self.shell, str(dying)]
         return subprocess.run(words, env=env, capture_output=True, check=False, timeout=TIMEOUT).returncode
 
     def tools(self, name: str, script: str, tools: Sequence[str]) -> Path:
