@@ -144,10 +144,10 @@ def render_preload(cache: Path, name: str = "opencode", root: Path | None = None
     """
     if root:
         below = os.path.relpath(cache, preload_path(root, name).parent)
-        place = f"join(__dirname, {json.dumps(below)})"
+        expression = f"join(__dirname, {json.dumps(below)})"
     else:
-        place = json.dumps(str(cache).encode(errors="surrogateescape").decode(errors="replace"))
-    return _Template(_source("preload.js")).substitute(cache=place)
+        expression = json.dumps(str(cache).encode(errors="surrogateescape").decode(errors="replace"))
+    return _Template(_source("preload.js")).substitute(cache=expression)
 
 
 def _source(name: str) -> str:
