@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import zstandard
@@ -15,10 +16,7 @@ from opencode_cache.base.errors import OpencodeCacheError
 from opencode_cache.formats import manifest
 from opencode_cache.npm import platforms
 from opencode_cache.ship import pack, unbundle
-from opencode_cache.ship.file_format import DIGITS, TRAILER
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from opencode_cache.ship.file_format import CONTENTS, DIGITS, SIGNATURE, SUMS, TRAILER, Listing
 
 LONG = "packages/@scope/plugin@latest/node_modules/" + "/".join(["long-directory-name"] * 12) + "/index.js"
 FILES = {
@@ -156,3 +154,34 @@ def everything(root: Path) -> dict[str, tuple]:
         content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else b""  # noqa: PTH115 - its text as it is
         found[path.relative_to(root).as_posix()] = (status.st_mode, content)
     return found
+
+
+def differences(tree: Path, listing: Listing) -> str:
+    """The first thing in which a directory differs from a listing; empty where it is just that.
+
+    Looks at every name, kind, mode, link target and byte, SHA256SUMS and CONTENTS included.
+    """
+    wanted = {entry.path: entry for entry in listing.entries}
+    documents = {SUMS: listing.sums, CONTENTS: listing.contents}
+    seen = set()
+    for directory, directories, names in os.walk(tree):
+        for path in (Path(directory, name) for name in (*directories, *names)):
+            name = path.relative_to(tree).as_posix()
+            status = path.lstat()
+            if name == SIGNATURE and stat.S_ISREG(status.st_mode):
+                continue
+            seen.add(name)
+            entry = wanted.get(name)
+            if entry is None:
+                if not stat.S_ISREG(status.st_mode) or path.read_bytes() != documents.get(name):
+                    return f"{name} does not belong there"
+                continue
+            kind = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l"}.get(stat.S_IFMT(status.st_mode))
+            modes = (entry.mode, 0o555) if kind == "d" else (entry.mode,)
+            same = kind == entry.kind and (kind == "l" or stat.S_IMODE(status.st_mode) in modes)
+            if kind == "f" and same:
+                same = hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256
+            if not same or (kind == "l" and os.readlink(path) != entry.target):  # noqa: PTH115 - its text
+                return f"{name} is not what the list says"
+    missing = sorted((wanted.keys() | documents.keys()) - seen)
+    return f"{missing[0]} is missing" if missing else ""

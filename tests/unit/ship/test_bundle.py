@@ -15,7 +15,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from bundle_lab import FILES, LINKS, make_bundle, make_cache, make_program, sh_words, unpacked_tar
+from bundle_lab import FILES, LINKS, differences, make_bundle, make_cache, make_program, sh_words, unpacked_tar
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,7 +84,7 @@ def test_checked_by_hand_with_coreutils(tmp_path):
         ["sh", "-c", script, "sh", found.file, to], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert unbundle.differences(to, found.listing) == ""
+    assert differences(to, found.listing) == ""
     assert {name for name in FILES if not (to / "cache" / name).is_file()} == set()
     assert {name: os.readlink(to / "cache" / name) for name in LINKS} == LINKS  # noqa: PTH115 - its text as it is
     listed = {line[66:] for line in (to / "SHA256SUMS").read_text().splitlines()}

@@ -45,6 +45,9 @@ def bundle_command(
     sign_key: Annotated[
         Path | None, typer.Option("--sign-key", help="Key to sign with: SSH's or minisign's.", metavar="FILE")
     ] = None,
+    serial: Annotated[
+        int, typer.Option("--serial", help="Tells bundles of one day apart, in their order.", metavar="N")
+    ] = 0,
     *,
     offline: Annotated[
         bool, typer.Option("--offline/--online", help="Whether OpenCode may look for newer things.")
@@ -64,7 +67,7 @@ def bundle_command(
     node = node or (nodejs.in_wheel() if tools else None)
     if tools and not node:
         console.step(f"without Node.js, which {', '.join(tools)} cannot do without; see --node")
-    made = pack.bundle(cache, opencode, output, ripgrep=found, node=node, sign_key=sign_key, offline=offline)
+    made = pack.bundle(cache, opencode, output, ripgrep=found, node=node, sign_key=sign_key, serial=serial, offline=offline)
     console.step(
         f"OpenCode {made.info.opencode} for {made.info.system}: {len(made.listing.entries)} entries, "
         f"{made.listing.bytes / 1e6:.0f} MB, packed {made.packed / 1e6:.0f} MB; sha256 {made.sha256}"
@@ -100,6 +103,9 @@ def unbundle_command(
     ] = None,
     system: options.System = None,
     *,
+    allow_older: Annotated[
+        bool, typer.Option("--allow-older", help="Also a bundle that is older than what is installed.")
+    ] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Go back to what was installed before.")] = False,
 ) -> None:
     """Check every byte of a bundle, then install it at once or not at all. Needs neither root nor Nix."""
@@ -110,7 +116,7 @@ def unbundle_command(
         console.step(f"{to}: back to {generation.name}")
         sys.stdout.write(f"{unbundle.program(to)}\n")
         return
-    done = unbundle.unbundle(file, to, trusted=trusted, system=system, keep=keep)
+    done = unbundle.unbundle(file, to, trusted=trusted, system=system, keep=keep, allow_older=allow_older)
     what = "installed" if done.changed else "already the one in use, and whole"
     console.step(f"OpenCode {done.info.opencode} for {done.info.system}: {what} ({done.generation.name})")
     sys.stdout.write(f"{done.program}\n")

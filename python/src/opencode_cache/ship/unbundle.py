@@ -106,7 +106,8 @@ def _current(prefix: Path) -> Path | None:
 
 def _opened(file: Path) -> BinaryIO:
     try:
-        opened = file.open("rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+        # A FIFO must not be waited for.
+        opened = os.fdopen(os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
     except OSError as error:
         raise BadInputError(f"{file}: cannot be read ({error.strerror}); give a bundle") from error
     if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
