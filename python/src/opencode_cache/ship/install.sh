@@ -147,7 +147,11 @@ begin() {
 
 # $2 bytes of the tar, from byte $1 on.
 part() {
-  zstd -dcq "$stage/bundle" 2>/dev/null | tail -c +$(($1 + 1)) | head -c "$2"
+  { zstd -dcq "$stage/bundle" | tail -c +$(($1 + 1)); } 2>/dev/null | head -c "$2"
+}
+
+no_room() {
+  die "$file: cannot be unpacked ($(first_of "$1")); make room in $prefix, or copy the bundle again"
 }
 
 # Writes the document $1, of at most $2 bytes, which is to be at byte $at of the tar; $at is then behind it.
@@ -158,7 +162,7 @@ document() {
   case $size in *[!0-7]*) return 1 ;; esac
   size=$(printf '%d' "0$size")
   [ "$size" -gt 0 ] && [ "$size" -le "$2" ] || return 1
-  part $((at + 512)) "$size" >"$stage/lists/$1"
+  said=$({ part $((at + 512)) "$size" >"$stage/lists/$1"; } 2>&1) || no_room "$said"
   [ $(($(wc -c <"$stage/lists/$1"))) -eq "$size" ] || return 1
   at=$((at + 512 + (size + 511) / 512 * 512))
 }
@@ -219,6 +223,13 @@ lists_are_good() (
   [ "$(cut -b65-66 SHA256SUMS | sort -u)" = '  ' ] && [ -z "$(cut -b-64 SHA256SUMS | tr -d '0-9a-f' | sort -u)" ]
 )
 
+check_lists() {
+  said=$(lists_are_good "$1" 2>&1) || {
+    [ -z "$said" ] || no_room "$said"
+    damaged "its lists are not those of a bundle"
+  }
+}
+
 # Names as `tar -t` writes them: each byte that is not ASCII may be written in octal digits.
 names() {
   while IFS= read -r name; do
@@ -237,8 +248,7 @@ names() {
 unpack() {
   mkdir "$stage/lists" "$stage/tree"
   # A medium may give other bytes at the next time.
-  said=$({ cat <"$file" >"$stage/bundle"; } 2>&1) ||
-    die "$file: cannot be unpacked ($(first_of "$said")); make room in $prefix, or copy the bundle again"
+  said=$({ cat <"$file" >"$stage/bundle"; } 2>&1) || no_room "$said"
   size=$(($(wc -c <"$stage/bundle")))
   [ "$size" -gt 72 ] && [ "$(head -c $((size - 64)) "$stage/bundle" | digest)" = "$(tail -c 64 "$stage/bundle" | tr -d '\000')" ] ||
     damaged "checksum mismatch"
@@ -256,21 +266,19 @@ unpack() {
   [ "$line" = "$(digest <"$stage/lists/CONTENTS")  CONTENTS" ] || damaged "CONTENTS: checksum mismatch"
   IFS=$tab read -r kind _ size sum <"$stage/lists/CONTENTS"
   case $kind$size in t*[!0-9]* | t | [!t]* | t????????????????*) damaged "CONTENTS does not begin with what the tar is" ;; esac
-  lists_are_good "$stage/lists" || damaged "its lists are not those of a bundle"
+  check_lists "$stage/lists"
   [ "$(part "$at" $((size + 1)) | digest)" = "$sum" ] || damaged "checksum mismatch"
   [ "$(part "$at" "$size" | tar -tf - 2>/dev/null | names | digest)" = "$(tail -n +2 "$stage/lists/CONTENTS" | cut -f4 | names | digest)" ] ||
     damaged "it has other members than CONTENTS says"
   # On a full disk, tar has a line for each file.
-  said=$(part "$at" "$size" 2>&1 | tar -x --no-same-owner --no-same-permissions -f - -C "$stage/tree" 2>&1) ||
-    die "$file: cannot be unpacked ($(first_of "$said")); make room in $prefix, or copy the bundle again"
+  said=$(part "$at" "$size" | tar -x --no-same-owner --no-same-permissions -f - -C "$stage/tree" 2>&1) || no_room "$said"
   mv "$stage/lists"/* "$stage/tree/"
   tree=$stage/tree
 }
 
 # Whether the directory $1 is what its SHA256SUMS and CONTENTS say, with nothing missing, nothing besides, and no other mode.
 whole() (
-  cd "$1" && [ -f SHA256SUMS ] && [ -f CONTENTS ] && [ ! -L SHA256SUMS ] && [ ! -L CONTENTS ] &&
-    sha256 -c SHA256SUMS >/dev/null 2>&1 || exit 1
+  cd "$1" && [ -f SHA256SUMS ] && [ -f CONTENTS ] && [ ! -L SHA256SUMS ] && [ ! -L CONTENTS ] || exit 1
   data=2 programs=0 directories=0 links=0
   if [ -f SHA256SUMS.sig ] && [ ! -L SHA256SUMS.sig ]; then data=3; fi
   {
@@ -301,8 +309,17 @@ whole() (
     done
     echo "$f444 $f555 $d555 $l"
   })
-  [ "$found" = "$data $programs $directories $links" ]
+  # Only now, that nothing there is a FIFO.
+  [ "$found" = "$data $programs $directories $links" ] && sha256 -c SHA256SUMS >/dev/null 2>&1
 )
+
+# Whether each file in the directory $1 has that name only: one more may be anywhere.
+one_name_each() {
+  # shellcheck disable=SC2012
+  ls -lAR "$1" | tr -s ' ' | cut -d' ' -f1,2 | sort -u | while read -r mode links; do
+    case $mode in -*) [ "$links" = 1 ] || exit 1 ;; esac
+  done
+}
 
 this_system() {
   system=$(uname -m)-$(uname -s)
@@ -335,7 +352,7 @@ read_info() {
 
 # Installs $tree: what was unpacked, but is not checked yet as it lies there.
 place() {
-  # A link to something outside would have its mode changed.
+  one_name_each "$tree" || damaged "it has hard links"
   chmod -R a-st,go-w "$tree" && chmod -R a-w "$tree" && chmod u+w "$tree"
   whole "$tree" || damaged "not what its lists say, once unpacked"
   read_info "$tree"
@@ -454,7 +471,7 @@ main() {
       file='the bundle'
       case $tree in "$base"/.new-*/tree) ;; *) die "$tree: is not below $base; give FILE.tar.zst" ;; esac
       begin
-      lists_are_good "$tree" || damaged "its lists are not those of a bundle"
+      check_lists "$tree"
     else
       [ -f "$file" ] || die "$file: is no file; give a bundle"
       begin

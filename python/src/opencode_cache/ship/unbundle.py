@@ -142,22 +142,27 @@ def _stage(prefix: Path) -> Iterator[Path]:
         if stage.exists():
             remove(stage)  # of a process that had our number
         stage.mkdir(mode=0o700)
-        yield stage
+        try:
+            yield stage
+        finally:
+            _clear(stage)
     except OSError as error:
         raise BadInputError(
             f"{prefix}: cannot be written ({error.filename or prefix}: {error.strerror}); "
             "make room there, or choose another --to"
         ) from error
     finally:
-        try:
-            remove(stage)
-        except BaseException:
-            remove(stage)  # An interrupt that comes now is not to leave half of it.
-            raise
-        finally:
-            for path in reversed(created):
-                with contextlib.suppress(OSError):
-                    path.rmdir()
+        for path in reversed(created):
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
+def _clear(stage: Path) -> None:
+    try:
+        remove(stage)
+    except BaseException:
+        remove(stage)  # An interrupt that comes now is not to leave half of it.
+        raise
 
 
 def _enough_room(stage: Path, prefix: Path, archive: Archive) -> None:
