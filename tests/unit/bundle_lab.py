@@ -126,9 +126,13 @@ SCRIPT = Path(pack.__file__).with_name("install.sh")
 
 
 def run_sh(file: Path, prefix: Path, **options) -> subprocess.CompletedProcess[str]:
-    """The documented one-liner; or, with `sums`, which were checked, the script that they vouch for."""
+    """The documented one-liner; or, with `sums`, which were checked, the script that they vouch for.
+
+    With `sums` that are the empty string, the script that is ours, whatever the bundle brings.
+    """
     sums = options.pop("sums", None)
-    words = [*sh_words(), "-c", ONE_LINE, "sh"] if sums is None else [*sh_words(), SCRIPT, "--sums", sums]
+    words = [*sh_words(), SCRIPT] if sums is not None else [*sh_words(), "-c", ONE_LINE, "sh"]
+    words += ["--sums", sums] if sums else []
     return subprocess.run(
         [*words, file, prefix],
         capture_output=True,

@@ -51,19 +51,18 @@ def pax(path: str, name: str, data: bytes) -> bytes:
 
 
 def again(tar: bytes, prefix: str = "./") -> bytes:
-    """All members of a tar once more, under the same names written in another way."""
-    parts = b""
-    at = 0
+    """The members of a tar once more, under the same names written in another way; those of long names are the same."""
+    parts, at, is_long = b"", 0, False
     while tar[at : at + 1].strip(b"\0"):
         header = tar[at : at + BLOCK]
         size = file_format.size_in(header)
         whole = BLOCK + -(-size // BLOCK) * BLOCK
         name, flag, mode = header[:100].rstrip(b"\0").decode(), header[156:157], int(header[100:107], 8)
         target = header[157:257].rstrip(b"\0").decode()
-        if flag in b"025" and not header[345:500].strip(b"\0"):
+        if flag in b"025" and not is_long and not header[345:500].strip(b"\0"):
             data = tar[at + BLOCK : at + BLOCK + size]
             parts += member(prefix + name.rstrip("/"), data, flag, mode, target)
-        at += whole
+        at, is_long = at + whole, flag == b"x"
     return parts
 
 

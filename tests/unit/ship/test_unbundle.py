@@ -19,6 +19,7 @@ import pytest
 import zstandard
 from bundle_lab import (
     INSTALL,
+    SCRIPT,
     by_python,
     by_sh,
     differences,
@@ -659,6 +660,55 @@ def test_sh_is_killed_at_every_tool(files, tmp_path):
     assert number > 10
 
 
+# Dates and serials
+
+
+def dated(directory: Path, version: str, epoch: int, serial: int, monkeypatch) -> Path:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(epoch))
+    return make_bundle(directory, version, serial=serial)
+
+
+@pytest.mark.parametrize("name", INSTALL)
+@pytest.mark.parametrize("newer", [(86400 * 20000, 0), (86400 * 19000, 10)])
+def test_older_bundle_is_not_installed_over_a_newer_one(name, tmp_path, monkeypatch, newer):
+    old = dated(tmp_path / "old", "1", 86400 * 19000, 9, monkeypatch)
+    new = dated(tmp_path / "new", "2", *newer, monkeypatch)
+    prefix, home = tmp_path / "to", tmp_path / "home"
+    assert INSTALL[name](old, prefix)
+    assert INSTALL[name](new, prefix)
+    assert not INSTALL[name](old, prefix)
+    assert says(prefix, home) == "version 2 hello"
+    assert UNDO[name](prefix)
+    assert says(prefix, home) == "version 1 hello"
+    assert INSTALL[name](old, prefix)
+    assert INSTALL[name](new, prefix)
+    with pytest.raises(BadInputError, match=r"of 20220108, serial 9, and older than what is installed.*--allow-older"):
+        unbundle.unbundle(old, prefix)
+    if name == "python":
+        unbundle.unbundle(old, prefix, allow_older=True)
+    else:
+        subprocess.run([*sh_words(), SCRIPT, "--allow-older", old, prefix], check=True, capture_output=True)
+    assert says(prefix, home) == "version 1 hello"
+
+
+# Removal
+
+
+def test_removed(files, tmp_path):
+    prefix = tmp_path / "to"
+    assert by_python(files["1"], prefix)
+    assert by_sh(files["2"], prefix)
+    (prefix / "bin/mine").write_text("mine")
+    (prefix / "lib/opencode-cache/mine").write_text("mine")
+    script = prefix / "lib/opencode-cache/current/install.sh"
+    subprocess.run([*sh_words(), script, "--remove", prefix], check=True, capture_output=True)
+    assert {path for path in everything(prefix) if "mine" in path} == {"bin/mine", "lib/opencode-cache/mine"}
+    assert len(everything(prefix)) == 5
+    done = subprocess.run([*sh_words(), SCRIPT, "--remove", prefix], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "nothing is installed there" in done.stderr
+
+
 # Signatures
 
 
@@ -791,15 +841,13 @@ def test_installer_is_clean_for_shellcheck():
     program = str(beside) if beside.exists() else shutil.which("shellcheck")
     if program is None:
         pytest.skip("shellcheck is not on PATH")
-    script = Path(pack.__file__).with_name("install.sh")
-    done = subprocess.run([program, "--shell=sh", script], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, "--shell=sh", SCRIPT], capture_output=True, text=True, check=False)
     assert done.stdout == ""
-    assert "f=FILE.tar.zst; zstd -tq" in script.read_text()
+    assert "f=FILE.tar.zst; zstd -tq" in SCRIPT.read_text()
 
 
 def test_full_disk_is_one_sentence_of_the_installer(files, tmp_path):
     """Where root may mount a small disk; the tar has more than that."""
-    script = Path(pack.__file__).with_name("install.sh")
     (tmp_path / "disk").mkdir()
     inside = """
         mount -t tmpfs -o size=24k tmpfs "$1/disk" || exit
@@ -808,7 +856,7 @@ def test_full_disk_is_one_sentence_of_the_installer(files, tmp_path):
         exit 7
     """
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    words = ["unshare", *user, "--mount", "sh", "-c", inside, "sh", tmp_path, script, files["1"]]
+    words = ["unshare", *user, "--mount", "sh", "-c", inside, "sh", tmp_path, SCRIPT, files["1"]]
     sh_words()
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode != 7:
@@ -834,10 +882,9 @@ def only(path: Path, tools: Iterable[str]) -> Path:
 
 def test_installer_needs_nothing_else(files, tmp_path):
     words, path = sh_words(), only(tmp_path / "path", TOOLS)
-    script = Path(pack.__file__).with_name("install.sh")
     for arguments in ([files["1"]], [files["2"]], ["--undo"]):
         done = subprocess.run(
-            [*words, script, *arguments, tmp_path / "to"],
+            [*words, SCRIPT, *arguments, tmp_path / "to"],
             env={"PATH": str(path)},
             capture_output=True,
             text=True,
@@ -847,14 +894,56 @@ def test_installer_needs_nothing_else(files, tmp_path):
     assert says(tmp_path / "to", tmp_path / "home") == "version 1 hello"
 
 
+def busyboxes(path: Path) -> None:
+    for name in set(TOOLS) - {"zstd"}:
+        (path / name).unlink()
+        (path / name).symlink_to(shutil.which("busybox"))
+
+
+def libarchives(path: Path) -> None:
+    """What macOS has."""
+    (path / "tar").unlink()
+    (path / "tar").symlink_to(shutil.which("bsdtar"))
+
+
+def perls(path: Path) -> None:
+    """What macOS has."""
+    (path / "sha256sum").unlink()
+    for name in ("shasum", "perl"):
+        (path / name).symlink_to(shutil.which(name))
+
+
+@pytest.mark.parametrize(
+    ("needs", "others"), [("busybox", busyboxes), ("bsdtar", libarchives), ("shasum", perls)]
+)
+def test_installer_with_the_tools_of_other_systems(files, tmp_path, needs, others):
+    if shutil.which(needs) is None:
+        pytest.skip(f"needs {needs} on PATH")
+    words, path = sh_words(), only(tmp_path / "path", TOOLS)
+    others(path)
+    assert by_sh(files["1"], tmp_path / "usual")
+    assert by_sh(files["2"], tmp_path / "usual")
+    for arguments in ([files["1"]], [files["2"]], ["--undo"]):
+        done = subprocess.run(
+            [*words, SCRIPT, *arguments, tmp_path / "to"],
+            env={"PATH": str(path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    assert says(tmp_path / "to", tmp_path / "home") == "version 1 hello"
+    base = "lib/opencode-cache/generations"
+    assert everything(tmp_path / "to" / base) == everything(tmp_path / "usual" / base)
+
+
 @pytest.mark.parametrize("lacking", ["sha256sum head tail cut", "sha256sum", "mkdir", "readlink"])
 def test_installer_says_which_tool_is_missing(files, tmp_path, lacking):
     """Without the tools that compare, two empty strings would be equal."""
     words = sh_words()
-    script = Path(pack.__file__).with_name("install.sh")
     only(tmp_path / "path", set(TOOLS) - set(lacking.split()))
     done = subprocess.run(
-        [*words, script, files["1"], tmp_path / "to"],
+        [*words, SCRIPT, files["1"], tmp_path / "to"],
         env={"PATH": str(tmp_path / "path")},
         capture_output=True,
         text=True,
@@ -870,10 +959,9 @@ def test_installer_in_every_shell(files, tmp_path, shell):
     sh_words()
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not on PATH")
-    script = Path(pack.__file__).with_name("install.sh")
     words = [shell, "sh"] if shell == "busybox" else [shell]
     for version in "12":
-        command = [*words, script, files[version], "relative prefix"]
+        command = [*words, SCRIPT, files[version], "relative prefix"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
     assert says(tmp_path / "relative prefix", tmp_path / "home") == "version 2 hello"

@@ -268,10 +268,10 @@ unpack() {
   case $kind$size in t*[!0-9]* | t | [!t]* | t????????????????*) damaged "CONTENTS does not begin with what the tar is" ;; esac
   check_lists "$stage/lists"
   [ "$(part "$at" $((size + 1)) | digest)" = "$sum" ] || damaged "checksum mismatch"
-  [ "$(part "$at" "$size" | tar -tf - 2>/dev/null | names | digest)" = "$(tail -n +2 "$stage/lists/CONTENTS" | cut -f4 | names | digest)" ] ||
+  [ "$(part "$at" "$size" | LC_ALL=$utf8 tar -tf - 2>/dev/null | names | digest)" = "$(tail -n +2 "$stage/lists/CONTENTS" | cut -f4 | names | digest)" ] ||
     damaged "it has other members than CONTENTS says"
   # On a full disk, tar has a line for each file.
-  said=$(part "$at" "$size" | tar -x --no-same-owner --no-same-permissions -f - -C "$stage/tree" 2>&1) || no_room "$said"
+  said=$(part "$at" "$size" | LC_ALL=$utf8 tar -x --no-same-owner --no-same-permissions -f - -C "$stage/tree" 2>&1) || no_room "$said"
   mv "$stage/lists"/* "$stage/tree/"
   tree=$stage/tree
 }
@@ -448,6 +448,7 @@ main() {
   case $keep in *[!0-9]* | 0* | ??????????*) die "--keep $keep: the current one always stays; give 1 or more" ;; esac
   prefix=$1
   tools_there
+  case $(uname -s) in Darwin) utf8=en_US.UTF-8 ;; *) utf8=C.UTF-8 ;; esac # bsdtar wants it for names
   case $prefix in /*) ;; *) prefix=$(pwd)/$prefix ;; esac
   base=$prefix/lib/opencode-cache
   way=../lib/opencode-cache/current/bin/opencode

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import os
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -139,13 +140,20 @@ def bundle(
 def _today() -> str:
     """The day (UTC) that SOURCE_DATE_EPOCH names (reproducible-builds.org), else this one."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not epoch:
+        return dt.datetime.now(dt.timezone.utc).date().isoformat()
     try:
-        now = dt.datetime.fromtimestamp(int(epoch), dt.timezone.utc) if epoch else dt.datetime.now(dt.timezone.utc)
+        return dt.datetime.fromtimestamp(_seconds(epoch), dt.timezone.utc).date().isoformat()
     except (ValueError, OverflowError, OSError) as error:
         raise BadInputError(
-            f"SOURCE_DATE_EPOCH is {policy.shown(epoch)!r}, which is no time; give seconds since 1970"
+            f"SOURCE_DATE_EPOCH is {policy.shown(epoch)}, which is no time; give seconds since 1970"
         ) from error
-    return now.date().isoformat()
+
+
+def _seconds(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,12}", text):
+        raise ValueError(text)
+    return int(text)
 
 
 @contextmanager

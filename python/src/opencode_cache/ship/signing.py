@@ -113,7 +113,7 @@ def _opensshs(text: bytes, signature: bytes, keys: bytes, scratch: Path) -> tupl
         found = _run(["ssh-keygen", "-Y", "find-principals", "-f", "line", "-s", "sig"], scratch)
         if found.returncode:
             continue
-        for name in found.stdout.decode(errors="surrogateescape").splitlines():
+        for name in found.stdout.decode(errors="surrogateescape").split("\n"):
             if name and not name.startswith(("!", "-")):  # a pattern that says who it is not
                 words = ["ssh-keygen", "-Y", "verify", "-f", "line", "-s", "sig", "-I", name, "-n", NAMESPACE]
                 done = _run(words, scratch, text)
