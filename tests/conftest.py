@@ -71,7 +71,9 @@ def _debians(name: str) -> str:
         return f"to unpack Debian's, this machine {why}"
     with tempfile.TemporaryDirectory(dir=KEPT) as scratch:
         try:
-            debian.unpack("bookworm", [_PACKAGES.get(name, name)], Path(scratch, "tree"), Path(scratch, "debs"))
+            debian.unpack(
+                "bookworm", [_PACKAGES.get(name, name)], Path(scratch, "tree"), Path(scratch, "debs")
+            )
         except (debian.CannotError, subprocess.TimeoutExpired) as error:
             return str(error)
         program = Path(scratch, "tree/usr/bin", name)

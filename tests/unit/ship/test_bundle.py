@@ -16,7 +16,16 @@ import zlib
 from pathlib import Path
 
 import pytest
-from bundle_lab import FILES, LINKS, differences, make_bundle, make_cache, make_program, sh_words, unpacked_tar
+from bundle_lab import (
+    FILES,
+    LINKS,
+    differences,
+    make_bundle,
+    make_cache,
+    make_program,
+    sh_words,
+    unpacked_tar,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,7 +87,7 @@ def test_date_of_the_day_or_of_source_date_epoch(tmp_path, monkeypatch):
 @pytest.mark.parametrize("epoch", ["x", "1.5", "-99999999999999", "9" * 20, "9" * 5000, "\x1b[2J"])
 def test_source_date_epoch_that_is_no_time(tmp_path, monkeypatch, epoch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
-    with pytest.raises(BadInputError, match="SOURCE_DATE_EPOCH is .*; give seconds since 1970") as caught:
+    with pytest.raises(BadInputError, match=r"SOURCE_DATE_EPOCH is .*; give seconds since 1970") as caught:
         made(tmp_path)
     assert str(caught.value).isprintable()
 

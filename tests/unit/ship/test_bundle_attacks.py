@@ -51,7 +51,7 @@ def pax(path: str, name: str, data: bytes) -> bytes:
 
 
 def again(tar: bytes, prefix: str = "./") -> bytes:
-    """The members of a tar once more, under the same names written in another way; those of long names are the same."""
+    """The members of a tar once more, their names written in another way; not those with long names."""
     parts, at, is_long = b"", 0, False
     while tar[at : at + 1].strip(b"\0"):
         header = tar[at : at + BLOCK]
@@ -81,9 +81,15 @@ ALTERED = {
         + END
     ),
     "the list as a hard link": lambda good, evil: (
-        member("x", Parts_of(evil).sums) + member(SUMS, b"", b"1", target="x") + good[:-10240] + again(evil) + END
+        member("x", Parts_of(evil).sums)
+        + member(SUMS, b"", b"1", target="x")
+        + good[:-10240]
+        + again(evil)
+        + END
     ),
-    "one more program": lambda good, _: good[: -len(END)] + member("./libexec/opencode", PROGRAM, mode=0o555) + END,
+    "one more program": lambda good, _: (
+        good[: -len(END)] + member("./libexec/opencode", PROGRAM, mode=0o555) + END
+    ),
 }
 
 
@@ -115,8 +121,8 @@ def test_the_recipe_installs_what_was_signed(signed, evil, keys, tmp_path):
 
 def test_the_recipe_with_minisign(minisigns, tmp_path, evil):
     good = make_bundle(tmp_path, sign_key=minisigns / "key")
-    for how in ALTERED:
-        bad = packed_again(ALTERED[how](unpacked_tar(good), unpacked_tar(evil)), tmp_path / "bad")
+    for how, altered in ALTERED.items():
+        bad = packed_again(altered(unpacked_tar(good), unpacked_tar(evil)), tmp_path / "bad")
         assert by_hand(bad, minisigns / "key.pub", tmp_path / "home").returncode != 0, how
         assert not os.path.lexists(tmp_path / "home/.local"), how
     done = by_hand(good, minisigns / "key.pub", tmp_path / "home")
@@ -129,8 +135,9 @@ SWAPPING = """#!/bin/sh
 # Reads the medium, which has something else at the next read.
 REAL "$@"
 status=$?
-[ ! -e "$MEDIUM.next" ] || ! readlink /proc/$$/fd/0 "$@" 2>/dev/null | grep -q "$MEDIUM" || mv "$MEDIUM.next" "$MEDIUM"
-case " $* " in *" $MEDIUM "*) [ ! -e "$MEDIUM.next" ] || mv "$MEDIUM.next" "$MEDIUM" ;; esac
+case " $(readlink /proc/$$/fd/0) $* " in
+*" $MEDIUM "*) [ ! -e "$MEDIUM.next" ] || mv "$MEDIUM.next" "$MEDIUM" ;;
+esac
 exit $status
 """
 
@@ -259,7 +266,9 @@ def test_members_that_nobody_announced(signed, tmp_path):
     (outside / "mine").chmod(0o666)
     before = everything(outside)
     for what, rest in hostile(Parts.of(signed), str(outside)).items():
-        bad = packed_again(replace(Parts.of(signed), signature=b"", rest=rest).agreeing().tar, tmp_path / "bad")
+        bad = packed_again(
+            replace(Parts.of(signed), signature=b"", rest=rest).agreeing().tar, tmp_path / "bad"
+        )
         done = run_sh(bad, tmp_path / "to")
         assert done.returncode == 2, what
         assert done.stderr.count("\n") == 1, (what, done.stderr)
@@ -429,8 +438,15 @@ def test_directory_where_a_link_should_be(name, signed, tmp_path, place):
 
 def test_environment_of_the_caller_changes_nothing(signed, tmp_path):
     """tar and cd read some of it."""
-    environment = {"TAR_OPTIONS": "--exclude=*", "CDPATH": "/tmp:/", "POSIXLY_CORRECT": "1", "LS_COLORS": "x"}
+    environment = {
+        "TAR_OPTIONS": "--exclude=*",
+        "CDPATH": f"{tmp_path}:/",
+        "POSIXLY_CORRECT": "1",
+        "LS_COLORS": "x",
+    }
     words = [*sh_words(), SCRIPT, signed, tmp_path / "to"]
     subprocess.run(words, env=os.environ | environment, check=True, capture_output=True)
     assert says(tmp_path / "to", tmp_path / "home") == "version 1 hello"
-    assert SIGNATURE in {path.name for path in (tmp_path / "to/lib/opencode-cache/current").resolve().iterdir()}
+    assert SIGNATURE in {
+        path.name for path in (tmp_path / "to/lib/opencode-cache/current").resolve().iterdir()
+    }

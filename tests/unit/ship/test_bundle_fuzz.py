@@ -1,4 +1,4 @@
-"""Mutants of a small signed bundle, through both ways in: one sentence that steers no terminal, nothing written outside.
+"""Mutants of a small signed bundle, through both ways in: one sentence each, and nothing written outside.
 
 OPENCODE_CACHE_TEST_MUTANTS says how many; OPENCODE_CACHE_TEST_SEED, which.
 """
@@ -28,12 +28,26 @@ if TYPE_CHECKING:
 MUTANTS = int(os.environ.get("OPENCODE_CACHE_TEST_MUTANTS", "200"))
 SEED = int(os.environ.get("OPENCODE_CACHE_TEST_SEED", "11"))
 NOTICE = "install.sh: signed, but not checked; check SHA256SUMS and pass --sums\n"
-ODD = ["", "\x1b[2J", "a\rb", "..", "../../canary", "/", "./x", "x" * 300, "\udcff", "\u202e", "\x9b31m", "a\\b", "-rf"]
+ODD = [
+    "",
+    "\x1b[2J",
+    "a\rb",
+    "..",
+    "../../canary",
+    "/",
+    "./x",
+    "x" * 300,
+    "\udcff",
+    "\u202e",
+    "\x9b31m",
+    "a\\b",
+    "-rf",
+]
 NUMBERS = ["-1", "0", "00", "1e9", "9" * 5000, "x", "", "4611686018427387904", "07777777777"]
 
 
 def bytes_of(chance: random.Random, data: bytes) -> bytes:
-    """One accident, or a few: a bit, a byte, a piece that is gone, there twice, in another place, or something else."""
+    """One accident, or a few: a bit, or a piece that is gone, there twice, elsewhere, or something else."""
     for _ in range(chance.choice([1, 1, 1, 3])):
         at = chance.randrange(len(data) + 1)
         end = min(len(data), at + chance.choice([1, 2, 16, 512, 4096]))
@@ -57,7 +71,9 @@ def lines_of(chance: random.Random, text: bytes) -> bytes:
     lines = text.decode().split("\n")
     at, other = chance.randrange(len(lines)), chance.randrange(len(lines))
     fields = lines[at].split("\t")
-    fields[chance.randrange(len(fields))] = chance.choice([*ODD, *NUMBERS, "f", "d", "l", "t", "c", "444", "4755"])
+    fields[chance.randrange(len(fields))] = chance.choice(
+        [*ODD, *NUMBERS, "f", "d", "l", "t", "c", "444", "4755"]
+    )
     how = chance.randrange(5)
     if how == 0:
         del lines[at]
@@ -71,9 +87,13 @@ def lines_of(chance: random.Random, text: bytes) -> bytes:
 
 
 def with_members(chance: random.Random, parts: Parts) -> Parts:
-    name = chance.choice([*(odd for odd in ODD if odd.isprintable() and odd), "bin/opencode", "SHA256SUMS", "cache"])
+    name = chance.choice(
+        [*(odd for odd in ODD if odd.isprintable() and odd), "bin/opencode", "SHA256SUMS", "cache"]
+    )
     flag = chance.choice([b"0", b"1", b"2", b"3", b"5", b"6", b"7", b"x", b"g", b"L", b"S", b"V"])
-    new = member(name, chance.choice([b"", b"evil\n"]), flag, chance.choice([0o444, 0o6777]), chance.choice(ODD[:7]))
+    new = member(
+        name, chance.choice([b"", b"evil\n"]), flag, chance.choice([0o444, 0o6777]), chance.choice(ODD[:7])
+    )
     at = chance.choice([0, parts.at("cache/models.json"), len(parts.rest) - len(END)])
     return replace(parts, rest=parts.rest[:at] + new + parts.rest[at:])
 
@@ -89,12 +109,16 @@ def with_info(chance: random.Random, parts: Parts) -> Parts:
     which = chance.randrange(1, len(fields) - 2)
     key = fields[which].split(":")[0]
     fields[which] = f"{key}: {value}," if chance.random() < 0.5 else f'{key}: "{value}",'
-    new = chance.choice([bytes_of(chance, old), "\n".join(fields).encode(errors="surrogateescape"), b"", b"\0"])
+    new = chance.choice(
+        [bytes_of(chance, old), "\n".join(fields).encode(errors="surrogateescape"), b"", b"\0"]
+    )
     return replace(
         parts,
         rest=parts.rest[:at] + member(INFO, new) + parts.rest[at + BLOCK + -(-size // BLOCK) * BLOCK :],
         contents=parts.contents.replace(line, b"f\t444\t%d\t%s" % (len(new), INFO.encode())),
-        sums=parts.sums.replace(hashlib.sha256(old).hexdigest().encode(), hashlib.sha256(new).hexdigest().encode()),
+        sums=parts.sums.replace(
+            hashlib.sha256(old).hexdigest().encode(), hashlib.sha256(new).hexdigest().encode()
+        ),
     )
 
 

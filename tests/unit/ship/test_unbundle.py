@@ -474,7 +474,9 @@ def sums_for(text: str) -> bytes:
 
 
 def test_list_that_is_good():
-    assert [found.path for found in file_format.parse(sums_for(REST + GOOD), (REST + GOOD).encode()).entries] == [
+    assert [
+        found.path for found in file_format.parse(sums_for(REST + GOOD), (REST + GOOD).encode()).entries
+    ] == [
         "a",
         "a/link",
         "b",
@@ -682,7 +684,9 @@ def test_older_bundle_is_not_installed_over_a_newer_one(name, tmp_path, monkeypa
     assert says(prefix, home) == "version 1 hello"
     assert INSTALL[name](old, prefix)
     assert INSTALL[name](new, prefix)
-    with pytest.raises(BadInputError, match=r"of 20220108, serial 9, and older than what is installed.*--allow-older"):
+    with pytest.raises(
+        BadInputError, match=r"of 20220108, serial 9, and older than what is installed.*--allow-older"
+    ):
         unbundle.unbundle(old, prefix)
     if name == "python":
         unbundle.unbundle(old, prefix, allow_older=True)
@@ -704,7 +708,9 @@ def test_removed(files, tmp_path):
     subprocess.run([*sh_words(), script, "--remove", prefix], check=True, capture_output=True)
     assert {path for path in everything(prefix) if "mine" in path} == {"bin/mine", "lib/opencode-cache/mine"}
     assert len(everything(prefix)) == 5
-    done = subprocess.run([*sh_words(), SCRIPT, "--remove", prefix], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*sh_words(), SCRIPT, "--remove", prefix], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert "nothing is installed there" in done.stderr
 
@@ -861,12 +867,28 @@ def test_full_disk_is_one_sentence_of_the_installer(files, tmp_path):
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode != 7:
         pytest.skip(f"needs a mount namespace of its own: {done.stderr.strip()}")
-    said = r"install\.sh: .*: cannot be unpacked \((tar|cat|head): .*\); make room in .*/disk/to, or copy .*\n"
+    said = (
+        r"install\.sh: .*: cannot be unpacked \((tar|cat|head): .*\); make room in .*/disk/to, or copy .*\n"
+    )
     assert re.fullmatch(said, done.stderr)
 
 
 TOOLS = [
-    *("cat", "chmod", "cut", "head", "ln", "ls", "mkdir", "mv", "readlink", "rm", "rmdir", "sha256sum", "sleep"),
+    *(
+        "cat",
+        "chmod",
+        "cut",
+        "head",
+        "ln",
+        "ls",
+        "mkdir",
+        "mv",
+        "readlink",
+        "rm",
+        "rmdir",
+        "sha256sum",
+        "sleep",
+    ),
     *("sort", "sync", "tail", "tar", "tr", "uname", "uniq", "wc", "zstd"),
 ]
 """All that install.sh starts: coreutils, tar and zstd."""

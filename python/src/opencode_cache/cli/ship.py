@@ -67,7 +67,9 @@ def bundle_command(
     node = node or (nodejs.in_wheel() if tools else None)
     if tools and not node:
         console.step(f"without Node.js, which {', '.join(tools)} cannot do without; see --node")
-    made = pack.bundle(cache, opencode, output, ripgrep=found, node=node, sign_key=sign_key, serial=serial, offline=offline)
+    made = pack.bundle(
+        cache, opencode, output, ripgrep=found, node=node, sign_key=sign_key, serial=serial, offline=offline
+    )
     console.step(
         f"OpenCode {made.info.opencode} for {made.info.system}: {len(made.listing.entries)} entries, "
         f"{made.listing.bytes / 1e6:.0f} MB, packed {made.packed / 1e6:.0f} MB; sha256 {made.sha256}"

@@ -6,9 +6,9 @@
                       everything in it, one line each
     bin/ bundle.json cache/ install.sh libexec/ …    sorted, directory by directory
 
-The signature covers SHA256SUMS, which covers CONTENTS and all content. CONTENTS covers the rest of the tar byte
-for byte: modes, owners, kinds, order, and that there is nothing else. So a reader knows that all of it is what
-was signed before any of it is parsed; the three documents themselves are found by their place alone.
+The signature covers SHA256SUMS, which covers CONTENTS and all content. CONTENTS covers the rest of the tar
+byte for byte: modes, owners, kinds, order, and that there is nothing else. So a reader knows that all of it
+is what was signed before any of it is parsed; the three documents themselves are found by their place alone.
 
 The tar is one zstd frame. A second, skippable frame ends the file, which every zstd passes over: the sha256,
 in hex, of all bytes before these 64 digits.
@@ -73,7 +73,7 @@ class BundleInfo(Model):
     builder: str
     """Version of the program that made the bundle."""
     date: Annotated[str, AfterValidator(_day)]
-    """The day (UTC) it was made, or the one that SOURCE_DATE_EPOCH names: an older one is not installed over it."""
+    """The day (UTC) that SOURCE_DATE_EPOCH names, else of the making. No older one is installed over it."""
     serial: Annotated[int, Field(ge=0, le=MAX_SERIAL)]
     """Tells bundles of one day apart, the later one has the larger one."""
     opencode: str

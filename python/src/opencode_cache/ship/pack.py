@@ -1,8 +1,8 @@
 """Makes an air-gap bundle: OpenCode, its cache, the wrapper and an installer as one `.tar.zst`.
 
-`file_format` says what is in the file and how it is covered. The same input, date and serial give the same bytes
-on every machine, at every time and with every number of threads; SOURCE_DATE_EPOCH names the date. Another version of the library zstd may compress
-otherwise; what is in the bundle, and its generation's name, stays the same even then.
+`file_format` says what is in the file and how it is covered. The same input, day and serial give the same
+bytes on every machine and with every number of threads; SOURCE_DATE_EPOCH names the day. Another version of the
+library zstd may compress otherwise; what is in the bundle, and its generation's name, stays even then.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def bundle(
 
     `ripgrep` and `node` are programs that OpenCode finds at the end of PATH. `sign_key` is a private key of
     SSH's or of minisign's; `serial` tells bundles of one day apart; `offline` as in `wrapper.render`. Raises
-    BadInputError for a directory that is not a whole cache, for a program that runs nowhere else, for names that
-    cannot be in a bundle, for a SOURCE_DATE_EPOCH that is no time, and where `out` cannot be written.
+    BadInputError for a directory that is not a whole cache, for a program that runs nowhere else, for names
+    that cannot be in a bundle, for a SOURCE_DATE_EPOCH that is no time, and where `out` cannot be written.
     """
     if not 0 <= serial <= MAX_SERIAL:
         raise BadInputError(f"--serial {serial}: give a number from 0 to {MAX_SERIAL}")
@@ -209,9 +209,7 @@ def _entry(path: str, item: Item) -> Entry:
     return Entry(kind="f", mode=item.mode, size=size, path=path, sha256=digest.hexdigest())
 
 
-def _write(
-    listing: Listing, items: Mapping[str, Item], signature: bytes | None, to: Path
-) -> tuple[str, int]:
+def _write(listing: Listing, items: Mapping[str, Item], signature: bytes | None, to: Path) -> tuple[str, int]:
     """Write the file, with the mode that every new file of that user has; its sha256 and its length."""
     with to.open("xb") as file:
         packed = _Hashed(file)
@@ -250,7 +248,11 @@ def compressed(pieces: Iterator[bytes], threads: int | None = None) -> Iterator[
 
 
 def _tar(listing: Listing, items: Mapping[str, Item], signature: bytes | None) -> Iterator[bytes]:
-    documents = {SUMS: listing.sums, **({SIGNATURE: signature} if signature else {}), CONTENTS: listing.contents}
+    documents = {
+        SUMS: listing.sums,
+        **({SIGNATURE: signature} if signature else {}),
+        CONTENTS: listing.contents,
+    }
     for name, data in documents.items():
         yield document_header(name, len(data)) + data + bytes(-len(data) % BLOCK)
     yield from _rest(listing.entries, items)

@@ -1,6 +1,7 @@
-"""What an archive may have in it: one small function for each rule, none of which knows what kind of archive.
+"""What an archive may have in it: one small function for each rule, whatever the kind of archive.
 
-Each raises ValueError, in one line that can be shown as it is, for what may not be. Nothing here touches a disk.
+Each raises ValueError, in one line that can be shown as it is, for what may not be. Nothing here touches a
+disk.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def check_size(path: str, size: int) -> None:
 
 
 def check_order(entries: Iterable[tuple[str, bool]]) -> None:
-    """Paths, and whether each is a directory: sorted by their parts, each once, each below a directory of before.
+    """Paths, and whether each is a directory: sorted by their parts, each once, below a directory of before.
 
     So nothing is below a link or a file, and nothing is written twice.
     """

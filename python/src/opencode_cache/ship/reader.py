@@ -1,7 +1,7 @@
 """Reading an air-gap bundle: whole, announced, and never a byte outside the directory given.
 
-The reader parses nothing but the two lists at the bundle's beginning (`file_format`), and these only once they
-are asked for: a signature is checked before. From them it knows each byte of the tar but for the files'
+The reader parses nothing but the two lists at the bundle's beginning (`file_format`), and these only once
+they are asked for: a signature is checked before. From them it knows each byte of the tar but for the files'
 content; a name, a kind, a size that was not announced ends it.
 """
 
@@ -87,7 +87,7 @@ class Archive:
         return self.signature
 
     def unpack(self, to: Path) -> None:
-        """Write everything below `to`, which does not exist. Raises BadInputError for what is not the list's."""
+        """Write everything below `to`, which does not exist. Raises BadInputError for what is not listed."""
         listing = self.listing
         to.mkdir(mode=0o755)
         for name, data in ((SUMS, self.sums), (SIGNATURE, self.signature), (CONTENTS, listing.contents)):

@@ -35,7 +35,9 @@ def sign(text: bytes, key: Path, scratch: Path) -> bytes:
 
     Raises BadInputError where the key cannot sign.
     """
-    start = _read(key, f"{key}: is no file; give a private key made by `ssh-keygen -t ed25519`, or minisign's")
+    start = _read(
+        key, f"{key}: is no file; give a private key made by `ssh-keygen -t ed25519`, or minisign's"
+    )
     document, signature = scratch / "SHA256SUMS", scratch / "SHA256SUMS.sig"
     document.write_bytes(text)
     if start.startswith(_MINISIGN):
@@ -82,7 +84,9 @@ def _read(file: Path, missing: str) -> bytes:
     except OSError as error:
         raise BadInputError(f"{file}: cannot be read ({error.strerror})") from error
     if len(data) > MAX_TRUSTED:
-        raise BadInputError(f"{file}: is longer than {MAX_TRUSTED} bytes, and so no file of keys; give another")
+        raise BadInputError(
+            f"{file}: is longer than {MAX_TRUSTED} bytes, and so no file of keys; give another"
+        )
     return data
 
 
@@ -101,8 +105,8 @@ def _minisigns(text: bytes, signature: bytes, keys: bytes, scratch: Path) -> tup
 def _opensshs(text: bytes, signature: bytes, keys: bytes, scratch: Path) -> tuple[str, str]:
     """Who signed, or the empty string and why nobody did.
 
-    Line by line: for a key on several lines, `find-principals` names the first one's principals alone, which may
-    be there for another namespace.
+    Line by line: for a key on several lines, `find-principals` names the first one's principals alone, which
+    may be there for another namespace.
     """
     (scratch / "sig").write_bytes(signature)
     why = "the key that made it is not there"

@@ -1,7 +1,7 @@
 """Installs an air-gap bundle: checks who signed it, unpacks it beside, and has `install.sh` do the rest.
 
-The installer is the one that a bundle brings for machines without Python, here from this package. It checks every
-file once more where that lies on the disk, and knows all about prefixes: what is in use, what was, and the way back.
+The installer is the one that a bundle brings for machines without Python, here from this package. It checks
+every file where that lies on the disk, and knows all about prefixes: what is in use, what was, the way back.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -31,6 +30,7 @@ from opencode_cache.ship.reader import Archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from typing import BinaryIO
 
 
@@ -58,9 +58,9 @@ def unbundle(
 
     `trusted`: an allowed_signers file, or minisign's public key, of whom one must have signed the bundle.
     `system`: what the bundle must be for, this machine's by default. `keep`: how many generations to keep,
-    all by default. `allow_older`: also where what is installed has a later date or serial. Raises BadInputError
-    for a bundle that is damaged, not signed by them, older, or for another system, and where `prefix` cannot be
-    written; what was installed before is then untouched.
+    all by default. `allow_older`: also where what is installed has a later date or serial. Raises
+    BadInputError for a bundle that is damaged, not signed by them, older, or for another system, and where
+    `prefix` cannot be written; what was installed before is then untouched.
     """
     if keep is not None and keep < 1:
         raise BadInputError(f"--keep {keep}: the current one always stays; give 1 or more")
@@ -170,7 +170,8 @@ def _enough_room(stage: Path, prefix: Path, archive: Archive) -> None:
     free = shutil.disk_usage(stage).free
     if needed > free:
         raise BadInputError(
-            f"{prefix}: {needed} bytes are needed and {free} are free; make room there, or choose another --to"
+            f"{prefix}: {needed} bytes are needed and {free} are free; "
+            "make room there, or choose another --to"
         )
 
 
@@ -205,7 +206,9 @@ def _install(words: list[str]) -> None:
             process.wait()
             raise
     if process.returncode:
-        lines = output.decode(errors="replace").strip().splitlines() or [f"it ended with {process.returncode}"]
+        lines = output.decode(errors="replace").strip().splitlines() or [
+            f"it ended with {process.returncode}"
+        ]
         sentence = "".join(char if char.isprintable() else "?" for char in lines[-1])
         kind = CheckFailedError if process.returncode == CheckFailedError.exit_status else BadInputError
         raise kind(sentence.removeprefix(f"{INSTALLER}: "))
