@@ -1,8 +1,8 @@
 """Makes an air-gap bundle: OpenCode, its cache, the wrapper and an installer as one `.tar.zst`.
 
 `file_format` says what is in the file and how it is covered. The same input, day and serial give the same
-bytes on every machine and with every number of threads; SOURCE_DATE_EPOCH names the day. Another version of the
-library zstd may compress otherwise; what is in the bundle, and its generation's name, stays even then.
+bytes on every machine and with every number of threads; SOURCE_DATE_EPOCH names the day. Another version of
+the library zstd may compress otherwise; what is in the bundle, and its generation's name, stays even then.
 """
 
 from __future__ import annotations

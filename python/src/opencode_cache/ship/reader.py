@@ -34,6 +34,7 @@ from opencode_cache.ship.file_format import (
     parse,
     size_in,
 )
+from opencode_cache.ship.policy import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,7 +97,7 @@ class Archive:
         for entry in listing.entries:
             path = to / entry.path
             if self._take(len(entry.header)) != entry.header:
-                raise self.refused(f"{entry.path} is not what the list says")
+                raise self.refused(f"{shown(entry.path)} is not what the list says")
             if entry.kind == "d":
                 path.mkdir(mode=0o755)
             elif entry.kind == "l":
