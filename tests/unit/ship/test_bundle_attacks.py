@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -29,7 +30,7 @@ from bundle_lab import (
 
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.ship import file_format, signing, unbundle
-from opencode_cache.ship.file_format import BLOCK, CONTENTS, END, SIGNATURE, SUMS
+from opencode_cache.ship.file_format import BLOCK, CONTENTS, DIGITS, END, SIGNATURE, SUMS, TRAILER
 
 
 @pytest.fixture(scope="module")
@@ -332,6 +333,17 @@ def test_two_million_directories(signed, tmp_path):
     assert "2000000 entries are more than the 200000 that there may be" in done.stderr
     assert int(done.stdout) < 150_000  # kB, of which the list itself has 30 MB
     assert not by_sh(bad, tmp_path / "to")
+
+
+@pytest.mark.parametrize("name", INSTALL)
+def test_checksum_of_zstd_itself(name, evil, tmp_path):
+    """The last bytes of its frame: everything else is as it should be, the digits included."""
+    data = bytearray(evil.read_bytes())
+    data[-DIGITS - len(TRAILER) - 1] ^= 1
+    data[-DIGITS:] = hashlib.sha256(data[:-DIGITS]).hexdigest().encode()
+    (tmp_path / "bad").write_bytes(data)
+    assert not INSTALL[name](tmp_path / "bad", tmp_path / "to")
+    assert not os.path.lexists(tmp_path / "to")
 
 
 def test_nothing_is_parsed_before_the_signature(evil, signed, keys, tmp_path, monkeypatch):

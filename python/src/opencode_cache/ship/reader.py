@@ -105,7 +105,7 @@ class Archive:
             else:
                 self._write(path, entry.size, entry.mode)
                 self._padding(entry.size)
-        if self._take(len(END)) != END or self._tar.read(1):
+        if self._take(len(END)) != END or self._read(1):
             raise self.refused("something follows the last file")
         if Rest(self._taken, self._digest.hexdigest()) != listing.rest:
             raise self.refused("checksum mismatch")
@@ -140,17 +140,21 @@ class Archive:
 
     def _take(self, size: int) -> bytes:
         """Just so many bytes."""
-        try:
-            data = b""
-            while len(data) < size and (piece := self._tar.read(size - len(data))):
-                data = data + piece if data else piece
-        except (zstandard.ZstdError, MemoryError) as error:
-            raise self.refused(f"zstd: {error}") from error
+        data = b""
+        while len(data) < size and (piece := self._read(size - len(data))):
+            data = data + piece if data else piece
         if len(data) != size:
             raise self.refused("it ends too early")
         self._taken += size
         self._digest.update(data)
         return data
+
+    def _read(self, size: int) -> bytes:
+        """At most so many bytes; none at the end."""
+        try:
+            return self._tar.read(size)
+        except (zstandard.ZstdError, MemoryError) as error:
+            raise self.refused(f"zstd: {error}") from error
 
     def _padding(self, size: int) -> None:
         if self._take(-size % BLOCK).strip(b"\0"):
