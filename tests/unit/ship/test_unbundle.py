@@ -627,6 +627,23 @@ def test_accident_at_every_change(files, tmp_path, accident, status):
     assert set(statuses) == {status}
 
 
+def test_interrupt_while_the_installer_works(files, tmp_path, monkeypatch):
+    assert by_python(files["1"], tmp_path / "to")
+    before = everything(tmp_path / "to")
+
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        unbundle.unbundle(files["2"], tmp_path / "to")
+    monkeypatch.undo()
+    assert leftovers(tmp_path / "to") == []
+    assert not os.path.lexists(tmp_path / "to/lib/opencode-cache/.busy")
+    assert everything(tmp_path / "to") == before or says(tmp_path / "to", tmp_path) == "version 2 hello"
+    assert by_python(files["2"], tmp_path / "to")
+
+
 DYING = """#!/bin/sh
 n=0; [ ! -e "$COUNT" ] || read -r n <"$COUNT"
 echo $((n + 1)) >"$COUNT"
@@ -913,6 +930,15 @@ def test_installer_needs_nothing_else(files, tmp_path):
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, "")
+    assert says(tmp_path / "to", tmp_path / "home") == "version 1 hello"
+
+
+def test_unbundle_needs_neither_tar_nor_zstd(files, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(only(tmp_path / "path", set(TOOLS) - {"tar", "zstd"})))
+    assert by_python(files["1"], tmp_path / "to")
+    assert by_python(files["2"], tmp_path / "to")
+    assert undo_python(tmp_path / "to")
+    monkeypatch.undo()
     assert says(tmp_path / "to", tmp_path / "home") == "version 1 hello"
 
 
