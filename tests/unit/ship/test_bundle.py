@@ -38,7 +38,7 @@ from opencode_cache.ship import items, pack, unbundle
 from opencode_cache.ship.file_format import tar_header
 
 
-def made(directory: Path, **options) -> pack.Made:
+def made(directory: Path, **options) -> pack.Bundle:
     cache = make_cache(directory / "cache")
     return pack.bundle(cache, make_program(directory / "opencode"), directory / "out.tar.zst", **options)
 

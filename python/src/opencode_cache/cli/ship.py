@@ -56,25 +56,25 @@ def bundle_command(
     """Put OpenCode, its cache and the wrapper into one file for a machine without a network."""
     cache, opencode = _subject(plan_file, cache, opencode)
     beside = Path(sys.executable).parent / "rg"
-    found = ripgrep or (beside if beside.is_file() else None)
-    if not found:
+    ripgrep = ripgrep or (beside if beside.is_file() else None)
+    if not ripgrep:
         console.step("without ripgrep, which OpenCode then downloads where PATH has none; see --ripgrep")
-    about = manifest.read(cache)
+    contents = manifest.read(cache)
     # Another system's program cannot be asked here.
-    if about.system == platforms.current().name:
-        accepts.accepted(opencode, about.opencode)
-    tools = [entry.spec for entry in about.requests if entry.kind == "tool"]
+    if contents.system == platforms.current().name:
+        accepts.accepted(opencode, contents.opencode)
+    tools = [entry.spec for entry in contents.requests if entry.kind == "tool"]
     node = node or (nodejs.in_wheel() if tools else None)
     if tools and not node:
         console.step(f"without Node.js, which {', '.join(tools)} cannot do without; see --node")
-    made = pack.bundle(
-        cache, opencode, output, ripgrep=found, node=node, sign_key=sign_key, serial=serial, offline=offline
+    bundle = pack.bundle(
+        cache, opencode, output, ripgrep=ripgrep, node=node, sign_key=sign_key, serial=serial, offline=offline
     )
     console.step(
-        f"OpenCode {made.info.opencode} for {made.info.system}: {len(made.listing.entries)} entries, "
-        f"{made.listing.bytes / 1e6:.0f} MB, packed {made.packed / 1e6:.0f} MB; sha256 {made.sha256}"
+        f"OpenCode {bundle.info.opencode} for {bundle.info.system}: {len(bundle.listing.entries)} entries, "
+        f"{bundle.listing.bytes / 1e6:.0f} MB, packed {bundle.packed / 1e6:.0f} MB; sha256 {bundle.sha256}"
     )
-    sys.stdout.write(f"{made.file}\n")
+    sys.stdout.write(f"{bundle.file}\n")
 
 
 def _subject(plan_file: Path | None, cache: Path | None, opencode: Path | None) -> tuple[Path, Path]:

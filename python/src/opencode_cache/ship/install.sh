@@ -322,12 +322,12 @@ one_name_each() {
 }
 
 this_system() {
-  system=$(uname -m)-$(uname -s)
-  case $system in arm64-* | amd64-*) system=$(printf '%s' "$system" | { IFS=- read -r machine name; [ "$machine" = arm64 ] && echo "aarch64-$name" || echo "x86_64-$name"; }) ;; esac
-  case $system in
-  *-Darwin) system=${system%Darwin}darwin ;;
-  *-Linux)
-    system=${system%Linux}linux
+  machine=$(uname -m)
+  case $machine in arm64) machine=aarch64 ;; amd64) machine=x86_64 ;; esac
+  case $(uname -s) in
+  Darwin) system=$machine-darwin ;;
+  *)
+    system=$machine-linux
     # As napi packages tell the two apart: the loader of musl is a file with its name in it.
     ls /lib64/ld-linux* >/dev/null 2>&1 || ! ls /lib/ld-musl-* >/dev/null 2>&1 || system=$system-musl
     ;;

@@ -64,7 +64,7 @@ _ROOT = Path("/bundle")
 
 
 @dataclass(frozen=True)
-class Made:
+class Bundle:
     """A bundle that was written."""
 
     file: Path
@@ -87,7 +87,7 @@ def bundle(
     sign_key: Path | None = None,
     serial: int = 0,
     offline: bool = True,
-) -> Made:
+) -> Bundle:
     """Write the bundle of a cache and an OpenCode program to `out`, at once or not at all.
 
     `ripgrep` and `node` are programs that OpenCode finds at the end of PATH. `sign_key` is a private key of
@@ -134,7 +134,7 @@ def bundle(
         signature = signing.sign(listing.sums, sign_key, beside) if sign_key else None
         sha256, packed = _write(listing, items, signature, beside / "bundle")
         (beside / "bundle").replace(out)
-    return Made(out, sha256, packed, info, listing, signature is not None)
+    return Bundle(out, sha256, packed, info, listing, signature is not None)
 
 
 def _today() -> str:

@@ -114,10 +114,10 @@ def _opensshs(text: bytes, signature: bytes, keys: bytes, scratch: Path) -> tupl
         if line.lstrip().startswith(b"#") or not (_key_of(signature) in line or b"cert-authority" in line):
             continue
         (scratch / "line").write_bytes(line + b"\n")
-        found = _run(["ssh-keygen", "-Y", "find-principals", "-f", "line", "-s", "sig"], scratch)
-        if found.returncode:
+        principals = _run(["ssh-keygen", "-Y", "find-principals", "-f", "line", "-s", "sig"], scratch)
+        if principals.returncode:
             continue
-        for name in found.stdout.decode(errors="surrogateescape").split("\n"):
+        for name in principals.stdout.decode(errors="surrogateescape").split("\n"):
             if name and not name.startswith(("!", "-")):  # a pattern that says who it is not
                 words = ["ssh-keygen", "-Y", "verify", "-f", "line", "-s", "sig", "-I", name, "-n", NAMESPACE]
                 done = _run(words, scratch, text)

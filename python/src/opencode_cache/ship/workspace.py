@@ -27,23 +27,23 @@ def workspace(file: Path) -> Iterator[Path]:
     for left in file.parent.iterdir():
         if left.name.startswith(prefix) and left.is_dir() and not left.is_symlink():
             _sweep(left)
-    place, handle = _made(file.parent, prefix)
+    directory, handle = _locked(file.parent, prefix)
     try:
-        yield place
+        yield directory
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
         os.close(handle)
 
 
-def _made(parent: Path, prefix: str) -> tuple[Path, int]:
+def _locked(parent: Path, prefix: str) -> tuple[Path, int]:
     while True:
-        place = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        place.chmod(0o700)  # whatever the umask
+        directory = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        directory.chmod(0o700)  # whatever the umask
         with contextlib.suppress(FileNotFoundError):  # another run swept it before it was locked
-            handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+            handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(handle, fcntl.LOCK_EX)
-            if place.exists():
-                return place, handle
+            if directory.exists():
+                return directory, handle
             os.close(handle)
 
 
