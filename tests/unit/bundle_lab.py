@@ -257,9 +257,9 @@ def member(name: str, data: bytes = b"", flag: bytes = b"0", mode: int = 0o444, 
 def by_hand(file: Path, signers: Path, at: Path, environment: dict[str, str] | None = None):
     """What docs/recipes.md says of asking the signature by hand; `at/.local` is the prefix."""
     recipe = re.search(r"```sh\n(f=\$PWD.*?)```", RECIPES.read_text(), re.DOTALL)[1]
-    minisign = re.search(r"```sh\n(\[ .*minisign.*?&&\n)```", RECIPES.read_text(), re.DOTALL)[1]
+    minisign = re.search(r"```sh\n(\[ .*minisign.*)\n```", RECIPES.read_text())[1]
     if signers.read_bytes().startswith(b"untrusted"):
-        recipe = re.sub(r"ssh-keygen.*\n", lambda _: minisign, recipe)
+        recipe = re.sub(r"ssh-keygen.*(?= &&\n)", lambda _: minisign, recipe)
     at.mkdir(exist_ok=True)
     for name, there in (("opencode.tar.zst", file), ("allowed_signers", signers)):
         if there != at / name:
