@@ -279,6 +279,21 @@ def test_members_that_nobody_announced(signed, tmp_path):
         assert everything(outside) == before, what
 
 
+@pytest.mark.parametrize("lists", ["sums", "contents", "both"])
+def test_lists_whose_last_line_does_not_end(evil, tmp_path, lists):
+    parts = Parts.of(evil)
+    if lists != "sums":
+        contents = parts.contents.split(b"\n")[0]
+        sums = hashlib.sha256(contents).hexdigest().encode() + parts.sums[64:]
+        parts = replace(parts, contents=contents, sums=sums)
+    if lists != "contents":
+        parts = replace(parts, sums=parts.sums.split(b"\n")[0])
+    bad = packed_again(parts.tar, tmp_path / "bad")
+    done = run_sh(bad, tmp_path / "to", sums="")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert not by_python(bad, tmp_path / "to")
+
+
 def test_list_that_leads_outside(signed, tmp_path):
     """Lists and members agree, and are not those of a bundle."""
     parts = Parts.of(signed)

@@ -64,6 +64,8 @@ tools_there() {
   else
     sha256() { shasum -a 256 "$@"; }
   fi
+  [ "$(printf abc | digest)" = ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad ] ||
+    die "sha256sum gives wrong checksums, nothing was changed; install coreutils"
 }
 
 digest() {
@@ -129,6 +131,7 @@ begin() {
   trap leave EXIT
   trap 'exit 130' HUP INT TERM
   lock
+  rm -f "$base"/.busy-*
   for old in "$base"/.new-*; do
     pid=${old##*-}
     case $old in
@@ -158,8 +161,7 @@ no_room() {
 document() {
   [ "$(part "$at" 100 | tr -d '\000')" = "$1" ] || return 1
   size=$(part $((at + 124)) 11 | tr -d '\000')
-  case $size in ??????????? ) ;; *) return 1 ;; esac
-  case $size in *[!0-7]*) return 1 ;; esac
+  case $size in *[!0-7]*) return 1 ;; ???????????) ;; *) return 1 ;; esac
   size=$(printf '%d' "0$size")
   [ "$size" -gt 0 ] && [ "$size" -le "$2" ] || return 1
   said=$({ part $((at + 512)) "$size" >"$stage/lists/$1"; } 2>&1) || no_room "$said"
@@ -262,9 +264,9 @@ unpack() {
     echo "install.sh: signed, but not checked; check SHA256SUMS and pass --sums" >&2
   fi
   document CONTENTS 33554432 || damaged "CONTENTS is not in its place"
-  IFS= read -r line <"$stage/lists/SHA256SUMS"
+  IFS= read -r line <"$stage/lists/SHA256SUMS" || line=
   [ "$line" = "$(digest <"$stage/lists/CONTENTS")  CONTENTS" ] || damaged "CONTENTS: checksum mismatch"
-  IFS=$tab read -r kind _ size sum <"$stage/lists/CONTENTS"
+  IFS=$tab read -r kind _ size sum <"$stage/lists/CONTENTS" || kind=
   case $kind$size in t*[!0-9]* | t | [!t]* | t????????????????*) damaged "CONTENTS does not begin with what the tar is" ;; esac
   check_lists "$stage/lists"
   [ "$(part "$at" $((size + 1)) | digest)" = "$sum" ] || damaged "checksum mismatch"
@@ -293,10 +295,16 @@ whole() (
       esac
     done
   } <CONTENTS
+  # Only now, that nothing there is a FIFO.
+  [ "$(modes)" = "$data $programs $directories $links" ] && sha256 -c SHA256SUMS >/dev/null 2>&1
+)
+
+# How many files of the two modes, directories and links are here; the last number is absurd where anything else is.
+modes() {
+  f444=0 f555=0 d555=0 l=0
   # Names may be odd, but each has one line that begins with its mode.
   # shellcheck disable=SC2012
-  found=$(ls -lAR . | cut -b-10 | sort | uniq -c | {
-    f444=0 f555=0 d555=0 l=0
+  ls -lAR . | cut -b-10 | sort | uniq -c | {
     while read -r count mode; do
       case $mode in
       -r--r--r--) f444=$((f444 + count)) ;;
@@ -308,10 +316,8 @@ whole() (
       esac
     done
     echo "$f444 $f555 $d555 $l"
-  })
-  # Only now, that nothing there is a FIFO.
-  [ "$found" = "$data $programs $directories $links" ] && sha256 -c SHA256SUMS >/dev/null 2>&1
-)
+  }
+}
 
 # Whether each file in the directory $1 has that name only: one more may be anywhere.
 one_name_each() {
