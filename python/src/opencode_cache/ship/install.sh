@@ -60,9 +60,9 @@ tools_there() {
   [ -n "$tree$other" ] || need tar zstd
   if command -v sha256sum >/dev/null || ! command -v shasum >/dev/null; then
     need sha256sum
-    sha256() { sha256sum "$@"; }
+    sha256() { sha256sum ${1+"$@"}; }
   else
-    sha256() { shasum -a 256 "$@"; }
+    sha256() { shasum -a 256 ${1+"$@"}; }
   fi
   [ "$(printf abc | digest)" = ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad ] ||
     die "sha256sum gives wrong checksums, nothing was changed; install coreutils"
@@ -82,8 +82,9 @@ put_link() {
 # The current place in the history; nothing where there is none.
 number() {
   case $(readlink "$base/current" 2>/dev/null) in
-  history/*[!0-9]*) ;;
+  history/*[!0-9]*) : ;;
   history/?*) readlink "$base/current" | cut -b9- ;;
+  *) : ;;
   esac
 }
 
@@ -160,9 +161,14 @@ no_room() {
 # Writes the document $1, of at most $2 bytes, which is to be at byte $at of the tar; $at is then behind it.
 document() {
   [ "$(part "$at" 100 | tr -d '\000')" = "$1" ] || return 1
-  size=$(part $((at + 124)) 11 | tr -d '\000')
-  case $size in *[!0-7]*) return 1 ;; ???????????) ;; *) return 1 ;; esac
-  size=$(printf '%d' "0$size")
+  digits=$(part $((at + 124)) 11 | tr -d '\000')
+  case $digits in *[!0-7]*) return 1 ;; ???????????) ;; *) return 1 ;; esac
+  # Not every shell takes octal numbers.
+  size=0
+  while [ -n "$digits" ]; do
+    size=$((size * 8 + ${digits%"${digits#?}"}))
+    digits=${digits#?}
+  done
   [ "$size" -gt 0 ] && [ "$size" -le "$2" ] || return 1
   said=$({ part $((at + 512)) "$size" >"$stage/lists/$1"; } 2>&1) || no_room "$said"
   [ $(($(wc -c <"$stage/lists/$1"))) -eq "$size" ] || return 1
@@ -491,4 +497,4 @@ main() {
 }
 
 # Read as a whole before any of it runs; what it runs does not read on.
-main "$@" </dev/null
+main ${1+"$@"} </dev/null
