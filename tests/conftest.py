@@ -1,4 +1,4 @@
-"""Programs that the tests start and a machine may lack: ripgrep from the environment, others from Debian."""
+"""Programs that the tests start and a machine may lack: Debian's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from kept import KEPT
 
 PROGRAMS = KEPT / "programs"
 """At the end of PATH while the tests run."""
-_HARMLESS = {"busybox": ["true"], "minisign": ["-v"]}
+_HARMLESS = {"rg": ["--version"], "busybox": ["true"], "minisign": ["-v"]}
+_PACKAGES = {"rg": "ripgrep"}
+"""Debian's package of a program, where its name is another."""
 _LIBRARIES = {"minisign": "*/libsodium.so.*"}
 """Libraries that such a program needs and a machine may lack, below Debian's /usr/lib."""
 
@@ -29,26 +31,16 @@ def pytest_configure(config) -> None:
     os.environ["PATH"] += f"{os.pathsep}{PROGRAMS}"
     with (PROGRAMS.parent / "programs.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for name, provide in (("rg", _environments), ("busybox", _debians), ("minisign", _debians)):
+        for name in _HARMLESS:
             if shutil.which(name):
                 continue
-            why = provide(name)
+            why = _debians(name)
             if why:
                 config.opencode_cache_lacking.append(f"{name} is not on PATH, and {why}")
 
 
 def pytest_report_header(config) -> list[str]:
     return getattr(config, "opencode_cache_lacking", [])
-
-
-def _environments(name: str) -> str:
-    """A link to what pip has put beside this Python. What it returns is why not."""
-    found = Path(sys.executable).with_name(name)
-    if not found.is_file():
-        return f"not beside {sys.executable}"
-    (PROGRAMS / name).unlink(missing_ok=True)
-    (PROGRAMS / name).symlink_to(found)
-    return ""
 
 
 def _debians(name: str) -> str:
@@ -61,7 +53,9 @@ def _debians(name: str) -> str:
         return f"to unpack Debian's, this machine {why}"
     with tempfile.TemporaryDirectory(dir=KEPT) as scratch:
         try:
-            debian.unpack("bookworm", [name], Path(scratch, "tree"), Path(scratch, "debs"))
+            debian.unpack(
+                "bookworm", [_PACKAGES.get(name, name)], Path(scratch, "tree"), Path(scratch, "debs")
+            )
         except (debian.CannotError, subprocess.TimeoutExpired) as error:
             return str(error)
         program = Path(scratch, "tree/usr/bin", name)

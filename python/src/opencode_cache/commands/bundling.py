@@ -27,9 +27,7 @@ def bundle_command(
     ] = None,
     ripgrep: Annotated[
         Path | None,
-        typer.Option(
-            "--ripgrep", help="A static ripgrep; default: the one beside this program.", metavar="BIN"
-        ),
+        typer.Option("--ripgrep", help="A static ripgrep to bring along; default: none.", metavar="BIN"),
     ] = None,
     nodejs: Annotated[
         Path | None,
@@ -47,10 +45,11 @@ def bundle_command(
 ) -> None:
     """Put OpenCode, its cache and the wrapper into one file for a machine without a network."""
     cache, opencode = _subject(plan_file, cache, opencode)
-    beside = Path(sys.executable).parent / "rg"
-    found = ripgrep or (beside if beside.is_file() else None)
-    if not found:
-        progress.step("without ripgrep, which OpenCode then downloads where PATH has none; see --ripgrep")
+    if not ripgrep:
+        progress.step(
+            "without ripgrep, which OpenCode downloads from GitHub where PATH has none; "
+            "give --ripgrep BIN, a static one of github.com/BurntSushi/ripgrep/releases (…-musl)"
+        )
     about = manifest.read(cache)
     # Another system's program cannot be asked here.
     if about.system == systems.current().name:
@@ -60,7 +59,7 @@ def bundle_command(
     if tools and not nodejs:
         progress.step(f"without Node.js, which {', '.join(tools)} cannot do without; see --node")
     made = pack.bundle(
-        cache, opencode, output, ripgrep=found, node=nodejs, sign_key=sign_key, offline=offline
+        cache, opencode, output, ripgrep=ripgrep, node=nodejs, sign_key=sign_key, offline=offline
     )
     progress.step(
         f"OpenCode {made.info.opencode} for {made.info.system}: {len(made.listing.entries)} entries, "
