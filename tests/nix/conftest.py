@@ -28,7 +28,9 @@ from flake_lab import (
 )
 from machine import Machine
 
-from opencode_cache import builder, lock, pipeline, systems
+from opencode_cache import pipeline
+from opencode_cache.formats import contents, lock
+from opencode_cache.npm import platforms
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +52,7 @@ def flake(machine, project, tmp_path_factory) -> Flake:
     programs = [binary_of(default), binary_of(release)]
     wanted = {}
     for path in (default, release, EXTRA_LOCK, TOOLS_LOCK):
-        wanted |= builder.packages(lock.read(path), systems.named("x86_64-linux"))
+        wanted |= contents.packages(lock.read(path), platforms.named("x86_64-linux"))
     # The unchanged lock names this path by its hash: the same bits as the archive that GitHub has.
     archive = tmp_path_factory.mktemp("release") / "archive"
     with machines.alone():

@@ -16,8 +16,10 @@ import trees
 from machine import Machine
 from trees import REPOSITORY
 
-from opencode_cache import builder, lock, systems, tarball
-from opencode_cache.errors import NetworkError
+from opencode_cache.base.errors import NetworkError
+from opencode_cache.fetch import tarballs as tarball
+from opencode_cache.formats import contents, lock
+from opencode_cache.npm import platforms
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,7 +133,7 @@ def machine_of(suite: str) -> Machine:
 
 
 def binary_of(path: Path):
-    return builder.binary_package(lock.read(path), systems.named("x86_64-linux"))
+    return contents.binary_package(lock.read(path), platforms.named("x86_64-linux"))
 
 
 def store_name(package) -> str:

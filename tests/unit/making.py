@@ -10,7 +10,7 @@ import json
 import tarfile
 from typing import TYPE_CHECKING, Any
 
-from opencode_cache.lock import Lock, Package
+from opencode_cache.formats.lock import Lock, Package
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

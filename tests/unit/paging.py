@@ -6,10 +6,11 @@ import datetime as dt
 
 import making
 
-from opencode_cache.inventory import Inventory, Tree
-from opencode_cache.lock import Unavailable
-from opencode_cache.manifest import CachedPackage, Catalogue, Entry, Manifest
-from opencode_cache.verify import Host, Proof, Step
+from opencode_cache.catalogue.document import Catalogue
+from opencode_cache.formats.lock import Unavailable
+from opencode_cache.formats.manifest import CachedPackage, Entry, Manifest
+from opencode_cache.formats.proof import Host, Proof, Step
+from opencode_cache.inspect.inventory import Inventory, Tree
 
 
 def inventory(text="x", *, proof=True, shared=False):

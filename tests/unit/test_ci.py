@@ -89,7 +89,12 @@ def test_pins_are_taken(git, tmp_path):
     theirs = tmp_path / "theirs"
     (theirs / "flake.lock").write_text("new\n")
     (theirs / "nix/locks/b.lock.json").write_text("new\n")
-    assert staged(git, tmp_path) == (0, "", ["M", "flake.lock", "A", "nix/locks/b.lock.json"])
+    (theirs / "nix/locks/a.lock.json").unlink()
+    assert staged(git, tmp_path) == (
+        0,
+        "",
+        ["M", "flake.lock", "D", "nix/locks/a.lock.json", "A", "nix/locks/b.lock.json"],
+    )
     assert (tmp_path / "ours/flake.lock").read_text() != "new\n"  # the work tree is not touched
 
 

@@ -16,16 +16,17 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from .. import tools
-from .layout import Place, split_spec
+from opencode_cache.layouts.layout import Place
+from opencode_cache.npm.spec import split_spec
+from opencode_cache.opencode import tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ..eras import LayoutName
-    from ..lock import Kind, Lock
-    from ..manifest import Entry
+    from opencode_cache.formats.lock import Kind, Lock
+    from opencode_cache.formats.manifest import Entry
+    from opencode_cache.opencode.versions import LayoutName
 
 CONFIG = "config"
 """The tree for config directories, beside `packages/`."""
