@@ -20,6 +20,11 @@ PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 HOSTILE = ("venv", "pip", "ensurepip", "argparse", "typer", "opencode_cache", "pytest", "sitecustomize")
 
 
+def write(program, text):
+    program.write_text(text)
+    program.chmod(0o755)
+
+
 @pytest.fixture
 def checkout(tmp_path):
     """A checkout whose requirements are empty files, so that no network is needed."""
@@ -41,21 +46,32 @@ def programs(tmp_path):
     """A PATH with what `./dev` needs, an npm, and a uv that has nothing to do: the requirements are empty."""
     directory = tmp_path / "programs"
     directory.mkdir()
-    for name in ("sh", "dirname", "rm", "sed", "mkdir", "cat"):
+    for name in ("sh", "dirname", "rm", "sed", "mkdir", "cat", "chmod"):
         (directory / name).symlink_to(shutil.which(name))
     for name in ("npm", "uv"):
-        (directory / name).write_text("#!/bin/sh\n")
-        (directory / name).chmod(0o755)
-    # The environment of a checkout gets this one's packages, as if they had been installed.
-    (directory / "python3").write_text(
+        write(directory / name, "#!/bin/sh\n")
+    # As Python, as far as `./dev` asks: `-m venv` makes an environment whose Python does nothing.
+    write(
+        directory / "python3",
+        "#!/bin/sh\n"
+        'case "$*" in *--without-pip*) for last; do :; done\n'
+        'mkdir -p "$last/bin"; echo "#!/bin/sh" >"$last/bin/python"; chmod +x "$last/bin/python"\n'
+        "esac\n",
+    )
+    return directory
+
+
+@pytest.fixture
+def real_python(programs):
+    """The real one; an environment that it makes gets this one's packages, as if they had been installed."""
+    write(
+        programs / "python3",
         "#!/bin/sh\n"
         f'"{sys._base_executable}" "$@" || exit\n'
         'case "$*" in *--without-pip*) for last; do :; done\n'
         f"echo '{sysconfig.get_path('purelib')}' >\"$last\"/lib/{PYTHON}/site-packages/ours.pth\n"
-        "esac\n"
+        "esac\n",
     )
-    (directory / "python3").chmod(0o755)
-    return directory
 
 
 @pytest.fixture
@@ -93,6 +109,7 @@ def marks(tmp_path):
     return sorted(path.name for path in tmp_path.glob("marks-*"))
 
 
+@pytest.mark.usefixtures("real_python")
 def test_set_up_and_command_run_nothing_of_the_callers_directory(dev, programs, hostile, tmp_path):
     (programs / "uv").unlink()  # so that the real pip is started
     for path in ({"PYTHONPATH": "."}, {}):  # the second time, everything is there
@@ -107,13 +124,13 @@ def test_a_hostile_module_would_leave_a_mark(hostile, tmp_path):
     assert "marks-__main__" in marks(tmp_path)
 
 
-def test_pytest_takes_no_conftest_of_the_callers_directory(dev, hostile, tmp_path):
+@pytest.mark.usefixtures("real_python")
+def test_pytest_takes_the_callers_paths_and_no_conftest_and_nothing_is_linted(
+    dev, checkout, hostile, tmp_path
+):
     status, out, said = dev("test", "-q", at=hostile)
     assert (status, marks(tmp_path)) == (0, []), out + said
     assert "1 passed" in out
-
-
-def test_a_path_to_test_is_the_callers_and_nothing_is_linted_first(dev, checkout):
     status, out, said = dev("test", "-q", "../tests/test_one.py::test_one", at=checkout / "python")
     assert (status, "1 passed" in out) == (0, True), out + said
     assert "ruff" not in out + said
@@ -135,7 +152,7 @@ def test_python_named_by_a_relative_path_is_the_callers(dev, programs):
 
 
 def test_an_older_python_is_named(dev, programs):
-    (programs / "python3").write_text("#!/bin/sh\nexit 2\n")
+    write(programs / "python3", "#!/bin/sh\nexit 2\n")
     status, _, said = dev("tool", "--version")
     assert (status, said.splitlines()[-1]) == (
         2,
@@ -161,14 +178,10 @@ def test_newer_requirements_are_installed(dev, checkout):
 def installers(dev, checkout, programs, uv_status):
     """What uv and pip were given when `./dev tool` set up, with fakes of both."""
     log = checkout / "log"
-    (programs / "uv").write_text(f'#!/bin/sh\necho "uv $*" >>"{log}"\nexit {uv_status}\n')
-    (programs / "python3").write_text(
-        (programs / "python3")
-        .read_text()
-        .replace(
-            "#!/bin/sh\n", f'#!/bin/sh\ncase "$*" in *" pip "*) echo "pip $*" >>"{log}"; exit 0;; esac\n'
-        )
-    )
+    write(programs / "uv", f'#!/bin/sh\necho "uv $*" >>"{log}"\nexit {uv_status}\n')
+    python = (programs / "python3").read_text()
+    logs = f'#!/bin/sh\ncase "$*" in *" pip "*) echo "pip $*" >>"{log}"; exit 0;; esac\n'
+    write(programs / "python3", python.replace("#!/bin/sh\n", logs, 1))
     assert dev("tool", "--version")[0] == 0
     return log.read_text().splitlines()
 
