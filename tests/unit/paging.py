@@ -38,13 +38,13 @@ def inventory(text="x", *, proof=True, shared=False):
         )
     )
     entries = tuple(
-        Entry(
+        Entry.model_construct(  # unchecked: the page must hold whatever a manifest does
             spec=spec,
             kind="plugin",
             name=package.name,
             requested=say(),
             version=package.version,
-            path=f"packages/{number}/node_modules/{number}",
+            tree=f"packages/{number}",
             note=say(),
         )
         for number, (spec, package) in enumerate(zip(specs, packages, strict=False))

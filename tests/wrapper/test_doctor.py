@@ -125,7 +125,7 @@ def test_mistakes_in_the_configuration(lab, config, said, mend):
 def test_what_is_right_is_not_named(lab, config):
     kinds = (("plugin", "here"), ("provider", "sdk"))
     requests = tuple(
-        Entry(spec=name, kind=kind, name=name, requested="latest", version="1.0.0", path=f"packages/{name}")
+        Entry(spec=name, kind=kind, name=name, requested="latest", version="1.0.0", tree=f"packages/{name}")
         for kind, name in kinds
     )
     cache = lab.cache("A", requests=requests)

@@ -138,7 +138,7 @@ def small_cache(directory):
         name="zod",
         requested="latest",
         version="4.0.0",
-        path="packages/zod/node_modules/zod",
+        tree="packages/zod",
     )
     package = manifest.CachedPackage(
         name="zod", version="4.0.0", integrity=making.package("zod").integrity, license="MIT", specs=("zod",)

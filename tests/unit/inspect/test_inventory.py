@@ -71,7 +71,7 @@ def entry(name, tree, kind):
         name=name,
         requested="latest",
         version="1.0.0",
-        path=f"{tree}/node_modules/{name}".removeprefix("./"),
+        tree=tree,
     )
 
 

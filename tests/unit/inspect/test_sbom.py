@@ -35,8 +35,9 @@ def cached(name, version="1.0.0", specs=("@scope/sdk",), licence="MIT"):
 
 def entry(spec, name=None, version="1.0.0", kind="provider"):
     name = name or spec
-    path = f"packages/{spec}/node_modules/{name}"
-    return Entry(spec=spec, kind=kind, name=name, requested="latest", version=version, path=path)
+    return Entry(
+        spec=spec, kind=kind, name=name, requested="latest", version=version, tree=f"packages/{spec}"
+    )
 
 
 def manifest(packages, requests, **fields):

@@ -307,7 +307,7 @@ def test_the_command_says_that_tools_want_node(tmp_path, command, monkeypatch):
         name="pyright",
         requested="latest",
         version="1.1.1",
-        path="packages/pyright",
+        tree="packages/pyright",
     )
     (cache / manifest.FILE).write_text(manifest.dumps(found.model_copy(update={"requests": (tool,)})))
     words = ["--cache", cache, "--opencode", program, "-o", tmp_path / "out"]

@@ -20,8 +20,6 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from opencode_cache.formats.lock import Package
-
 
 def stderr() -> Console:
     """stderr; rich itself minds NO_COLOR and whether this is a terminal."""
@@ -69,7 +67,7 @@ def downloading(packages: int, total: int) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
-def counting(what: str, total: int) -> Iterator[Callable[[Package], None]]:
+def counting(what: str, total: int) -> Iterator[Callable[[object], None]]:
     """A bar in packages. Yields what is to be told of each that is done."""
     with Progress(
         TextColumn(what),

@@ -76,5 +76,4 @@ def planned(
             )
         extra[name] = wanted
     chosen = base.with_more(providers=providers, plugins=plugins, tools=tools, resolve=extra)
-    chosen.check()
     return chosen, file is None and chosen == base

@@ -72,14 +72,13 @@ def contents(cache: Path, manifest: Manifest) -> None:
     table.add_column("LICENCE")
     licences = {(package.name, package.version): package.license for package in manifest.packages}
     for entry in manifest.requests:
-        tree = (cache / entry.path).parents[len(entry.name.split("/"))]
         members = sum(entry.spec in package.specs for package in manifest.packages)
         table.add_row(
             entry.kind,
             entry.spec,
             entry.version,
             str(members),
-            megabytes(_size(tree if manifest.layout == "packages" else cache / entry.path)),
+            megabytes(_size(cache / entry.tree if manifest.layout == "packages" else cache / entry.path)),
             licences.get((entry.name, entry.version)) or "unknown",
         )
     console.print(table)

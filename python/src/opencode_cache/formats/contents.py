@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from opencode_cache.base.errors import BadInputError
@@ -62,7 +61,7 @@ def entries(lock: Lock) -> tuple[Entry, ...]:
             name=request.name,
             requested=request.requested,
             version=request.version,
-            path=(PurePosixPath(request.tree) / "node_modules" / request.name).as_posix(),
+            tree=request.tree,
             note=request.note,
         )
         for request in sorted(lock.requests, key=lambda r: (r.kind, r.spec))

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import Model, RelativePath, first_problem
 from opencode_cache.catalogue.document import Catalogue
-from opencode_cache.formats.lock import Kind, Signatures, Unavailable
+from opencode_cache.formats.lock import Kind, Module, Name, Signatures, TreeId, Unavailable
 from opencode_cache.opencode import versions
 
 if TYPE_CHECKING:
@@ -28,13 +28,23 @@ class Entry(Model):
 
     spec: str
     kind: Kind
-    name: str
+    name: Name
     requested: str
     version: str
-    path: RelativePath
-    """The package's directory, relative to the cache: `packages/x/node_modules/x`."""
+    tree: TreeId
+    """Directory that holds the tree's `node_modules`, relative to the cache; "." is the cache itself."""
     note: str | None = None
     """What a user should know of this version."""
+
+    @property
+    def modules(self) -> str:
+        """The tree's `node_modules`, relative to the cache."""
+        return "node_modules" if self.tree == "." else f"{self.tree}/node_modules"
+
+    @property
+    def path(self) -> str:
+        """The package's directory, relative to the cache: `packages/x/node_modules/x`."""
+        return f"{self.modules}/{self.name}"
 
 
 class CachedPackage(Model):
@@ -61,6 +71,8 @@ class Manifest(Model):
     layout: versions.LayoutName
     cache_version: str | None = None
     sdk_major: int | None = None
+    bundled: tuple[Module, ...] = ()
+    """Provider SDKs that are compiled into the binary."""
     system: str
     kept_all: bool = False
     catalogue: Catalogue | None = None

@@ -25,7 +25,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import first_problem, safe_relative
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 DEFAULT_OPENCODE = "1.18.33"
 
 CATALOGUE: Literal["catalogue"] = "catalogue"
-BUILT_IN: Literal["built-in"] = "built-in"
 
 _FIRST_ERA_PROVIDERS = (
     "@ai-sdk/amazon-bedrock",
@@ -101,18 +100,18 @@ class Plan(BaseModel):
         tools: Sequence[str] = (),
         resolve: Mapping[str, str] | None = None,
     ) -> Plan:
-        """The plan with more specs, and with ranges that win over its own."""
-        return self.model_copy(
-            update={
-                "extra_providers": [*self.extra_providers, *providers],
-                "plugins": [*self.plugins, *plugins],
-                "tools": [*self.tools, *tools],
-                "resolve": self.resolve | dict(resolve or {}),
-            }
+        """The plan with more specs, and with ranges that win over its own. Raises BadInputError."""
+        return Plan(
+            **self.model_dump(exclude={"extra_providers", "plugins", "tools", "resolve"}),
+            extra_providers=[*self.extra_providers, *providers],
+            plugins=[*self.plugins, *plugins],
+            tools=[*self.tools, *tools],
+            resolve=self.resolve | dict(resolve or {}),
         )
 
-    def check(self) -> None:
-        """Refuse what can be refused before anything is asked for. Raises BadInputError with the mend."""
+    @model_validator(mode="after")
+    def _check(self) -> Plan:
+        """Refuse what can be refused before anything is asked for. Raises BadInputError with the fix."""
         for system in self.systems:
             platforms.named(system)
         for command in self.warmup or ():
@@ -133,6 +132,7 @@ class Plan(BaseModel):
                 user_files.place(safe_relative(where))
             except ValueError as error:
                 raise BadInputError(f"files: {error}") from error
+        return self
 
     def _check_specs(self) -> None:
         for spec in self.tools:
@@ -233,15 +233,13 @@ def read(path: Path, opencode: str | None = None) -> Plan:
         plan = Plan.model_validate(data)
     except ValidationError as error:
         raise BadInputError(f"{path}: {_problem(error)}") from error
+    except BadInputError as error:
+        raise BadInputError(f"{path}: {error}") from error
     try:
         base = default(plan.opencode)
     except BadInputError as error:
         raise BadInputError(f"{path}: opencode: {error}") from error
     plan = _placed(plan, path.absolute().parent)
-    try:
-        plan.check()
-    except BadInputError as error:
-        raise BadInputError(f"{path}: {error}") from error
     # What the file does not speak of is the era's default.
     unsaid = {name: getattr(base, name) for name in known if name not in plan.model_fields_set}
     return plan.model_copy(update=unsaid | {"resolve": base.resolve | plan.resolve})

@@ -111,7 +111,7 @@ class Subject:
 
 def of_cache(cache: Path, made: Manifest, found: Lock | None = None, refused: str | None = None) -> Subject:
     """Look at a cache; a lock adds the sizes of the tarballs."""
-    trees = sorted({_tree(entry) for entry in made.requests})
+    trees = sorted({entry.tree for entry in made.requests})
     return Subject(
         where=str(cache),
         opencode=made.opencode,
@@ -185,10 +185,6 @@ def is_sdk(name: str) -> bool:
     return _SDK.search(name) is not None
 
 
-def _tree(entry: Entry) -> str:
-    return entry.path.removesuffix(f"node_modules/{entry.name}").rstrip("/") or "."
-
-
 def _join(tree: str, place: str) -> str:
     return place if tree == "." else f"{tree}/{place}"
 
@@ -199,9 +195,9 @@ def _matching(spec: str, subject: Subject) -> list[tuple[str, str, str]]:
     if nodes:
         return nodes
     own = {
-        (_tree(entry), f"node_modules/{entry.name}")
+        (entry.tree, f"node_modules/{entry.name}")
         for entry in subject.entries
-        if spec in (entry.spec, _tree(entry)) or _tree(entry) == f"packages/{spec}"
+        if spec in (entry.spec, entry.tree) or entry.tree == f"packages/{spec}"
     }
     if own:
         return [node for node in subject.nodes if node[:2] in own]
@@ -232,7 +228,7 @@ def _found(key: str, places: Iterable[tuple[str, str]], subject: Subject) -> Fou
 
 
 def _copy(tree: str, place: str, subject: Subject) -> Copy:
-    here = [entry for entry in subject.entries if _tree(entry) == tree]
+    here = [entry for entry in subject.entries if entry.tree == tree]
     chains = {
         entry: node_modules.chain(subject.cache / tree, f"node_modules/{entry.name}", place)
         for entry in here

@@ -81,16 +81,15 @@ def take(cache: Path, proof: Path | None = None) -> Inventory:
 
 
 def _trees(cache: Path, made: Manifest) -> tuple[Tree, ...]:
-    places: dict[str, list[Entry]] = {}
+    asking: dict[str, list[Entry]] = {}
     for entry in made.requests:
-        tree = entry.path.removesuffix(f"node_modules/{entry.name}").rstrip("/") or "."
-        places.setdefault(tree, []).append(entry)
+        asking.setdefault(entry.tree, []).append(entry)
     known = {f"{package.name}@{package.version}": package for package in made.packages}
     for package in made.packages:
         # What came from GitHub has its commit in the manifest's version, and not in its own.
         known.setdefault(f"{package.name}@{package.version.partition('+')[0]}", package)
     return tuple(
-        Tree(path, tuple(entries), _sizes(cache / path, known)) for path, entries in sorted(places.items())
+        Tree(path, tuple(entries), _sizes(cache / path, known)) for path, entries in sorted(asking.items())
     )
 
 

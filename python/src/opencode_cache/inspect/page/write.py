@@ -107,7 +107,6 @@ def _requests(found: Inventory) -> Iterator[Content]:
         tree = alone.get(entry)
         size = tree.bytes if tree else sizes.get((entry.name, entry.version), 0)
         members = sum(entry.spec in package.specs for package in made.packages)
-        place = entry.path.removesuffix(f"node_modules/{entry.name}").rstrip("/")
         rows.append(
             [
                 h("span", entry.spec, note),
@@ -115,7 +114,7 @@ def _requests(found: Inventory) -> Iterator[Content]:
                 entry.version,
                 members,
                 _number(size),
-                h("code", place) if place else "the cache itself",
+                "the cache itself" if entry.tree == "." else h("code", entry.tree),
             ]
         )
     yield table(

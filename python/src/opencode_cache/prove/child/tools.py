@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opencode_cache.base.errors import CheckFailedError
@@ -25,6 +24,7 @@ from opencode_cache.prove.child.record import ended
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from opencode_cache.formats.manifest import Entry
     from opencode_cache.opencode.tools import Tool
@@ -52,7 +52,7 @@ def prove_tools(subject: Subject, record: Record) -> None:
 def _own_commands(cache: Path, entry: Entry) -> list[Path]:
     """The links in `.bin` that lead to the tool itself."""
     package = (cache / entry.path).resolve()
-    links = Path(str(cache / entry.path)[: -len(entry.name)]) / ".bin"
+    links = cache / entry.modules / ".bin"
     own = [link for link in sorted(links.glob("*")) if package in link.resolve().parents]
     broken = [link.name for link in own if not os.access(link, os.X_OK)]
     if broken or not own:
