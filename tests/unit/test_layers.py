@@ -17,38 +17,24 @@ if not PROGRAM.exists() or not (REPOSITORY / "pyproject.toml").exists():
     pytest.skip("needs PyPI's import-linter, and pyproject.toml beside the tests", allow_module_level=True)
 
 
-@pytest.mark.parametrize(
-    ("module", "line", "said"),
-    [
-        (
-            "base/store.py",
-            "from opencode_cache.npm import spec",
-            "opencode_cache.base is not allowed to import",
-        ),
-        (
-            "formats/lock.py",
-            "import opencode_cache.pipeline",
-            "opencode_cache.formats is not allowed to import",
-        ),
-        (
-            "npm/spec.py",
-            "from opencode_cache.npm import client",
-            "No cycles are allowed in opencode_cache.npm",
-        ),
-        ("newcomer/__init__.py", "", "newcomer"),
-    ],
-)
-def test_an_import_upwards_a_circle_and_a_package_without_a_place_are_refused(tmp_path, module, line, said):
+PLANTED = {
+    "base/store.py": "from opencode_cache.npm import spec",
+    "formats/lock.py": "import opencode_cache.pipeline",
+    "npm/spec.py": "from opencode_cache.npm import client",
+    "npm/client.py": "from opencode_cache.npm import spec",
+}
+
+
+def checked(tmp_path, planted):
+    """What import-linter says of a copy with these lines: (exit status, its words)."""
     source = tmp_path / "python" / "src"
     shutil.copytree(REPOSITORY / "python" / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
-    path = source / "opencode_cache" / module
-    path.parent.mkdir(exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(f"\n{line}\n")
-    if module == "npm/spec.py":
-        with (path.with_name("client.py")).open("a", encoding="utf-8") as file:
-            file.write("\nfrom opencode_cache.npm import spec\n")
+    for module, line in planted.items():
+        path = source / "opencode_cache" / module
+        path.parent.mkdir(exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"\n{line}\n")
     done = subprocess.run(
         [PROGRAM, "pyproject.toml", "--no-cache", "--no-logo"],
         cwd=tmp_path,
@@ -57,5 +43,17 @@ def test_an_import_upwards_a_circle_and_a_package_without_a_place_are_refused(tm
         text=True,
         check=False,
     )
-    assert done.returncode == 1
-    assert said in " ".join(done.stdout.split())
+    return done.returncode, " ".join(done.stdout.split())
+
+
+def test_imports_upwards_and_a_circle_are_refused(tmp_path):
+    status, said = checked(tmp_path, PLANTED)
+    assert status == 1
+    assert "opencode_cache.base is not allowed to import opencode_cache.npm" in said
+    assert "opencode_cache.formats is not allowed to import opencode_cache.pipeline" in said
+    assert "No cycles are allowed in opencode_cache.npm" in said
+
+
+def test_a_package_without_a_place_in_the_order_is_refused(tmp_path):
+    status, said = checked(tmp_path, {"newcomer/__init__.py": ""})
+    assert (status, "newcomer" in said) == (1, True)

@@ -294,20 +294,14 @@ def test_a_command_loads_what_it_needs():
     ("typed", "offered"),
     [("lock --tool pyr", "pyright"), ("fetch --system aarch64-d", "aarch64-darwin"), ("unb", "unbundle")],
 )
-def test_the_shell_completes_commands_tools_and_systems(typed, offered):
-    words = {"COMP_WORDS": f"opencode-cache {typed}", "COMP_CWORD": str(len(typed.split()))}
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys; sys.argv[0] = 'opencode-cache'; from opencode_cache.cli.main import app; app()",
-        ],
-        env=os.environ | words | {"_OPENCODE_CACHE_COMPLETE": "complete_bash"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout.split() == [offered]
+def test_the_shell_completes_commands_tools_and_systems(typed, offered, monkeypatch, capsys):
+    monkeypatch.setenv("COMP_WORDS", f"opencode-cache {typed}")
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split())))
+    monkeypatch.setenv("_OPENCODE_CACHE_COMPLETE", "complete_bash")
+    monkeypatch.setattr(sys, "argv", ["opencode-cache"])
+    with pytest.raises(SystemExit):
+        cli.app()
+    assert capsys.readouterr().out.split() == [offered]
 
 
 def test_a_lock_has_a_name_of_its_own(run, some_lock, tmp_path, monkeypatch):
