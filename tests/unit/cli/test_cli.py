@@ -298,9 +298,8 @@ def test_the_shell_completes_commands_tools_and_systems(typed, offered, monkeypa
     monkeypatch.setenv("COMP_WORDS", f"opencode-cache {typed}")
     monkeypatch.setenv("COMP_CWORD", str(len(typed.split())))
     monkeypatch.setenv("_OPENCODE_CACHE_COMPLETE", "complete_bash")
-    monkeypatch.setattr(sys, "argv", ["opencode-cache"])
     with pytest.raises(SystemExit):
-        cli.app()
+        cli.app(prog_name="opencode-cache")
     assert capsys.readouterr().out.split() == [offered]
 
 
