@@ -130,6 +130,7 @@ def build(inputs: builder.Inputs, out: Path, commands: Sequence[str] | None = No
             warm_up.warm_up(cache, inputs.opencode, arguments)
 
     count = len(contents.packages(inputs.lock, inputs.system))
+    console.step(f"unpacking {count} packages")
     with console.counting("unpacking", count) as on_done:
         builder.build(inputs, out, on_done=on_done, prove=prove)
 
