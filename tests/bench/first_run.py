@@ -21,7 +21,7 @@ LOCK = REPOSITORY / "nix" / "locks" / "opencode-cache.lock.json"
 PARTS = {
     "environment": "",
     "fetch": "fetching ",
-    "build": "unpacking ",
+    "build": "unpacking",
     "warm-up": "warming up",
     "proof": "verifying",
 }

@@ -130,7 +130,6 @@ def build(inputs: builder.Inputs, out: Path, commands: Sequence[str] | None = No
             warm_up.warm_up(cache, inputs.opencode, arguments)
 
     count = len(contents.packages(inputs.lock, inputs.system))
-    console.step(f"unpacking {count} packages")
     with console.counting("unpacking", count) as on_done:
         builder.build(inputs, out, on_done=on_done, prove=prove)
 
@@ -158,6 +157,7 @@ def ready(path: Path, models: Path | None = None) -> Built:
 
     def make_cache(out: Path) -> None:
         inputs = builder.Inputs(found, tarballs, opencode, system, models=models)
+        console.step("unpacking")
         build(inputs, out)
 
     cache = place.add(cache_key, f"opencode-cache-{name}", make_cache)

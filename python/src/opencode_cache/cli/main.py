@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
 import typer
 
-from opencode_cache import __version__
 from opencode_cache.base.errors import INTERRUPTED, INTERRUPTED_STATUS, BadInputError, OpencodeCacheError
 from opencode_cache.cli.app import app
 
@@ -16,22 +15,6 @@ from opencode_cache.cli.app import app
 _UsageError: type[Exception] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
 )
-
-
-def _version_asked(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
-    if asked:
-        sys.stdout.write(f"opencode-cache {__version__}\n")
-        raise typer.Exit
-
-
-@app.callback()
-def _main(
-    *,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version_asked, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    pass
 
 
 def _say(text: str) -> None:
