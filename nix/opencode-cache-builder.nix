@@ -9,12 +9,12 @@ python3Packages.buildPythonApplication {
   src = lib.fileset.toSource {
     root = ../.;
     fileset = lib.fileset.unions [
-      ../python/pyproject.toml
+      ../LICENSE
+      ../pyproject.toml
       ../python/src
       ./locks
     ];
   };
-  sourceRoot = "source/python";
 
   build-system = [ python3Packages.hatchling ];
   dependencies = import ./python-dependencies.nix python3Packages;

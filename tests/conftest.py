@@ -1,4 +1,4 @@
-"""Programs that the tests start and a machine may lack: ripgrep from the environment, others from Debian."""
+"""Programs that the tests start and a machine may lack: Debian's."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from kept import KEPT
 
 PROGRAMS = KEPT / "programs"
 """At the end of PATH while the tests run."""
-_HARMLESS = {"bsdtar": ["--version"], "busybox": ["true"], "minisign": ["-v"]}
-_PACKAGES = {"bsdtar": "libarchive-tools"}
-"""Where the package has another name than the program."""
+_HARMLESS = {"rg": ["--version"], "bsdtar": ["--version"], "busybox": ["true"], "minisign": ["-v"]}
+_PACKAGES = {"bsdtar": "libarchive-tools", "rg": "ripgrep"}
+"""Debian's package of a program, where its name is another."""
 _LIBRARIES = {
     "bsdtar": ("archive", "bz2", "icudata", "icuuc", "lz4", "lzma", "nettle", "xml2", "zstd"),
     "minisign": ("sodium",),
@@ -34,31 +34,16 @@ def pytest_configure(config) -> None:
     os.environ["PATH"] += f"{os.pathsep}{PROGRAMS}"
     with (PROGRAMS.parent / "programs.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for name, provide in (
-            ("rg", _environments),
-            ("bsdtar", _debians),
-            ("busybox", _debians),
-            ("minisign", _debians),
-        ):
+        for name in _HARMLESS:
             if shutil.which(name):
                 continue
-            why = provide(name)
+            why = _debians(name)
             if why:
                 config.opencode_cache_lacking.append(f"{name} is not on PATH, and {why}")
 
 
 def pytest_report_header(config) -> list[str]:
     return getattr(config, "opencode_cache_lacking", [])
-
-
-def _environments(name: str) -> str:
-    """A link to what pip has put beside this Python. What it returns is why not."""
-    found = Path(sys.executable).with_name(name)
-    if not found.is_file():
-        return f"not beside {sys.executable}"
-    (PROGRAMS / name).unlink(missing_ok=True)
-    (PROGRAMS / name).symlink_to(found)
-    return ""
 
 
 def _debians(name: str) -> str:

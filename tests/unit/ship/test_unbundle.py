@@ -56,6 +56,13 @@ def files(tmp_path_factory):
     return {version: make_bundle(directory, version) for version in "123"}
 
 
+@pytest.fixture(scope="module")
+def flat_files(tmp_path_factory):
+    """Two of them with a cache that is not deep, for what copies it many times."""
+    directory = tmp_path_factory.mktemp("flat-bundles")
+    return {version: make_bundle(directory, version, deep=False) for version in "12"}
+
+
 @pytest.fixture(params=["python", "sh"])
 def install(request):
     return INSTALL[request.param]
@@ -361,9 +368,9 @@ def test_cut_off_and_prolonged(install, files, tmp_path, cut):
     assert not install(bad, tmp_path / "to")
 
 
-def test_flips_by_somebody_who_compresses_again(files, tmp_path):
+def test_flips_by_somebody_who_compresses_again(flat_files, tmp_path):
     """The digits at the end are right: the lists have to find it. Headers and paddings as well as content."""
-    tar = unpacked_tar(files["1"])
+    tar = unpacked_tar(flat_files["1"])
     for at in positions(len(tar), 120):
         bad = packed_again(flipped(tar, at, 1 << at % 8), tmp_path / "bad")
         assert not by_python(bad, tmp_path / "to"), at
@@ -551,7 +558,7 @@ def at_each_change(act) -> None:
 def changes_to_try(file: Path, template: Path, tmp_path: Path) -> list[int]:
     """All outside the tree that is being unpacked or removed, and some in there."""
     prefix, log = tmp_path / "to", tmp_path / "changes"
-    shutil.copytree(template, prefix, symlinks=True)
+    copied(template, prefix)
 
     def record() -> None:
         names = []
@@ -566,9 +573,13 @@ def changes_to_try(file: Path, template: Path, tmp_path: Path) -> list[int]:
     return [n for n, within in enumerate(inside, 1) if not within or n % ((EVERY + 1) // 2) == 0]
 
 
+def copied(template: Path, prefix: Path) -> None:
+    subprocess.run(["cp", "-R", "-P", "-p", template, prefix], check=True)
+
+
 def discard(prefix: Path) -> None:
     subprocess.run(["chmod", "-R", "u+w", prefix], check=True)
-    shutil.rmtree(prefix)
+    subprocess.run(["rm", "-rf", prefix], check=True)
 
 
 def forked(act) -> int:
@@ -601,7 +612,8 @@ def full() -> None:
 
 
 @pytest.mark.parametrize(("accident", "status"), [(killed, -9), (interrupted, 130), (full, 2)])
-def test_accident_at_every_change(files, tmp_path, accident, status):
+def test_accident_at_every_change(flat_files, tmp_path, accident, status):
+    files = flat_files
     template = tmp_path / "template"
     assert by_python(files["1"], template)
     tried = changes_to_try(files["2"], template, tmp_path)
@@ -609,7 +621,7 @@ def test_accident_at_every_change(files, tmp_path, accident, status):
     statuses = []
     for number in tried:
         prefix = tmp_path / "to"
-        shutil.copytree(template, prefix, symlinks=True)
+        copied(template, prefix)
 
         def act(prefix=prefix, number=number):
             at_each_change(lambda now, _: accident() if now == number else None)
@@ -663,7 +675,7 @@ def test_sh_is_killed_at_every_tool(files, tmp_path):
     assert by_sh(files["1"], template)
     for number in range(1, 60, EVERY):
         prefix = tmp_path / "to"
-        shutil.copytree(template, prefix, symlinks=True)
+        copied(template, prefix)
         (tmp_path / "count").unlink(missing_ok=True)
         environment = {"PATH": f"{tools}:{os.environ['PATH']}", "COUNT": str(tmp_path / "count")}
         done = run_sh(files["2"], prefix, env=os.environ | environment | {"KILL_AT": str(number)})

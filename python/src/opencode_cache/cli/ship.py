@@ -32,9 +32,7 @@ def bundle_command(
     ] = None,
     ripgrep: Annotated[
         Path | None,
-        typer.Option(
-            "--ripgrep", help="A static ripgrep; default: the one beside this program.", metavar="BIN"
-        ),
+        typer.Option("--ripgrep", help="A static ripgrep to bring along; default: none.", metavar="BIN"),
     ] = None,
     node: Annotated[
         Path | None,
@@ -55,10 +53,11 @@ def bundle_command(
 ) -> None:
     """Put OpenCode, its cache and the wrapper into one file for a machine without a network."""
     cache, opencode = _subject(plan_file, cache, opencode)
-    beside = Path(sys.executable).parent / "rg"
-    ripgrep = ripgrep or (beside if beside.is_file() else None)
     if not ripgrep:
-        console.step("without ripgrep, which OpenCode then downloads where PATH has none; see --ripgrep")
+        console.step(
+            "without ripgrep, which OpenCode downloads from GitHub where PATH has none; "
+            "give --ripgrep BIN, a static one of github.com/BurntSushi/ripgrep/releases (…-musl)"
+        )
     contents = manifest.read(cache)
     # Another system's program cannot be asked here.
     if contents.system == platforms.current().name:
