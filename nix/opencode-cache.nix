@@ -7,24 +7,24 @@
   stdenvNoCC,
   linkFarm,
   lockFor,
-  modelsDev,
   nodejs,
   npmTarball,
   opencode-cache-builder,
-  opencode-release,
   # The OpenCode that the cache is for.
   opencode,
   # A lock file made by `opencode-cache lock`; null: the shipped one for that OpenCode.
   lock ? null,
-  # Sources of models.dev, or an api.json: used unless the catalogue compiled into OpenCode is newer. null: none.
-  models ? modelsDev,
-  # Whether `tui/tui-<version>` is there, a link to the release binary.
+  # Sources of models.dev, or an api.json: used unless the catalogue compiled into OpenCode is newer. null: that one.
+  models ? null,
+  # Whether `tui/tui-<version>` is there, a link to the OpenCode that is started.
   withTui ? true,
   # OpenCode's arguments, one string for each start, that must work without asking the registry. [ ]: no warm-up;
   # null: what the lock says, or else `models`.
   warmup ? null,
-  # URL of a registry that Nix downloads from, instead of npm with npm's own configuration.
-  mirror ? null,
+  # Where tarballs come from: { default = URL; "@scope" = URL; }. A URL may be a list, tried in order.
+  registries ? { },
+  # Whether npm itself downloads them, with its own configuration: for registries with a login.
+  withNpm ? false,
 }:
 let
   inherit (stdenvNoCC.hostPlatform) system;
@@ -51,7 +51,7 @@ let
 
   tarballs = map (package: {
     name = "${lib.replaceStrings [ "/" ] [ "+" ] package.name}@${package.version}.tgz";
-    path = npmTarball { inherit package mirror; };
+    path = npmTarball { inherit package registries withNpm; };
     inherit package;
   }) (lib.filter fits (lib.attrValues locked.packages));
 
@@ -75,7 +75,7 @@ let
   ]
   ++ lib.optionals withTui [
     "--tui"
-    (lib.getExe opencode-release)
+    (lib.getExe opencode)
   ]
   ++ (
     if warmup == null then

@@ -15,13 +15,13 @@ let
   callPackage = lib.callPackageWith (pkgs // ours);
   ours = {
     lockFor = import ./lock-for.nix { inherit lib; };
-    modelsDev = inputs.models-dev;
+    npmRegistry = callPackage ./npm-registry.nix { };
     npmTarball = callPackage ./npm-tarball.nix { };
     opencode-cache-builder = callPackage ./opencode-cache-builder.nix { };
     opencodeLoader = callPackage ./opencode-loader.nix { };
     opencode-release = callPackage ./opencode-release.nix {
       inherit (release) version;
-      src = inputs.${release.input};
+      src = callPackage ./release-archive.nix { } release.input;
     };
     opencode-cache = callPackage ./opencode-cache.nix { };
     opencode-with-cache = callPackage ./opencode-with-cache.nix { };

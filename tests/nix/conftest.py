@@ -51,7 +51,7 @@ def flake(machine, project, tmp_path_factory) -> Flake:
     wanted = {}
     for path in (default, release, EXTRA_LOCK, TOOLS_LOCK):
         wanted |= builder.packages(lock.read(path), systems.named("x86_64-linux"))
-    # The unchanged lock names this path by its hash: the same bits as the archive that GitHub has.
+    # flake.lock names this path by its hash: the same bits as the archive that GitHub has, unpacked.
     archive = tmp_path_factory.mktemp("release") / "archive"
     with machines.alone():
         get([*programs, *wanted.values()])
@@ -70,11 +70,19 @@ def flake(machine, project, tmp_path_factory) -> Flake:
         "nixpkgs": f"path:{nixpkgs}",
         # One old model: what the flake does with a catalogue that the binary's own outdates.
         "models-dev": f"path:{project / 'tests' / 'nix' / 'models-dev'}",
-        # Nothing has these bits here: they evaluate, and are never built.
-        "tui-linux-arm64": f"path:{archive}",
-        "tui-darwin-arm64": f"path:{archive}",
     }
     return Flake(machine, f"git+file://{project}", inputs)
+
+
+@pytest.fixture
+def second(machine):
+    """Another machine, whose store is empty."""
+    if isinstance(machine, machines.Host):
+        pytest.skip("a second machine is made with Debian's Nix only; leave out --nix host")
+    made = Machine(machine.suite, "second")
+    made.empty()
+    yield made
+    made.empty()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 #!/bin/sh
 # enter.sh TREE NIX REPOSITORY COMMAND ARGS…
-# Runs a command on a machine of its own: /usr is TREE's, /nix is the directory NIX, /etc is minimal; the repository
-# and /tmp are where they always are. The real machine's /nix, if any, is neither seen nor touched. Root makes the
+# Runs a command on a machine of its own: /usr is TREE's, /nix is the directory NIX, /etc is minimal; the repository,
+# the directory that TREE is in and /tmp are where they always are. The real machine's /nix, if any, is neither seen nor touched. Root makes the
 # mount namespace directly, anybody else in a user namespace.
 set -eu
 
@@ -25,13 +25,20 @@ read_only() {
 read_only "$tree/usr" "$new/usr"
 # As on NixOS: Nix makes the store writable for itself, and nobody else writes there.
 mkdir -p "$nix/nix/store"
+mkdir -p "$nix/nix/x86_64-linux-gnu"
+: >>"$nix/nix/ld-linux-x86-64.so.2"
 mount --bind "$nix/nix" "$new/nix"
 read_only "$nix/nix/store" "$new/nix/store"
+# The loader of the tree's programs and its libraries, without /lib64 and /lib.
+read_only "$tree/usr/lib64/ld-linux-x86-64.so.2" "$new/nix/ld-linux-x86-64.so.2"
+read_only "$tree/usr/lib/x86_64-linux-gnu" "$new/nix/x86_64-linux-gnu"
 mount --rbind /dev "$new/dev"
 mount --rbind /proc "$new/proc"
 mount --bind /tmp "$new/tmp"
-mkdir -p "$new$repository"
-mount --bind "$repository" "$new$repository"
+for directory in "$repository" "${tree%/*}"; do
+  mkdir -p "$new$directory"
+  mount --bind "$directory" "$new$directory"
+done
 printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n' >"$new/etc/passwd"
 printf 'root:x:0:\nnogroup:x:65534:\n' >"$new/etc/group"
 printf 'hosts: files dns\n' >"$new/etc/nsswitch.conf"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import debian
-from trees import HERE, KEPT, REPOSITORY, remove
+from trees import HERE, KEPT, LIBRARIES, LOADER, REPOSITORY, remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _MOST_KILOBYTES = 10_000_000
 
 # A single user's store, a real sandbox, and no cache to take anything from. What the sandbox has from outside
-# the store is glibc, in the place where the Debian loader looks for it, and a shell. In a user namespace
-# nobody can drop groups.
+# the store is glibc, where the stand-in's loader looks for it, and a shell; no /lib64 and no /lib, as on NixOS.
+# In a user namespace nobody can drop groups.
 NIX_CONF = """\
 experimental-features = nix-command flakes
 build-users-group =
@@ -37,11 +37,11 @@ flake-registry =
 sandbox = true
 sandbox-fallback = false
 require-drop-supplementary-groups = false
-sandbox-paths = /bin/sh=/usr/bin/busybox /lib64=/usr/lib64 /lib/x86_64-linux-gnu=/usr/lib/x86_64-linux-gnu
+sandbox-paths = /bin/sh=/usr/bin/busybox @LIBC@
 warn-dirty = false
 accept-flake-config = false
 max-jobs = 2
-"""
+""".replace("@LIBC@", f"{LOADER}=/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 {LIBRARIES}=/usr/lib/x86_64-linux-gnu")
 
 
 def why_not() -> str:

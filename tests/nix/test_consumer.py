@@ -16,8 +16,6 @@ CONSUMER = """\
     opencode-cache.url = "@PROJECT@";
     opencode-cache.inputs.nixpkgs.follows = "nixpkgs";
     opencode-cache.inputs.models-dev.url = "@MODELS@";
-    opencode-cache.inputs.tui-linux-arm64.follows = "opencode-cache/tui-linux-x64";
-    opencode-cache.inputs.tui-darwin-arm64.follows = "opencode-cache/tui-linux-x64";
   };
   outputs = { nixpkgs, opencode-cache, ... }:
     let
@@ -33,6 +31,7 @@ CONSUMER = """\
         overlaid = pkgs.opencode-with-cache;
         plugged = mkOpencode { inherit pkgs; lock = ./extra.lock.json; };
         tooled = mkOpencode { inherit pkgs; lock = ./tools.lock.json; };
+        catalogued = mkOpencode { inherit pkgs; models = opencode-cache.inputs.models-dev; };
         slim = mkOpencode { inherit pkgs; withTui = false; };
         darwin = mkOpencode { pkgs = import nixpkgs { system = "x86_64-darwin"; }; };
         future = mkOpencode {
@@ -95,13 +94,10 @@ def test_the_flake_of_the_readme_is_one(flake, default, tmp_path_factory):
     text = (REPOSITORY / "README.md").read_text().split("### In a flake", 1)[1]
     text = text.split("```nix\n", 1)[1].split("```", 1)[0]
     follows = 'inputs.opencode-cache.inputs.nixpkgs.follows = "nixpkgs";\n'
-    ours = CONSUMER.split("    opencode-cache.inputs.nixpkgs", 1)[1].split("\n", 1)[1].split("  };", 1)[0]
     assert follows in text
     text = text.replace("github:NixOS/nixpkgs/nixpkgs-unstable", "@NIXPKGS@").replace(
         "github:OWNER/REPO", "@PROJECT@"
     )
-    # The other inputs are those that the machine of these tests has.
-    text = text.replace(follows, follows + ours.replace("    opencode-cache", "  inputs.opencode-cache"))
     place = tmp_path_factory.mktemp("readme")
     (place / "flake.nix").write_text(flake.consumed(text))
     shutil.copyfile(EXTRA_LOCK, place / "opencode-cache.lock.json")
@@ -142,11 +138,21 @@ def test_a_language_server_finds_node_where_the_lock_has_one(consumer, machine):
     assert "only-node" not in machine.run("cat", f"{consumer.build('plugged')}/bin/opencode").stdout
 
 
-def test_without_the_tui_the_release_is_not_in_the_closure(consumer, machine):
+def test_without_the_tui_the_cache_does_not_lead_to_opencode(consumer, machine, default):
     path = consumer.build("slim")
-    closure = machine.out("path-info", "--recursive", path)
-    assert "opencode-release" not in closure
-    assert "opencode-cache" in closure
+    cache = consumer.value("slim", "p: p.cache.outPath")
+    assert "tui" not in machine.run("ls", cache).stdout.split()
+    opencode = consumer.value("slim", "p: p.opencode.outPath")
+    assert opencode not in machine.out("path-info", "--recursive", cache)
+    assert opencode in machine.out("path-info", "--recursive", path)
+
+
+def test_an_old_catalogue_is_not_shipped_and_the_manifest_says_why(consumer, machine):
+    consumer.build("catalogued")
+    cache = consumer.value("catalogued", "p: p.cache.outPath")
+    found = json.loads(machine.run("cat", f"{cache}/manifest.json").stdout)
+    assert "catalogue" not in found
+    assert "binary is newer" in found["catalogue_why"]
 
 
 def test_an_unsupported_system_is_refused_at_evaluation(consumer):

@@ -21,9 +21,6 @@ CONSUMER = """\
     nixpkgs.url = "@NIXPKGS@";
     opencode-cache.url = "@PROJECT@";
     opencode-cache.inputs.nixpkgs.follows = "nixpkgs";
-    opencode-cache.inputs.models-dev.url = "@MODELS@";
-    opencode-cache.inputs.tui-linux-arm64.follows = "opencode-cache/tui-linux-x64";
-    opencode-cache.inputs.tui-darwin-arm64.follows = "opencode-cache/tui-linux-x64";
   };
   outputs = { nixpkgs, opencode-cache, ... }:
     let

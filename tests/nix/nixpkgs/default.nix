@@ -81,7 +81,8 @@ let
           cc.lib = debian;
         };
       };
-      callPackage = lib.callPackageWith final;
+      newScope = scope: lib.callPackageWith (final // scope);
+      callPackage = final.newScope { };
 
       bash = tools "bash" [ "bash" ];
       dash = tools "dash" [ "dash" ];
@@ -102,9 +103,10 @@ let
         src = required pins.opencode;
         inherit (pins.opencode) version;
       };
-      fetchurl =
-        { url, hash, name ? baseNameOf url, ... }:
-        import <nix/fetchurl.nix> { inherit url hash name; };
+      curl = tools "curl" [ "curl" ];
+      unzip = tools "unzip" [ "unzip" ];
+      fetchurl = final.callPackage ./fetchurl.nix { };
+      fetchzip = final.callPackage ./fetchzip.nix { };
 
       formats.json = _: {
         type = lib.types.json;
