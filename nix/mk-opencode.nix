@@ -1,8 +1,22 @@
-# mkOpencode : { pkgs, … } -> OpenCode with a cache of your own, as a package.
-#
-#   mkOpencode { inherit pkgs; lock = ./opencode-cache.lock.json; }
-#
-# The result has `.cache` (the cache it starts with), `.override` and `.tests`.
+/**
+  OpenCode with a cache of your own, as a package.
+
+  The result has `.cache` (the cache it starts with), `.opencode`, `.tests`, `.override` and `.overrideAttrs`. What is
+  wrong with an argument is said at evaluation.
+
+  # Type
+
+  ```
+  mkOpencode :: { pkgs, … } -> derivation
+  ```
+
+  # Example
+
+  ```nix
+  mkOpencode { inherit pkgs; lock = ./opencode-cache.lock.json; }
+  => «derivation /nix/store/…-opencode-with-cache-1.18.33.drv»
+  ```
+*/
 { inputs }:
 {
   pkgs,
@@ -29,22 +43,48 @@
   mirror ? null,
   # Whether npm itself downloads them, with its own configuration: for registries with a login.
   withNpm ? false,
+  # Without a lock for this OpenCode: "throw", or "bare" for OpenCode without a cache, and a warning.
+  onUnsupported ? "throw",
 }:
 let
   inherit (pkgs) lib;
-  ours = (import ./packages.nix { inherit pkgs inputs; }).public;
-in
-ours.opencode-with-cache.override {
-  inherit opencode offline extraPackages;
-  opencode-cache = ours.opencode-cache.override {
+  problems = import ./argument-problems.nix { inherit lib; } {
     inherit
       opencode
       lock
       warmup
       models
       withTui
+      offline
+      extraPackages
+      registries
+      mirror
       withNpm
+      onUnsupported
       ;
-    registries = lib.optionalAttrs (mirror != null) { default = mirror; } // registries;
   };
-}
+  shipped = import ./lock-for.nix { inherit lib; } opencode.version;
+  ours = (import ./packages.nix { inherit pkgs inputs; }).public;
+  made = ours.opencode-with-cache.override {
+    inherit opencode offline extraPackages;
+    opencode-cache = ours.opencode-cache.override {
+      inherit
+        opencode
+        lock
+        warmup
+        models
+        withTui
+        withNpm
+        ;
+      registries = lib.optionalAttrs (mirror != null) { default = mirror; } // registries;
+    };
+  };
+in
+if problems != [ ] then
+  throw "opencode-cache: mkOpencode: ${lib.concatStringsSep "\nopencode-cache: mkOpencode: " problems}"
+else if lock != null || shipped.path != null then
+  made
+else if onUnsupported == "bare" then
+  lib.warn "opencode-cache: OpenCode comes without a cache: ${shipped.problem}" opencode
+else
+  throw "opencode-cache: ${shipped.problem}"

@@ -6,7 +6,6 @@
   lib,
   stdenvNoCC,
   linkFarm,
-  lockFor,
   nodejs,
   npmTarball,
   opencode-cache-builder,
@@ -29,25 +28,18 @@
 let
   inherit (stdenvNoCC.hostPlatform) system;
   version = opencode.version or (throw "opencode-cache: the package given as `opencode` has no version");
-  lockFile = if lock == null then lockFor version else lock;
+  shipped = import ./lock-for.nix { inherit lib; } version;
+  lockFile =
+    if lock != null then
+      lock
+    else if shipped.path != null then
+      shipped.path
+    else
+      throw "opencode-cache: ${shipped.problem}";
   locked = lib.importJSON lockFile;
 
-  # npm's rule for `os`, `cpu` and `libc`, as in python/src/opencode_cache/systems.py.
-  platform = stdenvNoCC.hostPlatform;
-  words = {
-    os = if platform.isDarwin then "darwin" else "linux";
-    cpu = if platform.isAarch64 then "arm64" else "x64";
-    libc = if platform.isDarwin then "" else "glibc";
-  };
-  admits =
-    package: field:
-    let
-      listed = package.${field} or [ ];
-      wanted = lib.filter (word: !lib.hasPrefix "!" word) listed;
-    in
-    listed == [ "any" ]
-    || (!lib.elem "!${words.${field}}" listed && (wanted == [ ] || lib.elem words.${field} wanted));
-  fits = package: lib.all (admits package) (lib.attrNames words);
+  words = (lib.importJSON ./rules.json).systems.${system};
+  fits = import ./platform.nix { inherit lib; } words;
 
   tarballs = map (package: {
     name = "${lib.replaceStrings [ "/" ] [ "+" ] package.name}@${package.version}.tgz";

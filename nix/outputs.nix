@@ -16,7 +16,14 @@ in
     ours.public // { default = ours.public.opencode-with-cache; }
   );
 
-  overlays.default = final: _: (packagesFor final).public;
+  # OpenCode is the one that the overlays before this one made.
+  overlays.default =
+    final: prev:
+    (import ./packages.nix {
+      pkgs = final;
+      inherit inputs;
+      inherit (prev) opencode;
+    }).public;
 
   lib = { inherit mkOpencode; };
 

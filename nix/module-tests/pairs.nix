@@ -1,6 +1,7 @@
 # { lib, pkgs } -> { pairs, options }: name of a test -> { expr, expected }, and the names of the modules' options.
 #
 # A name is that of an option and what is tested, "programs.opencode-cache.lock: …"; each option has one at least.
+# mkOpencode's arguments and the rules shared with Python are tested here as well.
 # `lib` may be nixpkgs' own or the stand-in's: the modules use nothing that one of them lacks. What surrounds the
 # modules is small enough to be told here; with home-manager itself and on a NixOS machine they are tried elsewhere.
 { lib, pkgs }:
@@ -41,6 +42,10 @@ let
     options = {
       assertions = mkOption {
         type = types.listOf types.raw;
+        default = [ ];
+      };
+      warnings = mkOption {
+        type = types.listOf types.str;
         default = [ ];
       };
       home.packages = packages;
@@ -101,7 +106,13 @@ let
     ];
     refused = evaluated: value: !(builtins.tryEval (builtins.deepSeq (value evaluated.config) true)).success;
   };
-  pairs = import ./home.nix with' // import ./nixos.nix with' // import ./server.nix with';
+  pairs = lib.foldl' (known: file: known // import file with') { } [
+    ./arguments.nix
+    ./home.nix
+    ./nixos.nix
+    ./rules.nix
+    ./server.nix
+  ];
 
   # Every option says what it is for, and is tested.
   declared = where: options: lib.mapAttrsToList (name: option: { name = "${where}.${name}"; } // option) options;
@@ -122,7 +133,7 @@ in
     "options: each has a test" = {
       expr = names (
         lib.filter (
-          option: !lib.any (lib.hasPrefix "${option.name}:") (lib.attrNames pairs)
+          option: !(option.internal or false) && !lib.any (lib.hasPrefix "${option.name}:") (lib.attrNames pairs)
         ) all
       );
       expected = [ ];

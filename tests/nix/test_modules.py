@@ -31,6 +31,7 @@ CONSUMER = """\
       # What home-manager and NixOS declare, and that they end where an assertion fails.
       surroundings.options = {
         assertions = list lib.types.raw;
+        warnings = list lib.types.str;
         home.packages = list lib.types.package;
         xdg.configFile = open;
         environment.systemPackages = list lib.types.package;

@@ -222,6 +222,22 @@ let
       description = "Whether to enable ${name}.";
       type = types.bool;
     };
+  mkPackageOption =
+    pkgs: name:
+    {
+      nullable ? false,
+      example ? null,
+      extraDescription ? "",
+    }:
+    mkOption (
+      {
+        type = if nullable then types.nullOr types.package else types.package;
+        default = pkgs.${name};
+        defaultText = literalExpression "pkgs.${name}";
+        description = "The ${name} package to use. ${extraDescription}";
+      }
+      // (if example == null then { } else { example = literalExpression example; })
+    );
   literalExpression = text: {
     _type = "literalExpression";
     inherit text;
@@ -409,6 +425,7 @@ in
     mkOption
     mkOptionType
     mkOverride
+    mkPackageOption
     types
     ;
   mkDefault = mkOverride 1000;
