@@ -11,7 +11,7 @@ runCommand "npm-registry"
   ''
     unset NPM_CONFIG_REGISTRY npm_config_registry
     export HOME=$NIX_BUILD_TOP npm_config_update_notifier=false
-    registry=$(npm config get registry --userconfig /dev/null --globalconfig /dev/null)
+    registry=$(npm config get registry --userconfig "$PWD/user" --globalconfig "$PWD/global")
     case $registry in
     https://?*) ;;
     *)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -96,9 +95,5 @@ def registry(flake):
     """A mirror that has the smallest tarball of the extra lock."""
     package = min(lock.read(EXTRA_LOCK).packages.values(), key=lambda package: package.size or 10**9)
     get([package])
-    made = Registry(package)
-    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    with Registry(package) as made:
+        yield made

@@ -1,7 +1,7 @@
 #!/bin/sh
 # enter.sh TREE NIX REPOSITORY COMMAND ARGS…
 # Runs a command on a machine of its own: /usr is TREE's, /nix is the directory NIX, /etc is minimal; the repository,
-# the directory that TREE is in and /tmp are where they always are. The real machine's /nix, if any, is neither seen nor touched. Root makes the
+# what the tests keep (two directories above TREE) and /tmp are where they always are. The real machine's /nix, if any, is neither seen nor touched. Root makes the
 # mount namespace directly, anybody else in a user namespace.
 set -eu
 
@@ -35,7 +35,7 @@ read_only "$tree/usr/lib/x86_64-linux-gnu" "$new/nix/x86_64-linux-gnu"
 mount --rbind /dev "$new/dev"
 mount --rbind /proc "$new/proc"
 mount --bind /tmp "$new/tmp"
-for directory in "$repository" "${tree%/*}"; do
+for directory in "$repository" "${tree%/*/*}"; do
   mkdir -p "$new$directory"
   mount --bind "$directory" "$new$directory"
 done

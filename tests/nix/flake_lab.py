@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 import debian
@@ -140,28 +141,55 @@ def store_name(package) -> str:
 
 
 class Registry:
-    """A registry's tarballs on loopback: one package, at the path that every registry has it at."""
+    """A registry on loopback with one package, as npm and curl ask for it; `login`: what a request must carry."""
 
-    def __init__(self, package) -> None:
+    def __init__(self, package, login: str = "") -> None:
         self.package = package
         self.asked: list[str] = []
+        self.agents: set[str] = set()
         base = package.name.rpartition("/")[2]
         path = f"/{package.name}/-/{base}-{package.version}.tgz"
         content = (TARBALLS / package.tarball).read_bytes()
-        asked = self.asked
+        registry = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
-                asked.append(self.path)
-                found = self.path == path
-                self.send_response(200 if found else 404)
-                self.send_header("Content-Length", str(len(content) if found else 0))
+                registry.asked.append(self.path)
+                registry.agents.add(self.headers["User-Agent"].partition("/")[0])
+                if login and self.headers.get("Authorization") != login:
+                    self.answer(401, b"")
+                elif self.path == path:
+                    self.answer(200, content)
+                elif self.path.replace("%2f", "/") == f"/{package.name}":
+                    self.answer(200, json.dumps(self.packument()).encode())
+                else:
+                    self.answer(404, b"")
+
+            def packument(self):
+                dist = {"tarball": f"{registry.url}{path}", "integrity": package.integrity}
+                version = {"name": package.name, "version": package.version, "dist": dist}
+                return {
+                    "name": package.name,
+                    "dist-tags": {"latest": package.version},
+                    "versions": {package.version: version},
+                }
+
+            def answer(self, status, body):
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                if found:
-                    self.wfile.write(content)
+                self.wfile.write(body)
 
             def log_message(self, *_):
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 
 import pytest
-from flake_lab import EXTRA_LOCK, TARBALLS, TOOLS_LOCK, Flake, commit
+from flake_lab import EXTRA_LOCK, TARBALLS, TOOLS_LOCK, Flake, Registry, commit
 from trees import REPOSITORY
 
 CONSUMER = """\
@@ -38,6 +39,32 @@ CONSUMER = """\
           inherit pkgs;
           opencode = pkgs.opencode // { version = "2.0.1"; };
         };
+        lockable = mkOpencode {
+          inherit pkgs;
+          opencode = pkgs.opencode.overrideAttrs { version = "1.17.4"; };
+        };
+        bare = mkOpencode {
+          inherit pkgs;
+          opencode = pkgs.opencode.overrideAttrs { version = "1.17.4"; };
+          onUnsupported = "bare";
+        };
+        unsupported = pkgs.opencode.overrideAttrs { version = "1.17.4"; };
+        wrong = mkOpencode { inherit pkgs; lock = ./nothing.lock.json; warmup = "models"; };
+        composed =
+          (import nixpkgs {
+            system = "x86_64-linux";
+            overlays = [
+              opencode-cache.overlays.default
+              (final: _: { opencode = final.opencode-with-cache; })
+            ];
+          }).opencode;
+        changed =
+          (mkOpencode { inherit pkgs; }).overrideAttrs (old: {
+            pname = "${old.pname}-of-mine";
+            passthru = old.passthru // { mine = true; };
+          });
+        changed-twice =
+          ((mkOpencode { inherit pkgs; }).overrideAttrs { pname = "of-mine"; }).override { offline = false; };
         lacking = mkOpencode { inherit pkgs; lock = ./lacking.lock.json; };
         tampered = mkOpencode {
           inherit pkgs;
@@ -49,6 +76,12 @@ CONSUMER = """\
           lock = ./mirrored.lock.json;
           mirror = "@MIRROR@";
         };
+        listed = mkOpencode {
+          inherit pkgs;
+          lock = ./mirrored.lock.json;
+          registries.default = [ "http://127.0.0.1:1" "@MIRROR@/" ];
+        };
+        npm = mkOpencode { inherit pkgs; lock = ./mirrored.lock.json; withNpm = true; };
       };
     };
 }
@@ -164,8 +197,44 @@ def test_an_unsupported_system_is_refused_at_evaluation(consumer):
 def test_an_unsupported_opencode_is_refused_at_evaluation(consumer):
     done = consumer.nix("eval", "--raw", at="#future.drvPath", check=False)
     assert done.returncode
-    assert "there is no lock for OpenCode 2.0.1" in done.stderr
-    assert "opencode-cache lock --opencode-version 2.0.1" in done.stderr
+    assert "OpenCode 2.0.1 is not supported by this opencode-cache; the supported versions are" in done.stderr
+    assert "opencode-release-with-cache" in done.stderr
+
+
+def test_an_opencode_that_only_wants_a_lock_is_told_so(consumer):
+    done = consumer.nix("eval", "--raw", at="#lockable.drvPath", check=False)
+    assert done.returncode
+    assert "there is no lock for OpenCode 1.17.4 in this opencode-cache" in done.stderr
+    assert "#lock -- --opencode-version 1.17.4 -o opencode-cache.lock.json" in done.stderr
+    assert "opencode-release-with-cache" in done.stderr
+
+
+def test_where_wanted_it_is_then_plain_opencode_and_a_warning(consumer):
+    done = consumer.nix("eval", "--raw", at="#bare.drvPath")
+    assert "OpenCode comes without a cache: there is no lock for OpenCode 1.17.4" in done.stderr
+    assert done.stdout == consumer.nix("eval", "--raw", at="#unsupported.drvPath").stdout
+
+
+def test_all_that_is_wrong_with_the_arguments_is_said_at_once(consumer):
+    done = consumer.nix("eval", "--raw", at="#wrong.drvPath", check=False)
+    assert done.returncode
+    assert "mkOpencode: lock: " in done.stderr
+    assert "nothing.lock.json is not there; run `nix run " in done.stderr
+    assert "mkOpencode: warmup: is a string" in done.stderr
+
+
+def test_the_overlay_composes(consumer, default):
+    """`opencode = final.opencode-with-cache` is no recursion."""
+    assert consumer.nix("eval", "--raw", at="#composed").stdout == default
+
+
+def test_attributes_are_overridden_as_in_nixpkgs(consumer):
+    name = consumer.nix("eval", "--raw", at="#changed.name").stdout
+    assert name == "opencode-with-cache-of-mine-1.18.33"
+    assert consumer.value("changed", "p: p.mine && p ? cache && p ? override && p ? overrideAttrs")
+    build = consumer.value("changed-twice", "p: { inherit (p) pname installPhase; }")
+    assert build["pname"] == "of-mine"
+    assert "--online" in build["installPhase"]
 
 
 def test_what_the_lock_lacks_fails_the_build_with_its_name(consumer):
@@ -175,19 +244,75 @@ def test_what_the_lock_lacks_fails_the_build_with_its_name(consumer):
     assert "lock again with" in done.stderr
 
 
-def test_a_tarball_comes_from_a_mirror_and_is_checked(consumer, registry, machine):
-    """Nix's own downloader, from an address that the user gives; then with another hash in the lock."""
-    wanted = f't: t.name == "{registry.package.tarball}"'
-    select = f"p: (builtins.head (builtins.filter ({wanted}) p.cache.tarballs)).path"
-    for which, ok in (("mirrored", True), ("tampered", False)):
-        chosen = f"{select}.drvPath"
-        derivation = consumer.nix("eval", "--raw", "--apply", chosen, at=f"#{which}", offline=False).stdout
-        rebuild = ["--rebuild"] if ok else []
-        done = machine.nix("build", *rebuild, "--no-link", f"{derivation}^*", check=False)
-        assert (done.returncode == 0) is ok, done.stderr
-        if not ok:
-            assert "hash mismatch" in done.stderr
+@pytest.fixture
+def fetched(consumer, machine, registry):
+    """Fetch the tarball of the registry anew, with the arguments of one of the packages."""
+
+    def fetch(which, *options, check=True, **environment):
+        select = f'p: (builtins.head (builtins.filter (t: t.name == "{registry.package.tarball}") p.cache.tarballs))'
+        derivation = consumer.nix(
+            *("eval", "--raw", "--apply", f"{select}.path.drvPath"), at=f"#{which}", offline=False
+        ).stdout
+        machine.nix("build", "--no-link", f"{derivation}^*", check=False, environment=environment)
+        rebuild = ["build", "-L", "--rebuild", "--no-link", *options, f"{derivation}^*"]
+        return machine.nix(*rebuild, check=check, environment=environment)
+
+    return fetch
+
+
+def without_proxies():
+    return {
+        name: ""
+        for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    }
+
+
+@pytest.mark.parametrize("which", ["mirrored", "listed"])
+def test_a_tarball_comes_from_the_registries_that_are_given(fetched, registry, which):
+    registry.asked.clear()
+    said = fetched(which, **without_proxies()).stderr
     assert registry.asked
+    assert "%" not in said  # no progress bar
+
+
+def test_a_tarball_with_another_hash_is_refused(consumer, machine, registry):
+    done = consumer.nix("build", "--no-link", at="#tampered", check=False, offline=False)
+    assert done.returncode
+    assert "hash mismatch" in done.stderr
+
+
+def test_without_registries_the_environment_names_one(fetched, registry):
+    registry.asked.clear()
+    fetched("plugged", NPM_CONFIG_REGISTRY=f"{registry.url}/", **without_proxies())
+    assert registry.asked
+    assert registry.agents >= {"curl"}
+
+
+def test_npm_logs_in_with_its_own_configuration(fetched, registry, tmp_path):
+    """The file has to be where the sandbox shows it: `extra-sandbox-paths`, and NPM_CONFIG_USERCONFIG names it."""
+    npmrc = tmp_path / "npmrc"
+    with Registry(registry.package, login="Bearer s3cret") as private:
+        npmrc.write_text(f"registry={private.url}/\n//{private.url[7:]}/:_authToken=s3cret\n")
+        how = {"NPM_CONFIG_USERCONFIG": str(npmrc), "NPM_CONFIG_REGISTRY": private.url} | without_proxies()
+        assert fetched("npm", check=False, **how).returncode  # the file is not shown to the build
+        done = fetched("npm", "--option", "extra-sandbox-paths", str(npmrc), **how)
+        assert private.asked
+        assert "%" not in done.stderr
+
+
+def test_curl_logs_in_with_a_netrc(fetched, registry, tmp_path):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login ada password s3cret\n")
+    login = "Basic " + base64.b64encode(b"ada:s3cret").decode()
+    with Registry(registry.package, login=login) as private:
+        fetched(
+            "plugged",
+            *("--option", "extra-sandbox-paths", str(netrc)),
+            NPM_CONFIG_REGISTRY=private.url,
+            NIX_CURL_FLAGS=f"--netrc-file {netrc}",
+            **without_proxies(),
+        )
+        assert private.asked
 
 
 def test_the_template_evaluates(flake, machine, tmp_path):
