@@ -4,6 +4,7 @@
   stdenvNoCC,
   nodejs,
   opencode-cache-builder,
+  patchelf,
   cache,
 }:
 let
@@ -14,7 +15,8 @@ let
       nativeBuildInputs = [
         nodejs
         opencode-cache-builder
-      ];
+      ]
+      ++ lib.optional stdenvNoCC.hostPlatform.isLinux patchelf;
       dontUnpack = true;
       dontInstall = true;
       dontFixup = true;

@@ -9,6 +9,9 @@
   nodejs,
   npmTarball,
   opencode-cache-builder,
+  opencodeLoader,
+  patchelf,
+  stdenv,
   # The OpenCode that the cache is for.
   opencode,
   # A lock file made by `opencode-cache lock`; null: the shipped one for that OpenCode.
@@ -57,6 +60,11 @@ let
     "--system"
     system
   ]
+  # Programs in npm packages ask for /lib64/ld-linux-x86-64.so.2, which NixOS does not have.
+  ++ lib.optionals stdenvNoCC.hostPlatform.isLinux [
+    "--interpreter"
+    "${opencodeLoader}/lib/${baseNameOf stdenv.cc.bintools.dynamicLinker}"
+  ]
   ++ lib.optionals (models != null) [
     "--models"
     "${models}"
@@ -85,7 +93,10 @@ stdenvNoCC.mkDerivation (finalAttrs: {
   pname = "opencode-cache";
   inherit version;
 
-  nativeBuildInputs = [ opencode-cache-builder ];
+  nativeBuildInputs = [
+    opencode-cache-builder
+  ]
+  ++ lib.optional stdenvNoCC.hostPlatform.isLinux patchelf;
   dontUnpack = true;
   dontInstall = true;
   # What the lock names stays as it is, byte for byte.
@@ -114,6 +125,7 @@ stdenvNoCC.mkDerivation (finalAttrs: {
         stdenvNoCC
         nodejs
         opencode-cache-builder
+        patchelf
         ;
       cache = finalAttrs.finalPackage;
     };

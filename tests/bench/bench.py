@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 KEPT = REPOSITORY / ".cache" / "bench"
 LOCK = REPOSITORY / "nix" / "locks" / "opencode-cache.lock.json"
 PLUGIN_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "extra-1.18.lock.json"
-PARTS = ("builds", "sizes", "starts", "wrappers")
+PARTS = ("builds", "sizes", "starts", "wrappers", "nix")
 NPM_QUIET = ["--no-audit", "--no-fund", "--loglevel=error"]
 
 
@@ -253,6 +253,16 @@ class Bench:
         bench.first()
         bench.version(self.opencode, self.build())
 
+    def nix(self) -> None:
+        """Every tarball of the default lock as a derivation of real Nix, by curl and by npm."""
+        import nix_bench  # noqa: PLC0415 - needs Nix, which is got ready here
+
+        self.note("tarballs by Nix, once by curl and once by npm")
+        count, times = nix_bench.tarballs(in_turn, 1)
+        self.table(
+            f"{count} tarballs from a registry on loopback, real Nix, two at a time", times, "curl (default)"
+        )
+
     def taken(self, measured) -> dict[str, list[float]]:
         """As `in_turn`, for actions that tell their own seconds; one start of each, first, is not counted."""
         times: dict[str, list[float]] = {name: [] for name in measured}
@@ -267,14 +277,13 @@ class Bench:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument(
-        "only", nargs="*", choices=["builds", "sizes", "starts", "wrappers", []], help="default: all"
-    )
+    parser.add_argument("only", nargs="*", choices=[*PARTS, []], help="default: all")
     options = parser.parse_args()
     KEPT.mkdir(parents=True, exist_ok=True)
     bench = Bench(options.runs)
     try:
-        bench.prepare()
+        if options.only != ["nix"]:
+            bench.prepare()
         for part in options.only or PARTS:
             getattr(bench, part)()
     finally:

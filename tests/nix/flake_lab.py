@@ -17,7 +17,7 @@ import trees
 from machine import Machine
 from trees import REPOSITORY
 
-from opencode_cache import builder, lock, systems, tarball
+from opencode_cache import builder, lock, pipeline, systems, tarball
 from opencode_cache.errors import NetworkError
 
 if TYPE_CHECKING:
@@ -96,6 +96,38 @@ def copy_of_the_project(to: Path) -> Path:
     return to
 
 
+def flake_on(machine: Machine, project: Path, directory: Path) -> Flake:
+    """The project's flake; the stand-in nixpkgs, the release archive and every tarball are in the store."""
+    if LOCKED:
+        return Flake(machine, f"git+file://{project}", {})
+    default, release = LOCKS / "opencode-cache.lock.json", LOCKS / "opencode-cache-1.18.21.lock.json"
+    programs = [binary_of(default), binary_of(release)]
+    wanted = {}
+    for path in (default, release, EXTRA_LOCK, TOOLS_LOCK):
+        wanted |= builder.packages(lock.read(path), systems.named("x86_64-linux"))
+    # flake.lock names this path by its hash: the same bits as the archive that GitHub has, unpacked.
+    archive = directory / "archive"
+    with machines.alone():
+        get([*programs, *wanted.values()])
+        pipeline._unpack_binary(programs[1], TARBALLS, archive.with_name("npm"))
+        archive.mkdir()
+        (archive.with_name("npm") / "bin" / "opencode").rename(archive / "opencode")
+        machine.add_directory(archive, "source")
+        machine.add_files({"opencode.tgz": TARBALLS / programs[0].tarball})
+        machine.add_files({store_name(package): TARBALLS / package.tarball for package in wanted.values()})
+        nixpkgs = machines.stand_in(
+            machine,
+            {"integrity": programs[0].integrity, "version": programs[0].version},
+            directory / "nixpkgs",
+        )
+    inputs = {
+        "nixpkgs": f"path:{nixpkgs}",
+        # One old model: what the flake does with a catalogue that the binary's own outdates.
+        "models-dev": f"path:{project / 'tests' / 'nix' / 'models-dev'}",
+    }
+    return Flake(machine, f"git+file://{project}", inputs)
+
+
 def commit(directory: Path) -> None:
     """Make a directory a repository with one commit."""
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
@@ -141,15 +173,18 @@ def store_name(package) -> str:
 
 
 class Registry:
-    """A registry on loopback with one package, as npm and curl ask for it; `login`: what a request must carry."""
+    """A registry on loopback, as npm and curl ask for its packages; `login`: what a request must carry."""
 
-    def __init__(self, package, login: str = "") -> None:
-        self.package = package
+    def __init__(self, *packages, login: str = "") -> None:
+        self.package = packages[0]
         self.asked: list[str] = []
         self.agents: set[str] = set()
-        base = package.name.rpartition("/")[2]
-        path = f"/{package.name}/-/{base}-{package.version}.tgz"
-        content = (TARBALLS / package.tarball).read_bytes()
+        files, documents = {}, {}
+        for package in packages:
+            base = package.name.rpartition("/")[2]
+            path = f"/{package.name}/-/{base}-{package.version}.tgz"
+            files[path] = TARBALLS / package.tarball
+            documents.setdefault(f"/{package.name}", []).append((package, path))
         registry = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -158,20 +193,26 @@ class Registry:
                 registry.agents.add(self.headers["User-Agent"].partition("/")[0])
                 if login and self.headers.get("Authorization") != login:
                     self.answer(401, b"")
-                elif self.path == path:
-                    self.answer(200, content)
-                elif self.path.replace("%2f", "/") == f"/{package.name}":
-                    self.answer(200, json.dumps(self.packument()).encode())
+                elif self.path in files:
+                    self.answer(200, files[self.path].read_bytes())
+                elif (name := self.path.replace("%2f", "/")) in documents:
+                    self.answer(200, json.dumps(self.packument(documents[name])).encode())
                 else:
                     self.answer(404, b"")
 
-            def packument(self):
-                dist = {"tarball": f"{registry.url}{path}", "integrity": package.integrity}
-                version = {"name": package.name, "version": package.version, "dist": dist}
+            def packument(self, known):
+                versions = {
+                    package.version: {
+                        "name": package.name,
+                        "version": package.version,
+                        "dist": {"tarball": f"{registry.url}{path}", "integrity": package.integrity},
+                    }
+                    for package, path in known
+                }
                 return {
-                    "name": package.name,
-                    "dist-tags": {"latest": package.version},
-                    "versions": {package.version: version},
+                    "name": known[0][0].name,
+                    "dist-tags": {"latest": known[-1][0].version},
+                    "versions": versions,
                 }
 
             def answer(self, status, body):

@@ -7,115 +7,8 @@ import json
 import shutil
 
 import pytest
-from flake_lab import EXTRA_LOCK, TARBALLS, TOOLS_LOCK, Flake, Registry, commit
+from flake_lab import EXTRA_LOCK, TARBALLS, Flake, Registry, commit
 from trees import REPOSITORY
-
-CONSUMER = """\
-{
-  inputs = {
-    nixpkgs.url = "@NIXPKGS@";
-    opencode-cache.url = "@PROJECT@";
-    opencode-cache.inputs.nixpkgs.follows = "nixpkgs";
-    opencode-cache.inputs.models-dev.url = "@MODELS@";
-  };
-  outputs = { nixpkgs, opencode-cache, ... }:
-    let
-      pkgs = import nixpkgs {
-        system = "x86_64-linux";
-        overlays = [ opencode-cache.overlays.default ];
-      };
-      inherit (opencode-cache.lib) mkOpencode;
-    in
-    {
-      packages.x86_64-linux = {
-        ours = opencode-cache.packages.x86_64-linux.default;
-        overlaid = pkgs.opencode-with-cache;
-        plugged = mkOpencode { inherit pkgs; lock = ./extra.lock.json; };
-        tooled = mkOpencode { inherit pkgs; lock = ./tools.lock.json; };
-        catalogued = mkOpencode { inherit pkgs; models = opencode-cache.inputs.models-dev; };
-        slim = mkOpencode { inherit pkgs; withTui = false; };
-        darwin = mkOpencode { pkgs = import nixpkgs { system = "x86_64-darwin"; }; };
-        future = mkOpencode {
-          inherit pkgs;
-          opencode = pkgs.opencode // { version = "2.0.1"; };
-        };
-        lockable = mkOpencode {
-          inherit pkgs;
-          opencode = pkgs.opencode.overrideAttrs { version = "1.17.4"; };
-        };
-        bare = mkOpencode {
-          inherit pkgs;
-          opencode = pkgs.opencode.overrideAttrs { version = "1.17.4"; };
-          onUnsupported = "bare";
-        };
-        unsupported = pkgs.opencode.overrideAttrs { version = "1.17.4"; };
-        wrong = mkOpencode { inherit pkgs; lock = ./nothing.lock.json; warmup = "models"; };
-        composed =
-          (import nixpkgs {
-            system = "x86_64-linux";
-            overlays = [
-              opencode-cache.overlays.default
-              (final: _: { opencode = final.opencode-with-cache; })
-            ];
-          }).opencode;
-        changed =
-          (mkOpencode { inherit pkgs; }).overrideAttrs (old: {
-            pname = "${old.pname}-of-mine";
-            passthru = old.passthru // { mine = true; };
-          });
-        changed-twice =
-          ((mkOpencode { inherit pkgs; }).overrideAttrs { pname = "of-mine"; }).override { offline = false; };
-        lacking = mkOpencode { inherit pkgs; lock = ./lacking.lock.json; };
-        tampered = mkOpencode {
-          inherit pkgs;
-          lock = ./tampered.lock.json;
-          mirror = "@MIRROR@";
-        };
-        mirrored = mkOpencode {
-          inherit pkgs;
-          lock = ./mirrored.lock.json;
-          mirror = "@MIRROR@";
-        };
-        listed = mkOpencode {
-          inherit pkgs;
-          lock = ./mirrored.lock.json;
-          registries.default = [ "http://127.0.0.1:1" "@MIRROR@/" ];
-        };
-        npm = mkOpencode { inherit pkgs; lock = ./mirrored.lock.json; withNpm = true; };
-      };
-    };
-}
-"""
-
-
-def without_the_config_directory(text: str) -> dict:
-    """A lock that lacks what OpenCode asks for at each start: the plugin API for its config directory."""
-    found = json.loads(text)
-    found["requests"] = [request for request in found["requests"] if request["kind"] != "config"]
-    del found["trees"]["config"]
-    used = {key for nodes in found["trees"].values() for key in nodes.values()}
-    found["packages"] = {key: package for key, package in found["packages"].items() if key in used}
-    return found
-
-
-def with_another_hash(text: str, key: str) -> dict:
-    found = json.loads(text)
-    found["packages"][key]["integrity"] = f"sha512-{'A' * 86}=="
-    return found
-
-
-@pytest.fixture(scope="session")
-def consumer(flake, registry, tmp_path_factory) -> Flake:
-    place = tmp_path_factory.mktemp("consumer")
-    (place / "flake.nix").write_text(flake.consumed(CONSUMER).replace("@MIRROR@", registry.url))
-    shutil.copyfile(EXTRA_LOCK, place / "extra.lock.json")
-    shutil.copyfile(TOOLS_LOCK, place / "tools.lock.json")
-    lock_text = EXTRA_LOCK.read_text()
-    (place / "mirrored.lock.json").write_text(lock_text)
-    (place / "lacking.lock.json").write_text(json.dumps(without_the_config_directory(lock_text)))
-    (place / "tampered.lock.json").write_text(json.dumps(with_another_hash(lock_text, registry.package.key)))
-    commit(place)
-    return Flake(flake.machine, f"git+file://{place}", {})
 
 
 def test_package_and_overlay_are_the_same_derivation(consumer, default):
@@ -249,7 +142,8 @@ def fetched(consumer, machine, registry):
     """Fetch the tarball of the registry anew, with the arguments of one of the packages."""
 
     def fetch(which, *options, check=True, **environment):
-        select = f'p: (builtins.head (builtins.filter (t: t.name == "{registry.package.tarball}") p.cache.tarballs))'
+        wanted = f't: t.name == "{registry.package.tarball}"'
+        select = f"p: (builtins.head (builtins.filter ({wanted}) p.cache.tarballs))"
         derivation = consumer.nix(
             *("eval", "--raw", "--apply", f"{select}.path.drvPath"), at=f"#{which}", offline=False
         ).stdout
@@ -261,10 +155,8 @@ def fetched(consumer, machine, registry):
 
 
 def without_proxies():
-    return {
-        name: ""
-        for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-    }
+    names = ("http_proxy", "https_proxy", "all_proxy")
+    return dict.fromkeys((*names, *map(str.upper, names)), "")
 
 
 @pytest.mark.parametrize("which", ["mirrored", "listed"])
@@ -289,7 +181,7 @@ def test_without_registries_the_environment_names_one(fetched, registry):
 
 
 def test_npm_logs_in_with_its_own_configuration(fetched, registry, tmp_path):
-    """The file has to be where the sandbox shows it: `extra-sandbox-paths`, and NPM_CONFIG_USERCONFIG names it."""
+    """Its file is shown to the sandbox with `extra-sandbox-paths`, and NPM_CONFIG_USERCONFIG names it."""
     npmrc = tmp_path / "npmrc"
     with Registry(registry.package, login="Bearer s3cret") as private:
         npmrc.write_text(f"registry={private.url}/\n//{private.url[7:]}/:_authToken=s3cret\n")

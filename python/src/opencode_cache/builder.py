@@ -13,7 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import __version__, extras, grammars, layouts, manifest, models_json, opentui, probe, systems, tree
+from . import (
+    __version__,
+    extras,
+    grammars,
+    interpreter,
+    layouts,
+    manifest,
+    models_json,
+    opentui,
+    probe,
+    systems,
+    tree,
+)
 from .errors import BadInputError
 from .manifest import CachedPackage, Entry, Manifest
 from .unpack.bins import link_bins
@@ -42,6 +54,8 @@ class Inputs:
     models_revision: str | None = None
     """What `models` is a revision of, for the manifest."""
     keep_all: bool = False
+    interpreter: Path | None = None
+    """The ELF loader that programs of npm packages are to ask for, on a system without /lib64."""
 
 
 def selected(lock: Lock, system: systems.System) -> dict[str, dict[str, Package]]:
@@ -160,6 +174,8 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
         on_done(lock.packages[key])
     shipped = models_json.write(inputs, cache)
     tui = _link_tui(inputs, version, cache)
+    if inputs.interpreter is not None:
+        interpreter.give(cache, inputs.interpreter)
     files, size = _measure(cache)
     made = Manifest(
         builder=__version__,

@@ -29,7 +29,8 @@ def document() -> dict[str, Any]:
     return {
         "supported": eras.SUPPORTED,
         "layouts": [
-            {"name": name, "first": _series(first), "last": _series(last)} for name, first, last in eras.LAYOUTS
+            {"name": name, "first": _series(first), "last": _series(last)}
+            for name, first, last in eras.LAYOUTS
         ],
         "systems": {
             name: {"os": system.os, "cpu": system.cpu, "libc": system.libc}
