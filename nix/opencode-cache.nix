@@ -1,7 +1,9 @@
-# The content of OpenCode's cache directory, and manifest.json.
-#
-# Each tarball of the lock is one fixed-output derivation. The builder has no network: it unpacks, runs the real
-# OpenCode beside a loopback registry that has nothing, and fails with the name of whatever that is asked for.
+/**
+  The content of OpenCode's cache directory, and manifest.json.
+
+  Each tarball of the lock is one fixed-output derivation. The builder has no network: it unpacks, runs the real
+  OpenCode beside a loopback registry that has nothing, and fails with the name of whatever that is asked for.
+*/
 {
   lib,
   stdenvNoCC,
@@ -93,6 +95,9 @@ stdenvNoCC.mkDerivation (finalAttrs: {
   pname = "opencode-cache";
   inherit version;
 
+  strictDeps = true;
+  __structuredAttrs = true;
+
   nativeBuildInputs = [
     opencode-cache-builder
   ]
@@ -133,7 +138,15 @@ stdenvNoCC.mkDerivation (finalAttrs: {
 
   meta = {
     description = "Provider SDKs and plugins for OpenCode ${version}, pinned, for machines without a network";
-    license = lib.licenses.mit;
+    homepage = "https://opencode.ai";
+    changelog = "https://github.com/anomalyco/opencode/releases/tag/v${version}";
+    license = import ./licenses.nix { inherit lib; } (map (tarball: tarball.package) tarballs);
+    # What npm has is JavaScript, and programs and libraries that others have built.
+    sourceProvenance = [
+      lib.sourceTypes.binaryBytecode
+      lib.sourceTypes.binaryNativeCode
+    ];
+    maintainers = [ ];
     platforms = [
       "x86_64-linux"
       "aarch64-linux"

@@ -29,6 +29,8 @@ in
 
   homeModules.default = import ./home-module.nix { inherit mkOpencode; };
 
+  darwinModules.default = import ./darwin-module.nix { inherit mkOpencode; };
+
   nixosModules.default = import ./nixos-module.nix { inherit mkOpencode; };
 
   # Not among the checks: it needs a builder that runs virtual machines. `nix build .#nixos-test`

@@ -22,7 +22,7 @@ let
       meta.mainProgram = "opencode";
       arguments = removeAttrs arguments [ "pkgs" ];
     };
-  tools = lib.genAttrs [ "bash" "git" "nodejs" "tinyproxy" ] (name: package name { });
+  tools = lib.genAttrs [ "bash" "git" "nodejs" "systemd" "tinyproxy" ] (name: package name { });
   quietPkgs =
     tools
     // {
@@ -32,6 +32,7 @@ let
         generate = name: value: package name { inherit value; };
       };
       writeText = name: text: package name { inherit text; };
+      runCommand = name: _: script: package name { inherit script; };
     };
 
   open = mkOption {
@@ -51,8 +52,14 @@ let
       home.packages = packages;
       environment.systemPackages = packages;
       environment.etc = open;
+      environment.variables = open;
       xdg.configFile = open;
       systemd.services = open;
+      systemd.sockets = open;
+      systemd.tmpfiles.rules = mkOption {
+        type = types.listOf types.str;
+        default = [ ];
+      };
     };
   };
   packages = mkOption {
@@ -99,6 +106,7 @@ let
       homeModule
       theirs
     ];
+    darwin = evaluate [ (import ../darwin-module.nix { inherit mkOpencode; }) ];
     nixos = evaluate [ nixosModule ];
     twice = evaluate [
       nixosModule
@@ -108,7 +116,9 @@ let
   };
   pairs = lib.foldl' (known: file: known // import file with') { } [
     ./arguments.nix
+    ./darwin.nix
     ./home.nix
+    ./licenses.nix
     ./nixos.nix
     ./rules.nix
     ./server.nix

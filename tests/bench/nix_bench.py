@@ -1,7 +1,7 @@
-"""Measures how Nix gets every tarball of the default lock, and never judges: by curl and by npm, in turn, one run.
+"""Measures how Nix gets every tarball of the default lock, and never judges: by curl and by npm, in one run.
 
-The registry is on loopback and has all of them, so that the network costs nothing. Each download is a fixed-output
-derivation in the real sandbox, two at a time.
+The registry is on loopback and has all of them, so that the network costs nothing. Each download is a
+fixed-output derivation in the real sandbox, two at a time.
 """
 
 from __future__ import annotations

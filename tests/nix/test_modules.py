@@ -1,4 +1,4 @@
-"""The modules as users have them: errors that name the option and the mend, and what the options come to.
+"""The modules as users have them: errors that name the option and the fix, and what the options come to.
 
 The pairs in nix/module-tests are evaluated by the flake's check `modules`, with the module system of the
 nixpkgs that these tests run with: the stand-in's, or, with `--nixpkgs locked`, the genuine one.
@@ -37,6 +37,8 @@ CONSUMER = """\
         environment.systemPackages = list lib.types.package;
         environment.etc = open;
         systemd.services = open;
+        systemd.sockets = open;
+        systemd.tmpfiles.rules = list lib.types.str;
       };
       evaluate = module: configuration:
         let

@@ -98,6 +98,13 @@ let
         pname = "nodejs";
         meta.mainProgram = "node";
       };
+      # Without npm, as nixpkgs': the program alone.
+      nodejs-slim = mkDerivation {
+        pname = "nodejs-slim";
+        version = "24";
+        buildCommand = "install -Dm755 ${final.nodejs}/bin/node $out/bin/node";
+        meta.mainProgram = "node";
+      };
       opencode = import ./opencode.nix {
         inherit (final) stdenv mkDerivation patchelf ripgrep runtimeShell;
         src = required pins.opencode;
@@ -122,6 +129,7 @@ let
       nixfmt-tree = notHere "treefmt";
       ruff = notHere "ruff";
       shellcheck = notHere "shellcheck";
+      systemd = notHere "systemd";
       tinyproxy = notHere "tinyproxy";
     };
 in

@@ -233,9 +233,12 @@ import ./modules.nix
     "ALL_PROXY"
     "NO_PROXY"
   ];
-  licenses.mit = {
-    spdxId = "MIT";
-    free = true;
+  licenses = {
+    mit = {
+      spdxId = "MIT";
+      free = true;
+    };
+    unfree.free = false;
   };
   sourceTypes = {
     fromSource.isSource = true;

@@ -294,6 +294,12 @@ let
     port = simple "port" "16 bit unsigned integer; between 0 and 65535 (both inclusive)" (
       value: isInt value && value >= 0 && value <= 65535
     );
+    ints.positive = simple "positiveInt" "positive integer, meaning >0" (value: isInt value && value > 0);
+    strMatching =
+      pattern:
+      simple "strMatching" "string matching the pattern ${pattern}" (
+        value: isString value && builtins.match pattern value != null
+      );
     path = simple "path" "absolute path" (
       value: isStringLike value && builtins.substring 0 1 (toString value) == "/"
       || builtins.isPath value

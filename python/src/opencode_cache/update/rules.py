@@ -1,7 +1,7 @@
 """The rules that the Nix side shares with this package, as one document: `nix/rules.json`.
 
-`python -m opencode_cache.update.rules` prints it, and a test holds the file against it. `examples` are what this
-package makes of some input; `nix/module-tests/rules.nix` has Nix make the same of it.
+`python -m opencode_cache.update.rules` prints it, and a test holds the file against it. `examples` are what
+this package makes of some input; `nix/module-tests/rules.nix` has Nix make the same of it.
 """
 
 from __future__ import annotations
