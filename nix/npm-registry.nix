@@ -1,7 +1,9 @@
-# npmRegistry : a file for nixpkgs' fetchurl, its `mirrorsFile`: where `mirror://npm/…` is.
-#
-# That is NPM_CONFIG_REGISTRY in the environment of whoever builds (of the Nix daemon, where there is one), or the
-# registry that the npm in nixpkgs knows without any configuration, asked here once.
+/**
+  A file for nixpkgs' fetchurl, its `mirrorsFile`: where `mirror://npm/…` is.
+
+  That is NPM_CONFIG_REGISTRY in the environment of whoever builds (of the Nix daemon, where there is one), or the
+  registry that the npm in nixpkgs knows without any configuration, asked here once.
+*/
 { runCommand, nodejs }:
 runCommand "npm-registry"
   {

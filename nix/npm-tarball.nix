@@ -1,7 +1,21 @@
-# npmTarball : { package, registries ? { }, withNpm ? false } -> derivation whose output is the tarball.
-#
-# `package` is an entry of a lock's `packages`: name, version, integrity; `github` where it is GitHub's archive. The
-# hash of the derivation is the lock's integrity, so that wherever the tarball comes from, it is that one.
+/**
+  A tarball of the registry, or GitHub's archive of a commit, as a fixed-output derivation: its hash is the lock's
+  integrity, so that wherever the tarball comes from, it is that one.
+
+  # Type
+
+  ```
+  npmTarball :: { package, registries ? { }, withNpm ? false } -> derivation
+  ```
+
+  `package` is an entry of a lock's `packages`: name, version, integrity; `github` where it is GitHub's archive.
+
+  # Example
+
+  ```nix
+  npmTarball { inherit package; registries."@mine" = "https://npm.example.com"; }
+  ```
+*/
 {
   lib,
   stdenvNoCC,

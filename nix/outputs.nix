@@ -1,4 +1,12 @@
-# inputs -> the flake's outputs.
+/**
+  The flake's outputs.
+
+  # Type
+
+  ```
+  outputs :: inputs -> { packages, overlays, lib, homeModules, darwinModules, nixosModules, … }
+  ```
+*/
 inputs@{ self, nixpkgs, ... }:
 let
   inherit (nixpkgs) lib;
@@ -13,7 +21,7 @@ in
     let
       ours = packagesFor pkgs;
     in
-    ours.public // { default = ours.public.opencode-with-cache; }
+    ours.public // ours.images // { default = ours.public.opencode-with-cache; }
   );
 
   # OpenCode is the one that the overlays before this one made.

@@ -4,7 +4,7 @@
   # Type
 
   ```
-  packages :: { pkgs, inputs, opencode ? pkgs.opencode } -> { public :: { NAME = derivation; … } }
+  packages :: { pkgs, inputs, opencode ? pkgs.opencode } -> { public, images :: { NAME = derivation; … } }
   ```
 
   A system that OpenCode has no release for is refused at evaluation, with a sentence.
@@ -37,6 +37,7 @@ let
     };
     opencode-cache = self.callPackage ./opencode-cache.nix { };
     opencode-with-cache = self.callPackage ./opencode-with-cache.nix { };
+    image = self.callPackage ./image.nix { };
     opencode-release-with-cache = self.opencode-with-cache.override {
       opencode = self.opencode-release;
       opencode-cache = self.opencode-cache.override { opencode = self.opencode-release; };
@@ -44,6 +45,10 @@ let
   });
 in
 {
+  # Of a Linux that has what makes images; not in the overlay, since `image` says nothing there.
+  images = lib.optionalAttrs (pkgs.stdenv.hostPlatform.isLinux && pkgs ? dockerTools) {
+    inherit (scope) image;
+  };
   public = lib.genAttrs [
     "opencode-cache"
     "opencode-cache-builder"

@@ -45,6 +45,7 @@ TOOLS = [
     "ripgrep",
     "sed",
     "tar",
+    "tinyproxy-bin",
     "unzip",
     "xz-utils",
 ]

@@ -111,6 +111,7 @@ let
         inherit (pins.opencode) version;
       };
       curl = tools "curl" [ "curl" ];
+      tinyproxy = tools "tinyproxy" [ "tinyproxy" ];
       unzip = tools "unzip" [ "unzip" ];
       fetchurl = final.callPackage ./fetchurl.nix { };
       fetchzip = final.callPackage ./fetchzip.nix { };
@@ -130,7 +131,6 @@ let
       ruff = notHere "ruff";
       shellcheck = notHere "shellcheck";
       systemd = notHere "systemd";
-      tinyproxy = notHere "tinyproxy";
     };
 in
 lib.fix (lib.extends (lib.composeManyExtensions overlays) packages)
