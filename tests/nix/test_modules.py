@@ -169,7 +169,9 @@ busybox ip link set lo up
 "$1/bin/opencode" serve --hostname 127.0.0.1 --port 4096 >/dev/null 2>&1 &
 server=$!
 trap 'kill $server' EXIT
-ask() { curl --silent --max-time 5 --output /dev/null --write-out '%{http_code}' "$@" http://127.0.0.1:4096/config; }
+ask() {
+  curl --silent --max-time 5 --output /dev/null --write-out '%{http_code}' "$@" http://127.0.0.1:4096/config
+}
 count=0
 until [ "$(ask -u opencode:s3cret)" = 200 ] || [ $count = 120 ]; do sleep 0.5; count=$((count + 1)); done
 ask

@@ -1,7 +1,7 @@
-"""Programs of npm packages on systems without /lib64, as NixOS: each is given the loader that such a system has.
+"""Programs of npm packages on systems without /lib64, as NixOS: each gets the loader that is there.
 
-What npm has of Linux programs (`@biomejs/biome`) names the loader of glibc by its usual path. Only that is changed,
-with patchelf: strip and rpath damage programs that carry their own code behind them.
+What npm has of Linux programs (`@biomejs/biome`) names the loader of glibc by its usual path. Only that is
+changed, with patchelf: strip and rpath damage programs that carry their own code behind them.
 """
 
 from __future__ import annotations
