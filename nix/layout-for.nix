@@ -1,5 +1,5 @@
 /**
-  The layout of the cache of a version of OpenCode, as python's eras.py has it; null where it is not supported.
+  The layout of the cache of a version of OpenCode, as python's opencode/versions.py has it; null where it is not supported.
 
   # Type
 

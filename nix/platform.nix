@@ -1,5 +1,5 @@
 /**
-  npm's rule for `os`, `cpu` and `libc` (npm-install-checks, lib/current-env.js), as python's systems.py has it:
+  npm's rule for `os`, `cpu` and `libc` (npm-install-checks, lib/current-env.js), as python's npm/platforms.py has it:
   whether npm on that system would install a package with these fields.
 
   # Type

@@ -18,7 +18,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from opencode_cache import builder, lock, netns, npm, pipeline, store, systems, tarball, wrapper
+from opencode_cache import pipeline
+from opencode_cache.base import store
+from opencode_cache.build import builder
+from opencode_cache.fetch import tarballs as tarball
+from opencode_cache.formats import contents, lock
+from opencode_cache.npm import client as npm
+from opencode_cache.npm import platforms
+from opencode_cache.sandbox import netns
+from opencode_cache.wrapper import render as wrapper
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "offline"))
 
@@ -66,7 +74,7 @@ class Bench:
     def __init__(self, runs: int) -> None:
         self.runs = runs
         self.console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-        self.system = systems.current()
+        self.system = platforms.current()
         self.lock = lock.read(LOCK)
         self.tarballs = KEPT / "tarballs"
         self.scratch = Path(tempfile.mkdtemp(prefix="bench-", dir=KEPT))
@@ -91,7 +99,7 @@ class Bench:
     def prepare(self) -> None:
         self.note("fetching tarballs and OpenCode (once)")
         pipeline.fetch(self.lock, self.system, self.tarballs)
-        package = builder.binary_package(self.lock, self.system)
+        package = contents.binary_package(self.lock, self.system)
         self.opencode = pipeline.binary(package, self.tarballs, store.Store(KEPT / "store"))
 
     # --- npm's way: the same trees, each as a project with a package-lock
@@ -149,7 +157,7 @@ class Bench:
         def fetch() -> None:
             to = self.scratch / "fetched"
             shutil.rmtree(to, ignore_errors=True)
-            tarball.fetch(builder.packages(self.lock, self.system).values(), to)
+            tarball.fetch(contents.packages(self.lock, self.system).values(), to)
 
         def fetch_and_build() -> None:
             fetch()

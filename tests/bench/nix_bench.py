@@ -16,15 +16,16 @@ sys.path[:0] = [str(TESTS / "nix"), str(TESTS)]
 
 from flake_lab import LOCKS, SUITE, Registry, copy_of_the_project, flake_on, machine_of  # noqa: E402
 
-from opencode_cache import builder, lock, systems  # noqa: E402
+from opencode_cache.formats import contents, lock  # noqa: E402
+from opencode_cache.npm import platforms  # noqa: E402
 
 _WAYS = {"curl (default)": "false", "npm (withNpm)": "true"}
 
 
 def tarballs(in_turn, runs: int) -> tuple[int, dict[str, list[float]]]:
     """How many tarballs, and way -> seconds for all of them, of each run."""
-    packages = builder.packages(
-        lock.read(LOCKS / "opencode-cache.lock.json"), systems.named("x86_64-linux")
+    packages = contents.packages(
+        lock.read(LOCKS / "opencode-cache.lock.json"), platforms.named("x86_64-linux")
     ).values()
     with tempfile.TemporaryDirectory() as scratch, Registry(*packages) as registry:
         machine = machine_of(SUITE)

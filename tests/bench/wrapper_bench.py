@@ -27,7 +27,7 @@ sys.path.insert(0, str(HERE.parent / "wrapper"))
 
 from wrapper_lab import Lab  # noqa: E402
 
-from opencode_cache.wrapper import wrap  # noqa: E402
+from opencode_cache.wrapper.render import wrap  # noqa: E402
 
 PACKAGES = [f"packages/{name}" for name in ("a", "b", "c", "@s/d", "@s/e", "@t/f")]
 CROWD = 100

@@ -27,7 +27,7 @@ from flake_lab import (
 )
 from machine import Machine
 
-from opencode_cache import lock
+from opencode_cache.formats import lock
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,11 @@ import trees
 from machine import Machine
 from trees import REPOSITORY
 
-from opencode_cache import builder, lock, pipeline, systems, tarball
-from opencode_cache.errors import NetworkError
+from opencode_cache import pipeline
+from opencode_cache.base.errors import NetworkError
+from opencode_cache.fetch import tarballs as tarball
+from opencode_cache.formats import contents, lock
+from opencode_cache.npm import platforms
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,7 +107,7 @@ def flake_on(machine: Machine, project: Path, directory: Path) -> Flake:
     programs = [binary_of(default), binary_of(release)]
     wanted = {}
     for path in (default, release, EXTRA_LOCK, TOOLS_LOCK):
-        wanted |= builder.packages(lock.read(path), systems.named("x86_64-linux"))
+        wanted |= contents.packages(lock.read(path), platforms.named("x86_64-linux"))
     # flake.lock names this path by its hash: the same bits as the archive that GitHub has, unpacked.
     archive = directory / "archive"
     with machines.alone():
@@ -164,7 +167,7 @@ def machine_of(suite: str) -> Machine:
 
 
 def binary_of(path: Path):
-    return builder.binary_package(lock.read(path), systems.named("x86_64-linux"))
+    return contents.binary_package(lock.read(path), platforms.named("x86_64-linux"))
 
 
 def store_name(package) -> str:

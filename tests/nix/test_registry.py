@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from flake_lab import LOCKS
 
-from opencode_cache import lock
+from opencode_cache.formats import lock
 
 
 def registry_of_npm() -> tuple[str, int]:

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import pyte
 
-from opencode_cache import dialects, netns, reaper
-from opencode_cache.dns_logger import DnsLogger
-from opencode_cache.loopback import ModelServer
+from opencode_cache.sandbox import dialects, netns, reap
+from opencode_cache.sandbox.dns_logger import DnsLogger
+from opencode_cache.sandbox.loopback import ModelServer
 
 _ROWS, _COLUMNS = 200, 120
 _LIMIT = 60
@@ -169,5 +169,5 @@ def _lines(screen) -> dict[str, list[str]]:
 
 
 if __name__ == "__main__":
-    with reaper.nothing_left():
+    with reap.nothing_left():
         json.dump(_inside(json.load(sys.stdin)), sys.stdout)

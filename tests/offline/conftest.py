@@ -8,8 +8,14 @@ from pathlib import Path
 import pytest
 from kept import KEPT, REPOSITORY
 
-from opencode_cache import builder, lock, netns, pipeline, store, systems, tarball
-from opencode_cache.errors import NetworkError
+from opencode_cache import pipeline
+from opencode_cache.base import store
+from opencode_cache.base.errors import NetworkError
+from opencode_cache.build import builder
+from opencode_cache.fetch import tarballs as tarball
+from opencode_cache.formats import contents, lock
+from opencode_cache.npm import platforms
+from opencode_cache.sandbox import netns
 
 LOCKS = REPOSITORY / "nix" / "locks"
 TEST_LOCKS = Path(__file__).parent / "locks"
@@ -46,15 +52,15 @@ def fetch_packages(tarballs):
 @pytest.fixture(scope="session")
 def make(tarballs, fetch_packages, tmp_path_factory):
     """Lock file → Made: fetched, and built anew with this checkout's code."""
-    system = systems.current()
+    system = platforms.current()
     place = store.Store(KEPT / "store")
     done: dict[Path, Made] = {}
 
     def one(path: Path, **options: object) -> Made:
         if path not in done or options:
             found = lock.read(path)
-            package = builder.binary_package(found, system)
-            fetch_packages([*builder.packages(found, system).values(), package])
+            package = contents.binary_package(found, system)
+            fetch_packages([*contents.packages(found, system).values(), package])
             opencode = pipeline.binary(package, tarballs, place)
             cache = tmp_path_factory.mktemp("cache") / "cache"
             builder.build(builder.Inputs(found, tarballs, opencode, system, **options), cache)

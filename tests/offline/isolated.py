@@ -21,9 +21,9 @@ from pathlib import Path
 
 import pyte
 
-from opencode_cache import netns, reaper
-from opencode_cache.dns_logger import DnsLogger
-from opencode_cache.loopback import ModelServer
+from opencode_cache.sandbox import netns, reap
+from opencode_cache.sandbox.dns_logger import DnsLogger
+from opencode_cache.sandbox.loopback import ModelServer
 
 _FIRST_WORDS = 8
 """Words on the screen by which it counts as drawn: the prompt, the model, the key hints."""
@@ -163,5 +163,5 @@ def _watch(order, work: Path, environment) -> dict:
 
 
 if __name__ == "__main__":
-    with reaper.nothing_left():
+    with reap.nothing_left():
         json.dump(_inside(json.load(sys.stdin)), sys.stdout)

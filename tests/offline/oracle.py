@@ -12,9 +12,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from opencode_cache import tree
-from opencode_cache.lock import Package
-from opencode_cache.unpack.bins import link_bins
+from opencode_cache.build import assemble as assembling
+from opencode_cache.build.assemble import Job, Stats
+from opencode_cache.build.unpack.bins import link_bins
+from opencode_cache.formats.lock import Package
 
 _QUIET = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 _TIMEOUT = 600
@@ -84,10 +85,10 @@ def install(project: Path, root: Path) -> dict[str, Package]:
     }
 
 
-def assemble(nodes: dict[str, Package], tarballs: Path, root: Path) -> tree.Stats:
+def assemble(nodes: dict[str, Package], tarballs: Path, root: Path) -> Stats:
     """Our tree of the same packages, with everything kept."""
-    jobs = {root / path: tree.Job(package) for path, package in nodes.items()}
-    stats = tree.assemble(jobs, tarballs, keep_all=True)
+    jobs = {root / path: Job(package) for path, package in nodes.items()}
+    stats = assembling.assemble(jobs, tarballs, keep_all=True)
     link_bins(root, nodes)
     return stats
 

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from opencode_cache import lock as locks
-from opencode_cache import netns
+from opencode_cache.formats import lock as locks
+from opencode_cache.sandbox import netns
 
 LEFT_OUT = "--no-warmup"
 

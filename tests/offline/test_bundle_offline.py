@@ -15,10 +15,10 @@ import isolated
 import pytest
 from kept import REPOSITORY
 
-from opencode_cache import tools
-from opencode_cache.bundle import pack, unbundle
-from opencode_cache.errors import BadInputError
-from opencode_cache.proof.tools import diagnostics
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.opencode import tools
+from opencode_cache.prove.child.tools import diagnostics
+from opencode_cache.ship import pack, unbundle
 
 pytestmark = pytest.mark.usefixtures("isolated")
 

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from opencode_cache import builder, lock, manifest, opencode, systems
+from opencode_cache.build import builder
+from opencode_cache.formats import lock, manifest
+from opencode_cache.npm import platforms
+from opencode_cache.opencode import run as opencode
 
 MOST_MEGABYTES = 80
 
@@ -38,7 +41,7 @@ def test_two_builds_on_two_paths_are_identical(which, request, tarballs, tmp_pat
     other = tmp_path / "quite" / "another place"
     before = os.umask(0o077)
     try:
-        builder.build(builder.Inputs(made.lock, tarballs, made.opencode, systems.current()), other)
+        builder.build(builder.Inputs(made.lock, tarballs, made.opencode, platforms.current()), other)
     finally:
         os.umask(before)
     assert snapshot(made.cache) == snapshot(other)

@@ -8,10 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 import colours
 import pytest
 
-from opencode_cache import builder, grammars, npm, opentui, systems, wrapper
-from opencode_cache.entries import package_from
-from opencode_cache.errors import NetworkError
-from opencode_cache.npm import NotInRegistryError
+from opencode_cache.base.errors import NetworkError
+from opencode_cache.build import builder
+from opencode_cache.build import grammars as build_grammars
+from opencode_cache.formats import grammar
+from opencode_cache.npm import client as npm
+from opencode_cache.npm import platforms
+from opencode_cache.npm.client import NotInRegistryError
+from opencode_cache.opencode import highlighting
+from opencode_cache.resolve import grammars
+from opencode_cache.resolve.metadata import package_from
+from opencode_cache.wrapper import render as wrapper
 
 pytestmark = pytest.mark.usefixtures("isolated")
 
@@ -59,7 +66,7 @@ def packages(fetch_packages):
     def one(spec):
         return package_from(npm.view(spec)[0], spec.rpartition("@")[0])
 
-    specs = grammars.packages(grammars.PINS.values())
+    specs = grammar.packages(grammars.PINS.values())
     try:
         with ThreadPoolExecutor(4) as pool:
             found = dict(zip(specs, pool.map(one, specs), strict=True))
@@ -76,12 +83,14 @@ def place(packages, tarballs, tmp_path_factory):
     """Puts languages where OpenTUI looks, as links to read-only files; without names, all that have a pin."""
 
     def one(made, home, *names):
-        known = opentui.remote(made.opencode)
+        known = highlighting.remote(made.opencode)
         pins, _ = grammars.choose(names or "pinned", {}, known)
         cache = tmp_path_factory.mktemp("grammars")
-        for file in grammars.install(pins, known, packages, tarballs, cache):
-            (cache / file).chmod(0o444)
-            if not file.endswith(grammars.INDEX):
+        build_grammars.install(pins, known, packages, tarballs, cache)
+        for path in (path for path in cache.rglob("*") if path.is_file()):
+            path.chmod(0o444)
+            if path.name != grammar.INDEX:
+                file = path.relative_to(cache)
                 link = home / ".local" / "share" / "opentui" / file
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(cache / file)
@@ -102,11 +111,11 @@ def program_10(made_10, tmp_path_factory):
 
 def test_the_table_has_every_language_of_the_binary(made_118, made_10):
     for made, count in ((made_118, 34), (made_10, 18)):
-        known = opentui.remote(made.opencode)
+        known = highlighting.remote(made.opencode)
         urls = set(re.findall(rb'"(https://github\.com/[^"\s]+\.wasm)"', made.opencode.read_bytes()))
         assert {one.wasm for one in known.values()} == {url.decode() for url in urls}
         assert len(known) == count
-        assert {"typescript", "javascript", "markdown"} <= opentui.embedded(made.opencode)
+        assert {"typescript", "javascript", "markdown"} <= highlighting.embedded(made.opencode)
 
 
 def test_118_shows_every_pinned_language_in_colours(program_118, made_118, place, tmp_path):
@@ -119,11 +128,11 @@ def test_118_shows_every_pinned_language_in_colours(program_118, made_118, place
 
 def test_languages_of_a_lock_are_in_colours_and_nothing_is_written(made_118, packages, tarballs, tmp_path):
     """As users have it: lock, build, wrap; OpenTUI is pointed at the cache."""
-    pins, _ = grammars.choose(("python", "rust"), {}, opentui.remote(made_118.opencode))
-    wanted = {key: packages[key] for key in grammars.packages(pins.values())}
+    pins, _ = grammars.choose(("python", "rust"), {}, highlighting.remote(made_118.opencode))
+    wanted = {key: packages[key] for key in grammar.packages(pins.values())}
     change = {"languages": pins, "packages": made_118.lock.packages | wanted}
     inputs = builder.Inputs(
-        made_118.lock.model_copy(update=change), tarballs, made_118.opencode, systems.current()
+        made_118.lock.model_copy(update=change), tarballs, made_118.opencode, platforms.current()
     )
     made = builder.build(inputs, tmp_path / "cache")
     assert made.languages == ("python", "rust")

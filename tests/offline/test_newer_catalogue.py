@@ -9,7 +9,13 @@ import datetime as dt
 import isolated
 import pytest
 
-from opencode_cache import builder, catalogue, freshness, manifest, opentui, probe, systems, wrapper
+from opencode_cache.build import builder
+from opencode_cache.catalogue import choose
+from opencode_cache.catalogue import document as catalogue
+from opencode_cache.formats import manifest
+from opencode_cache.npm import platforms
+from opencode_cache.opencode import ask, embedded, highlighting
+from opencode_cache.wrapper import render as wrapper
 
 pytestmark = pytest.mark.usefixtures("isolated")
 
@@ -18,7 +24,7 @@ NEW = "a-model-of-the-given-catalogue"
 
 @pytest.fixture(scope="module")
 def own(made_extra):
-    return catalogue.embedded(made_extra.opencode)
+    return embedded.catalogue(made_extra.opencode)
 
 
 @pytest.mark.parametrize(("day", "shipped"), [("2031-01-01", True), ("2024-01-01", False)])
@@ -32,12 +38,14 @@ def test_the_user_sees_the_newer_catalogue(made_extra, own, tarballs, tmp_path, 
     models = tmp_path / "api.json"
     models.write_text(catalogue.dumps(given), encoding="utf-8")
     out = tmp_path / "cache"
-    inputs = builder.Inputs(made_extra.lock, tarballs, made_extra.opencode, systems.current(), models=models)
+    inputs = builder.Inputs(
+        made_extra.lock, tarballs, made_extra.opencode, platforms.current(), models=models
+    )
     inputs = dataclasses.replace(inputs, models_revision="0123abc")
     made = builder.build(inputs, out)
     assert (made.catalogue is not None) is shipped
     assert ("newer" in made.catalogue_why) is True
-    assert made.catalogue_date == (dt.date.fromisoformat(day) if shipped else freshness.newest(own))
+    assert made.catalogue_date == (dt.date.fromisoformat(day) if shipped else choose.newest(own))
     assert made.models_revision == "0123abc"
     assert made == manifest.read(out)
     program = wrapper.wrap(out, made_extra.opencode, tmp_path / "wrapped")
@@ -53,8 +61,8 @@ def test_a_program_wrapped_as_nixpkgs_does_is_looked_through(made_extra, made_10
             f'#!/bin/bash\nexport PATH="/nowhere:$PATH"\nexec -a "$0" {made.opencode.resolve()} "$@"\n'
         )
         wrapped.chmod(0o755)
-        assert catalogue.embedded(wrapped) == (
-            own if made is made_extra else catalogue.embedded(made.opencode)
+        assert embedded.catalogue(wrapped) == (
+            own if made is made_extra else embedded.catalogue(made.opencode)
         )
-        assert probe.sdk_major(wrapped) == probe.sdk_major(made.opencode) is not None
-        assert opentui.remote(wrapped) == opentui.remote(made.opencode)
+        assert ask.sdk_major(wrapped) == ask.sdk_major(made.opencode) is not None
+        assert highlighting.remote(wrapped) == highlighting.remote(made.opencode)

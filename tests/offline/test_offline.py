@@ -8,7 +8,8 @@ import shutil
 import isolated
 import pytest
 
-from opencode_cache import probe, wrapper
+from opencode_cache.opencode import ask
+from opencode_cache.wrapper import render as wrapper
 
 pytestmark = pytest.mark.usefixtures("isolated")
 
@@ -73,10 +74,10 @@ def test_118_interface_idles_without_asking_for_a_host(program_118, made_extra, 
 
 
 def test_which_sdks_a_binary_has_is_found_by_asking_it(made_118, made_10):
-    assert probe.bundles(made_118.opencode, "@ai-sdk/anthropic")
-    assert probe.bundles(made_118.opencode, "@ai-sdk/cohere")
-    assert not probe.bundles(made_118.opencode, "@ai-sdk/fireworks")
-    assert not probe.bundles(made_10.opencode, "@ai-sdk/anthropic")
+    assert ask.bundles(made_118.opencode, "@ai-sdk/anthropic")
+    assert ask.bundles(made_118.opencode, "@ai-sdk/cohere")
+    assert not ask.bundles(made_118.opencode, "@ai-sdk/fireworks")
+    assert not ask.bundles(made_10.opencode, "@ai-sdk/anthropic")
 
 
 def test_118_provider_that_is_not_bundled_answers(program_118, made_extra, tmp_path):

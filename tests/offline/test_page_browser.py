@@ -12,8 +12,9 @@ from pathlib import Path
 import chromium
 import pytest
 
-from opencode_cache import inventory, verify
-from opencode_cache.page import write as page
+from opencode_cache.formats.proof import Proof, Step
+from opencode_cache.inspect import inventory
+from opencode_cache.inspect.page import write as page
 
 sys.path.append(str(Path(__file__).parents[1] / "unit"))
 import paging
@@ -73,8 +74,8 @@ def browser():
 @pytest.fixture(scope="module")
 def real(made_118, tmp_path_factory):
     """The default cache, with a proof as `verify --json` writes it."""
-    steps = (verify.Step(name="models", ok=True, seconds=2.76, detail="8 listed"),)
-    proof = verify.Proof(opencode="1.18.33", isolated=True, steps=steps, hosts=(), ok=True)
+    steps = (Step(name="models", ok=True, seconds=2.76, detail="8 listed"),)
+    proof = Proof(opencode="1.18.33", isolated=True, steps=steps, hosts=(), ok=True)
     file = tmp_path_factory.mktemp("proof") / "proof.json"
     file.write_text(proof.model_dump_json())
     return inventory.take(made_118.cache, file)

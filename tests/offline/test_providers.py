@@ -9,8 +9,10 @@ import isolated
 import pytest
 from kept import REPOSITORY
 
-from opencode_cache import catalogue, manifest, wrapper
-from opencode_cache.loopback import ANSWER
+from opencode_cache.formats import manifest
+from opencode_cache.opencode import embedded
+from opencode_cache.sandbox.loopback import ANSWER
+from opencode_cache.wrapper import render as wrapper
 
 pytestmark = pytest.mark.usefixtures("isolated")
 
@@ -21,7 +23,7 @@ OWN = "company"
 
 @pytest.fixture(scope="module")
 def models(made_118):
-    return catalogue.embedded(made_118.opencode)
+    return embedded.catalogue(made_118.opencode)
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,15 @@ from pathlib import Path
 import isolated
 import pytest
 
-from opencode_cache import builder, lock, netns, node, store, systems, tools, wrapper
-from opencode_cache.errors import NotSoError
-from opencode_cache.proof.tools import diagnostics, started
+from opencode_cache.base import store
+from opencode_cache.base.errors import CheckFailedError
+from opencode_cache.build import builder
+from opencode_cache.formats import contents, lock
+from opencode_cache.npm import nodejs, platforms
+from opencode_cache.opencode import tools
+from opencode_cache.prove.child.tools import diagnostics, started
+from opencode_cache.sandbox import netns
+from opencode_cache.wrapper import render as wrapper
 
 pytestmark = pytest.mark.usefixtures("isolated")
 
@@ -30,8 +36,8 @@ NO_DOWNLOAD = {"OPENCODE_DISABLE_LSP_DOWNLOAD": "1"}
 _EDIT = """
 import json, subprocess, sys
 from pathlib import Path
-from opencode_cache import dialects
-from opencode_cache.loopback import ModelServer
+from opencode_cache.sandbox import dialects
+from opencode_cache.sandbox.loopback import ModelServer
 program, file, text = sys.argv[1:]
 dialects._TOOL = "write"
 dialects._arguments = lambda command: {"filePath": file, "content": text}
@@ -94,7 +100,7 @@ def tmp_path(tmp_path_factory):
 def program(made, tmp_path_factory):
     place = store.Store(tmp_path_factory.mktemp("store"))
     return wrapper.wrap(
-        made.cache, made.opencode, tmp_path_factory.mktemp("wrapped"), extra_path=[node.directory(place)]
+        made.cache, made.opencode, tmp_path_factory.mktemp("wrapped"), extra_path=[nodejs.directory(place)]
     )
 
 
@@ -170,7 +176,7 @@ def test_without_node_a_server_does_not_start(made, path, tmp_path):
     """What the end of the wrapper's PATH is for."""
     (tmp_path / "work").mkdir()
     (tmp_path / "tmp").mkdir()
-    with pytest.raises(NotSoError, match="node"):
+    with pytest.raises(CheckFailedError, match="node"):
         started([str(command(made, tools.TOOLS["pyright"])), "--stdio"], tmp_path, {"PATH": str(path)})
 
 
@@ -283,12 +289,14 @@ def repository_lock(made, tarballs, spec, name):
 def test_opencode_loads_a_plugin_out_of_a_repository(made, tarballs, tmp_path, start, command):
     spec = f"{start}github:owner/repo#{COMMIT}"
     found = repository_lock(made, tmp_path / "own", spec, "mine")
-    for package in builder.packages(found, systems.current()).values():
+    for package in contents.packages(found, platforms.current()).values():
         if not package.github:
             (tmp_path / "own" / package.tarball).symlink_to(tarballs / package.tarball)
     cache = tmp_path / "cache"
     builder.build(
-        builder.Inputs(found, tmp_path / "own", made.opencode, systems.current()), cache, prove=lambda _: None
+        builder.Inputs(found, tmp_path / "own", made.opencode, platforms.current()),
+        cache,
+        prove=lambda _: None,
     )
     home = tmp_path / "home"
     home.mkdir()

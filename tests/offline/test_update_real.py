@@ -23,8 +23,10 @@ from pathlib import Path
 import pytest
 from kept import KEPT, REPOSITORY
 
-from opencode_cache import lock, npm, systems
-from opencode_cache.errors import NetworkError
+from opencode_cache.base.errors import NetworkError
+from opencode_cache.formats import lock
+from opencode_cache.npm import client as npm
+from opencode_cache.npm import platforms
 
 NOWHERE = "http://127.0.0.1:9"
 OLD, NEW = "1.18.21", "1.18.33"
@@ -34,12 +36,19 @@ HASHES = {
     OLD: "sha256-B+9E9ycdCBWklrBhzbQw1rirctMN5uzubSy9vPN7Ths=",
     NEW: "sha256-PPIp7te+XkB4qozpleLQxdX0TFQLBHHYmK/HrqT3Fw4=",
 }
-FILES = ("flake.nix", "flake.lock", "opencode", "nix", "CHANGELOG.md", "python/src/opencode_cache/plan.py")
+FILES = (
+    "flake.nix",
+    "flake.lock",
+    "opencode",
+    "nix",
+    "CHANGELOG.md",
+    "python/src/opencode_cache/formats/plan.py",
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _possible():
-    if systems.current().name != LINUX:
+    if platforms.current().name != LINUX:
         pytest.skip("needs x86_64 Linux with glibc, whose release npm has under both versions")
     for version in (OLD, NEW):
         try:
@@ -193,7 +202,7 @@ def test_ctrl_c_at_any_moment(start, checkout, delay):
 def release(home):
     """GitHub on loopback, with one release that holds npm's bits: (address, what it is asked to spoil)."""
     os.environ.update(home)
-    from opencode_cache import tarball  # noqa: PLC0415 - after the environment
+    from opencode_cache.fetch import tarballs as tarball  # noqa: PLC0415 - after the environment
     from opencode_cache.update import archives  # noqa: PLC0415
 
     package = archives.npm_package("opencode-linux-x64-baseline", NEW)

@@ -8,7 +8,9 @@ import stat
 
 import pytest
 
-from opencode_cache import manifest, netns, verify
+from opencode_cache.formats import manifest
+from opencode_cache.prove import verify
+from opencode_cache.sandbox import netns
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import shutil
 import isolated
 import pytest
 
-from opencode_cache import wrapper
+from opencode_cache.wrapper import render as wrapper
 
 pytestmark = pytest.mark.usefixtures("isolated")
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 import zstandard
 
-from opencode_cache import manifest, systems
-from opencode_cache.bundle import pack, unbundle
-from opencode_cache.bundle.file_format import DIGITS, TRAILER
-from opencode_cache.errors import OpencodeCacheError
+from opencode_cache.base.errors import OpencodeCacheError
+from opencode_cache.formats import manifest
+from opencode_cache.npm import platforms
+from opencode_cache.ship import pack, unbundle
+from opencode_cache.ship.file_format import DIGITS, TRAILER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +53,7 @@ def make_cache(at: Path) -> Path:
         builder="0.1.0",
         opencode="1.18.33",
         layout="packages",
-        system=systems.current().name,
+        system=platforms.current().name,
         links=("packages/foo", "packages/@scope/plugin@latest"),
         copies=("models.json",),
         requests=(),

@@ -10,7 +10,7 @@ import json
 import tarfile
 from typing import TYPE_CHECKING, Any
 
-from opencode_cache.lock import Lock, Package
+from opencode_cache.formats.lock import Lock, Package
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,6 +75,7 @@ def lock(
     about = {
         "version": "1.18.33",
         "layout": "packages",
+        "bundled": [],
         "binaries": {"x86_64-linux": package("opencode-linux-x64-baseline", "1.18.33")},
     }
     return Lock.model_validate(

@@ -6,10 +6,11 @@ import datetime as dt
 
 import making
 
-from opencode_cache.inventory import Inventory, Tree
-from opencode_cache.lock import Unavailable
-from opencode_cache.manifest import CachedPackage, Catalogue, Entry, Manifest
-from opencode_cache.verify import Host, Proof, Step
+from opencode_cache.catalogue.document import Catalogue
+from opencode_cache.formats.lock import Unavailable
+from opencode_cache.formats.manifest import CachedPackage, Entry, Manifest
+from opencode_cache.formats.proof import Host, Proof, Step
+from opencode_cache.inspect.inventory import Inventory, Tree
 
 
 def inventory(text="x", *, proof=True, shared=False):
@@ -37,13 +38,13 @@ def inventory(text="x", *, proof=True, shared=False):
         )
     )
     entries = tuple(
-        Entry(
+        Entry.model_construct(  # unchecked: the page must hold whatever a manifest does
             spec=spec,
             kind="plugin",
             name=package.name,
             requested=say(),
             version=package.version,
-            path=f"packages/{number}/node_modules/{number}",
+            tree=f"packages/{number}",
             note=say(),
         )
         for number, (spec, package) in enumerate(zip(specs, packages, strict=False))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import making
 
-from opencode_cache import lock
+from opencode_cache.formats import lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -74,7 +74,7 @@ def repository(root: Path, version: str = "1.18.21") -> Path:
             "opencode/flake.lock": dumps({"nodes": nodes, "root": "root", "version": 7}),
             "nix/releases.json": dumps(releases),
             "nix/locks/opencode-cache.lock.json": lock.dumps(some_lock(version)),
-            "python/src/opencode_cache/plan.py": f'# The plan\nDEFAULT_OPENCODE = "{version}"\n',
+            "python/src/opencode_cache/formats/plan.py": f'# The plan\nDEFAULT_OPENCODE = "{version}"\n',
             "CHANGELOG.md": "# Changelog\n\n## Unreleased\n\n* The first thing.\n",
         },
     )

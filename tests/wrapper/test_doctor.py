@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 from wrapper_lab import Lab, shell
 
-from opencode_cache import doctor
-from opencode_cache.errors import BadInputError
-from opencode_cache.manifest import Entry
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.cli import tables
+from opencode_cache.formats.manifest import Entry
+from opencode_cache.inspect import doctor
 
 CATALOGUE = {
     name: {"id": name, "models": {model: {}}}
@@ -124,7 +125,7 @@ def test_mistakes_in_the_configuration(lab, config, said, mend):
 def test_what_is_right_is_not_named(lab, config):
     kinds = (("plugin", "here"), ("provider", "sdk"))
     requests = tuple(
-        Entry(spec=name, kind=kind, name=name, requested="latest", version="1.0.0", path=f"packages/{name}")
+        Entry(spec=name, kind=kind, name=name, requested="latest", version="1.0.0", tree=f"packages/{name}")
         for kind, name in kinds
     )
     cache = lab.cache("A", requests=requests)
@@ -169,6 +170,6 @@ def test_config_directory_is_explained(lab):
 def test_table_shows_every_finding(lab, capsys):
     cache = lab.cache("A", modules=["@opencode-ai/plugin"])
     report = examine(lab, cache)
-    Console(width=200).print(doctor.table(report))
+    Console(width=200).print(tables.doctor_table(report))
     said = capsys.readouterr().out
     assert all(finding.next in said for finding in report.findings)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from wrapper_lab import PACKAGES, PLUGIN, SHELLS, TIMEOUT, Lab, holds, manifest, restore, shell, state
 
-from opencode_cache import wrapper as wrapper_module
-from opencode_cache.errors import BadInputError
-from opencode_cache.wrapper import render, wrap
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.wrapper import render as wrapper_module
+from opencode_cache.wrapper.render import render, wrap
 
 RESTORE = Path(wrapper_module.__file__).with_name("restore.js")
 GOLDEN = Path(__file__).parent / "golden"

@@ -26,7 +26,7 @@ from wrapper_lab import (
     state,
 )
 
-from opencode_cache.wrapper import wrap
+from opencode_cache.wrapper.render import wrap
 
 MODULES = ("@opencode-ai/plugin", "zod")
 MANY = 16

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from wrapper_lab import BUN, OTHER, PACKAGES, PLUGIN, TIMEOUT, Lab, dying_tools, holds, move_home, shell
 
-from opencode_cache.wrapper import wrap
+from opencode_cache.wrapper.render import wrap
 
 EVERY = bool(os.environ.get("OPENCODE_CACHE_TEST_EVERY"))
 POINTS = 12  # system calls of each layout that are tried where not all of them are

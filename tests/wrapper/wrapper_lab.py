@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from opencode_cache import manifest as manifests
-from opencode_cache.wrapper import wrap
+from opencode_cache.formats import manifest as manifests
+from opencode_cache.wrapper.render import wrap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,13 +6,13 @@ import os
 import sys
 from typing import NoReturn
 
-from .errors import INTERRUPTED, INTERRUPTED_STATUS
+from opencode_cache.base.errors import INTERRUPTED, INTERRUPTED_STATUS
 
 
 def main() -> NoReturn:
     """Start the command line; the modules behind it take a moment to load."""
     try:
-        from .cli import main as start  # noqa: PLC0415 - that is the point
+        from opencode_cache.cli.main import main as start  # noqa: PLC0415 - that is the point
 
         start()
     except KeyboardInterrupt:

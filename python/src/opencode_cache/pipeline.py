@@ -7,37 +7,33 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import (
-    builder,
-    github,
-    lock,
-    node,
-    progress,
-    resolve,
-    store,
-    systems,
-    tarball,
-    tree,
-    warmup,
-    wrapper,
-)
-from .errors import BadInputError, NotSoError
-from .verify import verdict, verify
+from opencode_cache.base import console, files, store
+from opencode_cache.base.errors import BadInputError, CheckFailedError
+from opencode_cache.build import assemble, builder
+from opencode_cache.fetch import github as github_archives
+from opencode_cache.fetch import tarballs as tarball
+from opencode_cache.formats import contents, lock
+from opencode_cache.formats.proof import verdict
+from opencode_cache.npm import nodejs, platforms
+from opencode_cache.prove import warm_up
+from opencode_cache.prove.verify import verify
+from opencode_cache.resolve import resolver as resolve
+from opencode_cache.wrapper import render as wrapper
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
-    from .lock import Lock, Package
-    from .plan import Plan
+    from opencode_cache.formats.lock import Lock, Package
+    from opencode_cache.formats.plan import Plan
 
 
 @dataclass(frozen=True)
-class Ready:
+class Built:
     """What stands in the store for one lock."""
 
     opencode: Path
@@ -49,7 +45,9 @@ class Ready:
 def shipped_lock(version: str) -> Path | None:
     """The lock that comes with the project for the default plan of that OpenCode version, if there is one."""
     given = os.environ.get("OPENCODE_CACHE_LOCKS")
-    places = [Path(given)] if given else [Path(str(files(__package__))) / "locks", _in_the_repository()]
+    places = (
+        [Path(given)] if given else [Path(str(resources.files(__package__))) / "locks", _in_the_repository()]
+    )
     for place in places:
         for name in sorted(place.glob("*.lock.json")):
             if lock.read(name).opencode.version == version:
@@ -61,23 +59,23 @@ def _in_the_repository() -> Path:
     return Path(__file__).resolve().parents[3] / "nix" / "locks"
 
 
-def fetch(found: Lock, system: systems.System, to: Path, *, with_binary: bool = True) -> None:
+def fetch(found: Lock, system: platforms.System, to: Path, *, with_binary: bool = True) -> None:
     """Download what a build for that system reads, and the OpenCode binary."""
-    wanted = list(builder.packages(found, system).values())
+    wanted = list(contents.packages(found, system).values())
     if with_binary:
-        wanted.append(builder.binary_package(found, system))
+        wanted.append(contents.binary_package(found, system))
     total = sum(package.size or 0 for package in wanted if not (to / package.tarball).exists())
     if any(not (to / package.tarball).exists() for package in wanted):
-        progress.step(f"fetching {len(wanted)} tarballs")
-    with progress.downloading(len(wanted), total) as on_bytes:
+        console.step(f"fetching {len(wanted)} tarballs")
+    with console.downloading(len(wanted), total) as on_bytes:
         tarball.fetch([package for package in wanted if not package.github], to, on_bytes=on_bytes)
-    github.fetch([package for package in wanted if package.github], to)
+    github_archives.fetch([package for package in wanted if package.github], to)
 
 
 def binary(package: Package, tarballs: Path, place: store.Store) -> Path:
     """The OpenCode program out of its npm package, in the store."""
     entry = place.add(
-        store.recipe("opencode", package.integrity),
+        store.key("opencode", package.integrity),
         f"{package.name}-{package.version}",
         lambda out: _unpack_binary(package, tarballs, out),
     )
@@ -86,7 +84,7 @@ def binary(package: Package, tarballs: Path, place: store.Store) -> Path:
 
 def _unpack_binary(package: Package, tarballs: Path, out: Path) -> None:
     out.mkdir(parents=True)
-    tree.unpack(package, tarballs / package.tarball, [out], keep_all=True)
+    assemble.unpack(package, tarballs / package.tarball, [out], keep_all=True)
     program = out / "bin" / "opencode"
     if not program.is_file():
         raise BadInputError(f"{package.key}: has no bin/opencode; lock again")
@@ -95,21 +93,20 @@ def _unpack_binary(package: Package, tarballs: Path, out: Path) -> None:
 
 def make_lock(plan: Plan, before: date | None) -> Lock:
     """The lock step, with the binary that it asks fetched into the store first."""
-    plan.check()
     plan.check_files()
     tarballs, place = store.downloads(), store.default()
-    here = systems.current()
-    names = plan.systems or list(systems.SYSTEMS)
-    progress.step(f"looking for OpenCode {plan.opencode}")
+    here = platforms.current()
+    names = plan.systems or list(platforms.SYSTEMS)
+    console.step(f"looking for OpenCode {plan.opencode}")
     found, missing = resolve.binaries(plan.opencode, dict.fromkeys([here.name, *names]))
     if here.name not in found:
         raise BadInputError(f"OpenCode {plan.opencode} cannot be asked here: {missing[here.name]}")
     package = found[here.name]
-    progress.step(f"fetching {package.key}")
+    console.step(f"fetching {package.key}")
     tarball.fetch([package], tarballs)
     program = binary(package, tarballs, place)
     kept = {name: found[name] for name in names if name in found}
-    resolver = resolve.Resolver(plan, program, before=before, on_step=progress.step, archives=tarballs)
+    resolver = resolve.Resolver(plan, program, before=before, on_step=console.step, archives=tarballs)
     return resolver.lock(kept, {name: why for name, why in missing.items() if name in names})
 
 
@@ -119,20 +116,20 @@ def build(inputs: builder.Inputs, out: Path, commands: Sequence[str] | None = No
     `commands` are OpenCode's arguments for the warm-up: None for what the lock says, or else the default;
     an empty list for none.
     """
-    said = inputs.lock.warmup if inputs.lock.warmup is not None else warmup.DEFAULT
+    said = inputs.lock.warmup if inputs.lock.warmup is not None else warm_up.DEFAULT
     arguments = said if commands is None else commands
 
     def prove(cache: Path) -> None:
         if arguments:
-            progress.step("warming up: the real OpenCode must ask for nothing")
-            warmup.warm_up(cache, inputs.opencode, arguments)
+            console.step("warming up: the real OpenCode must ask for nothing")
+            warm_up.warm_up(cache, inputs.opencode, arguments)
 
-    count = len(builder.packages(inputs.lock, inputs.system))
-    with progress.counting("unpacking", count) as on_done:
+    count = len(contents.packages(inputs.lock, inputs.system))
+    with console.counting("unpacking", count) as on_done:
         builder.build(inputs, out, on_done=on_done, prove=prove)
 
 
-def ready(path: Path, models: Path | None = None) -> Ready:
+def ready(path: Path, models: Path | None = None) -> Built:
     """Everything that stands behind a lock file, made where it is not there yet, and proved once.
 
     `models` is the plan's catalogue, where it names one.
@@ -140,15 +137,15 @@ def ready(path: Path, models: Path | None = None) -> Ready:
     Raises any OpencodeCacheError; the store is then as it was, but for what was finished.
     """
     found = lock.read(path)
-    system = systems.current()
+    system = platforms.current()
     place = store.default()
     tarballs = store.downloads()
-    package = builder.binary_package(found, system)
+    package = contents.binary_package(found, system)
     text = lock.dumps(found)
-    cache_key = store.recipe("cache", text, system.name, _this_program())
+    cache_key = store.key("cache", text, system.name, _this_program())
     name = found.opencode.version
     cache = place.path(cache_key, f"opencode-cache-{name}")
-    program = place.path(store.recipe("opencode", package.integrity), f"{package.name}-{name}")
+    program = place.path(store.key("opencode", package.integrity), f"{package.name}-{name}")
     if not cache.exists() or not program.exists():
         fetch(found, system, tarballs)
     opencode = binary(package, tarballs, place)
@@ -159,15 +156,15 @@ def ready(path: Path, models: Path | None = None) -> Ready:
 
     cache = place.add(cache_key, f"opencode-cache-{name}", make_cache)
     extra_path = _extra_path(found, place)
-    key = store.recipe("wrapper", str(cache), str(opencode), str(extra_path), _this_program())
+    key = store.key("wrapper", str(cache), str(opencode), str(extra_path), _this_program())
     wrapped = place.add(
         key, f"opencode-with-cache-{name}", lambda out: _wrap(cache, opencode, out, extra_path)
     )
     _prove(key, cache, opencode)
-    return Ready(opencode, cache, wrapped / "bin" / "opencode")
+    return Built(opencode, cache, wrapped / "bin" / "opencode")
 
 
-def ready_for(plan: Plan, before: date | None = None, *, is_default: bool) -> Ready:
+def ready_for(plan: Plan, before: date | None = None, *, is_default: bool) -> Built:
     """The same for a plan, whose lock is made where there is none yet."""
     models = Path(plan.catalogue) if plan.catalogue else None
     return ready(locked(plan, before, is_default=is_default), models)
@@ -177,9 +174,7 @@ def _this_program() -> str:
     """A name for this program as it stands: what another state of it made is not what this one would make."""
     here = Path(__file__).parent
     sources = sorted(path for path in here.rglob("*") if path.suffix in {".py", ".sh", ".js", ".css"})
-    return store.recipe(
-        *(part for path in sources for part in (str(path.relative_to(here)), path.read_bytes()))
-    )
+    return store.key(*(part for path in sources for part in (str(path.relative_to(here)), path.read_bytes())))
 
 
 def _wrap(cache: Path, opencode: Path, out: Path, extra_path: list[str]) -> None:
@@ -188,7 +183,7 @@ def _wrap(cache: Path, opencode: Path, out: Path, extra_path: list[str]) -> None
 
 def _extra_path(found: Lock, place: store.Store) -> list[str]:
     """Directories for the end of the wrapper's PATH, each with one program that OpenCode or a tool needs."""
-    directories = [*_ripgrep(place), *([node.directory(place)] if node.needed(found) else [])]
+    directories = [*_ripgrep(place), *([nodejs.directory(place)] if contents.needs_node(found) else [])]
     # For the proof as well, which starts its own wrapper.
     known = os.environ.get("PATH", "").split(os.pathsep)
     os.environ["PATH"] = os.pathsep.join([*known, *(one for one in directories if one not in known)])
@@ -208,7 +203,7 @@ def _ripgrep(place: store.Store) -> list[str]:
         (out / "bin").mkdir(parents=True)
         shutil.copy2(program, out / "bin" / "rg")
 
-    key = store.recipe("ripgrep", tarball.integrity(program))
+    key = store.key("ripgrep", tarball.integrity(program))
     return [str(place.add(key, "ripgrep", copy) / "bin")]
 
 
@@ -216,13 +211,13 @@ def _prove(key: str, cache: Path, opencode: Path) -> None:
     stamp = store.data_home() / "proofs" / f"{key}.json"
     if stamp.exists():
         return
-    progress.step("verifying: offline, in a network namespace of its own")
-    proof = verify(cache, opencode, on_step=progress.step)
+    console.step("verifying: offline, in a network namespace of its own")
+    proof = verify(cache, opencode, on_step=console.step)
     if not proof.ok:
-        raise NotSoError(
+        raise CheckFailedError(
             f"{cache}: {verdict(proof)}; see `opencode-cache verify --cache {cache} --opencode {opencode}`"
         )
-    lock.write_atomically(stamp, proof.model_dump_json(indent=2) + "\n")
+    files.write_atomically(stamp, proof.model_dump_json(indent=2) + "\n")
 
 
 def locked(plan: Plan, before: date | None = None, *, is_default: bool) -> Path:
@@ -231,10 +226,10 @@ def locked(plan: Plan, before: date | None = None, *, is_default: bool) -> Path:
         shipped = shipped_lock(plan.opencode)
         if shipped:
             return shipped
-    key = store.recipe("plan", plan.stamp(), str(before))
+    key = store.key("plan", plan.stamp(), str(before))
     path = store.data_home() / "locks" / f"{plan.opencode}-{key}.lock.json"
     if not path.exists():
-        lock.write_atomically(path, lock.dumps(make_lock(plan, before)))
+        files.write_atomically(path, lock.dumps(make_lock(plan, before)))
     return path
 
 

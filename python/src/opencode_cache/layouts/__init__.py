@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..eras import layout_name
-from .bun import BUN
-from .packages import PACKAGES
+from opencode_cache.layouts.bun import BUN
+from opencode_cache.layouts.packages import PACKAGES
+from opencode_cache.opencode.versions import layout_name
 
 if TYPE_CHECKING:
-    from .layout import Layout
+    from opencode_cache.layouts.layout import Layout
 
 _ALL: tuple[Layout, ...] = (BUN, PACKAGES)
 

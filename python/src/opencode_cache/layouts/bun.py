@@ -18,16 +18,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ..eras import numbers
-from ..errors import BadInputError
-from .layout import Place, split_spec
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.layouts.layout import Place
+from opencode_cache.npm.spec import split_spec
+from opencode_cache.opencode.versions import numbers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..eras import LayoutName
-    from ..lock import Kind, Lock, Package
-    from ..manifest import Entry
+    from opencode_cache.formats.lock import Kind, Lock, Package
+    from opencode_cache.formats.manifest import Entry
+    from opencode_cache.opencode.versions import LayoutName
 
 _TREE = "."
 _LAST_VERBATIM_LATEST = (1, 1, 27)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..eras import LayoutName
-    from ..lock import Kind, Lock
-    from ..manifest import Entry
-
-_SPEC = re.compile(r"^(?P<name>(?:@[^/@]+/)?[^@/]+)(?:@(?P<version>.+))?$")
+    from opencode_cache.formats.lock import Kind, Lock
+    from opencode_cache.formats.manifest import Entry
+    from opencode_cache.opencode.versions import LayoutName
 
 
 @dataclass(frozen=True)
@@ -52,11 +49,3 @@ class Layout(Protocol):
 
     def tolerated(self, opencode: str) -> frozenset[str]:
         """Names of packages that this version asks the registry for whatever the cache holds."""
-
-
-def split_spec(spec: str) -> tuple[str, str]:
-    """An npm spec as (name, version or tag or ""): `@scope/name@1.2` → (`@scope/name`, `1.2`)."""
-    match = _SPEC.match(spec)
-    if match is None:
-        return spec, ""
-    return match["name"], match["version"] or ""

@@ -16,16 +16,17 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from .. import tools
-from .layout import Place, split_spec
+from opencode_cache.layouts.layout import Place
+from opencode_cache.npm.spec import split_spec
+from opencode_cache.opencode import tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ..eras import LayoutName
-    from ..lock import Kind, Lock
-    from ..manifest import Entry
+    from opencode_cache.formats.lock import Kind, Lock
+    from opencode_cache.formats.manifest import Entry
+    from opencode_cache.opencode.versions import LayoutName
 
 CONFIG = "config"
 """The tree for config directories, beside `packages/`."""
@@ -73,10 +74,9 @@ class _Packages:
         return ("models.json",) if (cache / "models.json").is_file() else ()
 
     def installed(self, cache: Path, entry: Entry, opencode: str) -> tuple[bool, str]:  # noqa: ARG002
-        tree = entry.path.removesuffix(f"/node_modules/{entry.name}")
         if entry.kind == "tool":
-            command = _which(cache / tree / "node_modules", entry.name)
-            looked = f"{tree}/node_modules/.bin" + (f"/{command}" if command else "")
+            command = _which(cache / entry.modules, entry.name)
+            looked = f"{entry.modules}/.bin" + (f"/{command}" if command else "")
             return bool(
                 command
             ), f"{looked} {'is what it starts' if command else 'has nothing in it to start'}"
@@ -85,9 +85,9 @@ class _Packages:
             there = entry.name in listed and (cache / entry.path).is_dir()
             return there, f"{CONFIG}/package-lock.json {'names' if there else 'does not name'} it"
         name = entry.spec if entry.spec.startswith("github:") else entry.name
-        place = f"{tree}/node_modules/{name}"
-        there = (cache / place).exists()
-        return there, f"{place} {'is there' if there else 'is not there'}"
+        path = f"{entry.modules}/{name}"
+        there = (cache / path).exists()
+        return there, f"{path} {'is there' if there else 'is not there'}"
 
     def tolerated(self, opencode: str) -> frozenset[str]:  # noqa: ARG002
         return frozenset()

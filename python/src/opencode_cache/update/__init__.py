@@ -1,5 +1,5 @@
 """`update`: newer releases, revisions and packages, pinned and proved, all of it or nothing."""
 
-from .run import update
+from opencode_cache.update.run import update
 
 __all__ = ["update"]

@@ -14,19 +14,22 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from .. import npm, progress, resolve, store, tarball
-from ..errors import BadInputError, NetworkError
-from ..lock import Package
-from ..unpack import tar
-from ..versions import UnavailableError
-from . import nar
-from .door import UnreachableError
+from opencode_cache.base import console, store
+from opencode_cache.base.errors import BadInputError, NetworkError
+from opencode_cache.build.unpack import tar
+from opencode_cache.fetch import tarballs as tarball
+from opencode_cache.formats.lock import Package
+from opencode_cache.npm import client as npm
+from opencode_cache.resolve import resolver as resolve
+from opencode_cache.resolve.choose_version import UnavailableError
+from opencode_cache.update import nar
+from opencode_cache.update.door import UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .github import GitHub, Release
+    from opencode_cache.update.github import GitHub, Release
 
 PROGRAM = "opencode"
 _EXTENSIONS = (".tar.gz", ".zip")
@@ -119,8 +122,8 @@ def of_package(package: Package) -> str:
     """The narHash of the program in an npm package, which is downloaded if it is not there yet."""
     place = store.downloads()
     if not (place / package.tarball).exists():
-        progress.step(f"fetching {package.key}")
-    with progress.downloading(1, package.size or 0) as on_bytes:
+        console.step(f"fetching {package.key}")
+    with console.downloading(1, package.size or 0) as on_bytes:
         tarball.fetch([package], place, on_bytes=on_bytes)
     # npm makes its bins executable when it installs them, whatever their mode in the tarball.
     try:

@@ -11,12 +11,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from .. import builder, report
-from ..errors import BadInputError
+from opencode_cache.base import console
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.formats import contents
 
 if TYPE_CHECKING:
-    from ..lock import Lock
-    from ..systems import System
+    from opencode_cache.formats.lock import Lock
+    from opencode_cache.npm.platforms import System
 
 _UNRELEASED = "## Unreleased"
 _WIDTH = 110
@@ -98,10 +99,10 @@ def _size(lock: Lock | None, system: System) -> str | None:
     if lock is None:
         return None
     try:
-        wanted = [*builder.packages(lock, system).values(), builder.binary_package(lock, system)]
+        wanted = [*contents.packages(lock, system).values(), contents.binary_package(lock, system)]
     except BadInputError:
         return None
-    return report.megabytes(sum(package.size or 0 for package in wanted))
+    return console.megabytes(sum(package.size or 0 for package in wanted))
 
 
 def table(changes: Changes) -> Group:

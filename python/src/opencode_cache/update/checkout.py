@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from .. import lock, systems
-from ..errors import BadInputError
-from ..lock import first_problem
-from . import github
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.base.model import first_problem
+from opencode_cache.formats import lock
+from opencode_cache.npm import platforms
+from opencode_cache.update import github
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,7 @@ RELEASES = "nix/releases.json"
 NPM_LOCKS = "nix/locks"
 MAIN_LOCK = f"{NPM_LOCKS}/opencode-cache.lock.json"
 CHANGELOG = "CHANGELOG.md"
-PLAN = "python/src/opencode_cache/plan.py"
+PLAN = "python/src/opencode_cache/formats/plan.py"
 
 _OWNER = r"^[A-Za-z0-9][A-Za-z0-9-]*$"
 _REPO = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -140,7 +141,7 @@ def _releases(root: Path, text: str) -> dict[str, Release]:
     except ValidationError as error:
         raise BadInputError(f"{root / RELEASES}: {first_problem(error)}; restore it with git") from error
     for name in found:
-        systems.named(name)
+        platforms.named(name)
     return dict(sorted(found.items()))
 
 

@@ -6,19 +6,22 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .. import eras, npm, progress, systems
-from ..errors import BadInputError, NetworkError
-from ..npm import NotInRegistryError
-from . import archives
-from .door import AbsentError, UnreachableError
-from .flakes import archive_of
-from .github import VERSION, Release, numbers
+from opencode_cache.base import console
+from opencode_cache.base.errors import BadInputError, NetworkError
+from opencode_cache.npm import client as npm
+from opencode_cache.npm import platforms
+from opencode_cache.npm.client import NotInRegistryError
+from opencode_cache.opencode import versions
+from opencode_cache.update import archives
+from opencode_cache.update.door import AbsentError, UnreachableError
+from opencode_cache.update.flakes import archive_of
+from opencode_cache.update.github import VERSION, Release, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .checkout import Checkout
-    from .github import GitHub
+    from opencode_cache.update.checkout import Checkout
+    from opencode_cache.update.github import GitHub
 
 _PLUGIN = "@opencode-ai/plugin"
 """What the default plan has in OpenCode's own version."""
@@ -37,14 +40,14 @@ def named(version: str, github: GitHub) -> Chosen:
     """The release that was asked for. Raises BadInputError where there is none, NetworkError."""
     if not VERSION.fullmatch(version):
         raise BadInputError(f"--opencode-version {version!r} is not a version; write it like 1.18.33")
-    if eras.layout_name(version) != "packages":
+    if versions.layout_name(version) != "packages":
         raise BadInputError(
             f"--opencode-version {version}: its releases had other names; `update` knows 1.14 and newer"
         )
     try:
         release = github.release(version)
     except UnreachableError as error:
-        progress.step(f"{error}; going on with npm alone")
+        console.step(f"{error}; going on with npm alone")
         return Chosen(version, str(error))
     except AbsentError as error:
         raise BadInputError(f"OpenCode {version} has no release on GitHub; choose another version") from error
@@ -72,20 +75,20 @@ def newest(checkout: Checkout, wanted: Sequence[str], github: GitHub) -> Chosen:
         why = _unfit(checkout, wanted, release, version)
         if why is None:
             return Chosen(version, release)
-        progress.step(f"passing over OpenCode {version}: {why}")
+        console.step(f"passing over OpenCode {version}: {why}")
     raise NetworkError("none of GitHub's newest releases of OpenCode can be had whole; nothing was changed")
 
 
 def _unfit(checkout: Checkout, wanted: Sequence[str], release: Release, version: str) -> str | None:
     try:
-        eras.layout_name(version)
+        versions.layout_name(version)
     except BadInputError:
-        return f"only {eras.SUPPORTED} are supported"
+        return f"only {versions.SUPPORTED} are supported"
     for system in wanted:
         archive = archive_of(checkout, system)
         if release.asset(archive) is None:
             return f"GitHub has no {archive} of it yet"
-    here = systems.current().binaries
+    here = platforms.current().binaries
     for names in (here, (_PLUGIN,)):
         if not any(_has(name, version) for name in names):
             return f"npm has no {' or '.join(names)} of it yet"

@@ -10,13 +10,13 @@ import copy
 import json
 from typing import TYPE_CHECKING
 
-from .checkout import FLAKE_LOCKS, FLAKES, RELEASES
+from opencode_cache.update.checkout import FLAKE_LOCKS, FLAKES, RELEASES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .checkout import Checkout
-    from .github import Revision
+    from opencode_cache.update.checkout import Checkout
+    from opencode_cache.update.github import Revision
 
 
 def with_releases(

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
 
-from .. import progress
-from ..errors import BadInputError, NetworkError
-from ..lock import first_problem
-from .door import Door, checked_base
+from opencode_cache.base import console
+from opencode_cache.base.errors import BadInputError, NetworkError
+from opencode_cache.base.model import first_problem
+from opencode_cache.update.door import Door, checked_base
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +87,7 @@ class Revision:
 class GitHub:
     """GitHub behind one door. Everything raises UnreachableError, AbsentError, or NetworkError."""
 
-    door: Door = field(default_factory=lambda: Door(on_wait=progress.step))
+    door: Door = field(default_factory=lambda: Door(on_wait=console.step))
     api: str = field(default_factory=lambda: _setting("OPENCODE_CACHE_GITHUB_API", "https://api.github.com"))
     archives: str = field(default_factory=lambda: _setting("OPENCODE_CACHE_GITHUB", "https://github.com"))
 
@@ -120,8 +120,8 @@ class GitHub:
         url = f"{self.archives}/{OPENCODE}/releases/download/v{version}/{asset.name}"
         try:
             to.mkdir(parents=True, exist_ok=True)
-            progress.step(f"fetching {asset.name} {version} from GitHub")
-            with part.open("a+b") as file, progress.downloading(1, asset.size) as on_bytes:
+            console.step(f"fetching {asset.name} {version} from GitHub")
+            with part.open("a+b") as file, console.downloading(1, asset.size) as on_bytes:
                 self.door.save(url, file, asset.size, on_bytes)
             if not _whole(part, asset):
                 part.unlink()

@@ -10,15 +10,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .. import lock
-from ..errors import BadInputError
-from .checkout import MAIN_LOCK, NPM_LOCKS, PLAN
-from .github import VERSION, numbers
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.formats import lock
+from opencode_cache.update.checkout import MAIN_LOCK, NPM_LOCKS, PLAN
+from opencode_cache.update.github import VERSION, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from .checkout import Checkout
+    from opencode_cache.update.checkout import Checkout
 
 _DEFAULT = re.compile(rf'^(DEFAULT_OPENCODE = ")({VERSION.pattern})(")$', re.MULTILINE)
 

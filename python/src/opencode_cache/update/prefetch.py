@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationError
 
-from ..errors import NetworkError
+from opencode_cache.base.errors import NetworkError
 
 PROGRAM = "nix-prefetch-github"
 _TIMEOUT = 1800

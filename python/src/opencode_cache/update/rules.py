@@ -11,8 +11,10 @@ import json
 import sys
 from typing import Any
 
-from .. import eras, layouts, systems, tools
-from ..errors import BadInputError
+from opencode_cache import layouts
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.npm import platforms
+from opencode_cache.opencode import tools, versions
 
 _VERSIONS = ("1.0.61", "1.3.99", "1.4.0", "1.13.9", "1.14.0", "1.18.33", "1.19.0", "2.0.1")
 _NEW_ERA = "1.18.33"
@@ -27,14 +29,14 @@ def document() -> dict[str, Any]:
     """All of it, as JSON has it."""
     known = tools.TOOLS.values()
     return {
-        "supported": eras.SUPPORTED,
+        "supported": versions.SUPPORTED,
         "layouts": [
             {"name": name, "first": _series(first), "last": _series(last)}
-            for name, first, last in eras.LAYOUTS
+            for name, first, last in versions.LAYOUTS
         ],
         "systems": {
             name: {"os": system.os, "cpu": system.cpu, "libc": system.libc}
-            for name, system in systems.SYSTEMS.items()
+            for name, system in platforms.SYSTEMS.items()
         },
         "formatters": sorted(tool.package for tool in known if tool.formatter),
         "servers": sorted(tool.package for tool in known if tool.server),
@@ -57,7 +59,7 @@ def _series(numbers: tuple[int, int]) -> str:
 
 def _layout(version: str) -> str | None:
     try:
-        return eras.layout_name(version)
+        return versions.layout_name(version)
     except BadInputError:
         return None
 
@@ -67,7 +69,7 @@ def _fits() -> list[dict[str, Any]]:
     return [
         {
             "package": {"os": os, "cpu": cpu, "libc": libc},
-            "systems": [s.name for s in systems.SYSTEMS.values() if systems.fits(s, os, cpu, libc)],
+            "systems": [s.name for s in platforms.SYSTEMS.values() if platforms.fits(s, os, cpu, libc)],
         }
         for os, cpu, libc in itertools.product(*_WORDS.values())
     ]

@@ -12,21 +12,25 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from .. import lock, npm, pipeline, progress, systems
-from .. import plan as plans
-from ..errors import BadInputError, NetworkError, NotSoError
-from . import archives, changes, checkout, choose, flakes, locks, prefetch, transaction
-from .changes import Changes, Left, Row
-from .door import UnreachableError
-from .github import GitHub, numbers
+from opencode_cache import pipeline
+from opencode_cache.base import console, files, model
+from opencode_cache.base.errors import BadInputError, CheckFailedError, NetworkError
+from opencode_cache.formats import lock
+from opencode_cache.formats import plan as plans
+from opencode_cache.npm import client as npm
+from opencode_cache.npm import platforms
+from opencode_cache.update import archives, changes, checkout, choose, flakes, locks, prefetch, transaction
+from opencode_cache.update.changes import Changes, Left, Row
+from opencode_cache.update.door import UnreachableError
+from opencode_cache.update.github import GitHub, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .archives import Pinned
-    from .checkout import Checkout
-    from .choose import Chosen
-    from .github import Revision
+    from opencode_cache.update.archives import Pinned
+    from opencode_cache.update.checkout import Checkout
+    from opencode_cache.update.choose import Chosen
+    from opencode_cache.update.github import Revision
 
 _SHORT = 7
 
@@ -48,7 +52,7 @@ def update(
         chosen = (
             choose.named(version, github) if version is not None else choose.newest(found, wanted, github)
         )
-        progress.step(f"going to OpenCode {chosen.version}")
+        console.step(f"going to OpenCode {chosen.version}")
         moving = [
             system for system in wanted if _moves(found, system, chosen.version, asked=version is not None)
         ]
@@ -59,7 +63,7 @@ def update(
         told = told.model_copy(update={"left": (*_left_systems(found, wanted, moving, chosen), *left)})
         if told.files and not check:
             _prove(made)
-            progress.step(f"writing {len(texts)} files")
+            console.step(f"writing {len(texts)} files")
             transaction.replace(root, texts)
             _name_new_files(texts)
     return told
@@ -68,19 +72,19 @@ def update(
 def _name_new_files(texts: dict[str, transaction.Change]) -> None:
     for name, change in texts.items():
         if change.old is None:
-            progress.step(f"{name} is new: Nix sees it after `git add {name}`")
+            console.step(f"{name} is new: Nix sees it after `git add {name}`")
 
 
 def _finish_earlier(root: Path, *, check: bool) -> None:
     if check and transaction.waiting(root):
-        raise NotSoError(
+        raise CheckFailedError(
             f"{root}: an update was interrupted while it put its files in place; "
             "run `update` without --check to finish it"
         )
     if not check:
         done = transaction.complete(root)
         if done:
-            progress.step(f"finished an update that was interrupted: {', '.join(done)}")
+            console.step(f"finished an update that was interrupted: {', '.join(done)}")
 
 
 def _wanted(found: Checkout, only: Sequence[str]) -> list[str]:
@@ -104,7 +108,7 @@ def _pin_all(found: Checkout, moving: Sequence[str], chosen: Chosen, github: Git
     missing: dict[str, str] = {}
     for system in moving:
         archive = flakes.archive_of(found, system)
-        progress.step(f"hashing the release for {system}")
+        console.step(f"hashing the release for {system}")
         try:
             pins[system] = archives.pin(chosen.version, archive, github, chosen.release)
         except archives.CannotPinError as error:
@@ -130,7 +134,7 @@ def _pin_inputs(
         if isinstance(chosen.release, str):
             left.append(Left(name=at, why=chosen.release))
             continue
-        progress.step(f"looking for the newest {source.owner}/{source.repo}")
+        console.step(f"looking for the newest {source.owner}/{source.repo}")
         try:
             newest = github.newest(source.owner, source.repo, source.ref)
         except UnreachableError as error:
@@ -143,7 +147,7 @@ def _pin_inputs(
         elif why := prefetch.lacking():
             left.append(Left(name=at, why=why, newer=True))
         else:
-            progress.step(f"pinning {source.owner}/{source.repo} of {newest.day}")
+            console.step(f"pinning {source.owner}/{source.repo} of {newest.day}")
             # A dry run tells the revision, and need not download it for its hash.
             found_hash = "" if check else prefetch.nar_hash(source.owner, source.repo, newest.rev)
             pins[name] = newest, found_hash
@@ -156,13 +160,13 @@ def _lock(found: Checkout, chosen: Chosen, pins: dict[str, Pinned]) -> lock.Lock
     version = chosen.version
     if not pins and version not in have:
         version = found.npm_locks[checkout.MAIN_LOCK].opencode.version
-    here = systems.current()
+    here = platforms.current()
     with _npms_words():
         try:
             return pipeline.make_lock(plans.default(version), None)
         except ValidationError as error:
             raise NetworkError(
-                f"the npm registry's answers make no lock ({lock.first_problem(error)}); nothing was changed"
+                f"the npm registry's answers make no lock ({model.first_problem(error)}); nothing was changed"
             ) from error
         except BadInputError as error:
             raise NetworkError(
@@ -232,7 +236,7 @@ def _rows(
 
 
 def _package_rows(found: Checkout, before: str, made: lock.Lock) -> list[Row]:
-    return changes.packages(locks.before(found, before), made, systems.current())
+    return changes.packages(locks.before(found, before), made, platforms.current())
 
 
 def _left_systems(
@@ -251,6 +255,6 @@ def _prove(made: lock.Lock) -> None:
     """Build, wrap and verify for this machine. Raises what they raise."""
     with tempfile.TemporaryDirectory(prefix="opencode-cache-update-") as directory:
         path = Path(directory) / "candidate.lock.json"
-        lock.write_atomically(path, lock.dumps(made))
-        progress.step(f"proving the lock for OpenCode {made.opencode.version}")
+        files.write_atomically(path, lock.dumps(made))
+        console.step(f"proving the lock for OpenCode {made.opencode.version}")
         pipeline.ready(path)

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from ..errors import BadInputError
-from ..lock import safe_relative
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.base.model import safe_relative
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,0 +1,1 @@
+"""What every package stands on: errors, documents, files, the local store, the terminal."""

@@ -1,0 +1,48 @@
+"""The base of every document that is read from a file, and the first thing that is wrong with one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+_BRANCH = re.compile(r"(?:list|literal)\[.*\]")
+"""What pydantic adds to a place for each of the types that a value may have."""
+
+
+_SHOWN = 80
+"""Characters of a wrong value in an error."""
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing that pydantic dislikes, on one line: its place in the document and what is wrong."""
+    problems = [
+        (".".join(str(part) for part in one["loc"] if not _BRANCH.fullmatch(str(part))) or "the file", one)
+        for one in error.errors(include_url=False, include_context=False)
+    ]
+    where, first = problems[0]
+    wrong = " or ".join(dict.fromkeys(one["msg"] for place, one in problems if place == where))
+    value = first["input"]
+    if first["type"] != "value_error" and isinstance(value, str | int | float):
+        wrong += f", not {repr(value)[:_SHOWN]}"
+    return " ".join(f"{where}: {wrong}".split())
+
+
+def safe_relative(value: str) -> str:
+    """A path below a tree: relative, in normal form, nothing that climbs out."""
+    path = PurePosixPath(value)
+    climbs = path.is_absolute() or ".." in path.parts or "\\" in value or "\0" in value
+    if climbs or not path.parts or str(path) != value:
+        raise ValueError(f"{value!r} is not a plain relative path")
+    return value
+
+
+RelativePath = Annotated[str, AfterValidator(safe_relative)]
+
+
+class Model(BaseModel):
+    """What every document of ours is made of: no unknown keys, and nothing changes once it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,0 +1,217 @@
+"""The build step: tarballs and a lock become the content of OpenCode's cache directory.
+
+Pure: reads only what its arguments name, writes only `out`, gives the same bytes, modes and times for the
+same input. Nothing stands at `out` until all of it is right.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from opencode_cache import __version__, layouts
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.build import assemble, catalogue, grammars, interpreter, user_files
+from opencode_cache.build.unpack.bins import link_bins
+from opencode_cache.formats import contents, grammar, manifest
+from opencode_cache.formats.manifest import Manifest
+from opencode_cache.layouts import accepts
+from opencode_cache.opencode import highlighting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from opencode_cache.formats.lock import Lock, Package
+    from opencode_cache.npm import platforms
+
+MTIME = 1
+"""Of everything in a cache: the time that the Nix store gives its files."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that a build reads."""
+
+    lock: Lock
+    tarballs: Path
+    opencode: Path
+    system: platforms.System
+    models: Path | None = None
+    tui: Path | None = None
+    force_models: bool = False
+    """Ship `models` even if the binary's own catalogue is newer."""
+    models_revision: str | None = None
+    """What `models` is a revision of, for the manifest."""
+    keep_all: bool = False
+    interpreter: Path | None = None
+    """The ELF loader that programs of npm packages are to ask for, on a system without /lib64."""
+
+
+def build(
+    inputs: Inputs,
+    out: Path,
+    *,
+    on_done: Callable[[Package], None] = lambda _: None,
+    prove: Callable[[Path], None] = lambda _: None,
+) -> Manifest:
+    """Write the cache to `out`, which must not exist.
+
+    `on_done` is told of each package that is unpacked. `prove` is called with the finished cache before it
+    gets its name, and refuses it by raising. Whatever is raised (BadInputError, or what `prove` raises),
+    there is then nothing at `out`.
+    """
+    if out.is_symlink() or out.exists():
+        raise BadInputError(f"{out}: exists already; remove it or choose another --out")
+    version = accepts.accepted(inputs.opencode, inputs.lock.opencode.version)
+    with _beside(out) as place:
+        try:
+            made = _fill(inputs, version, place, on_done)
+        except OSError as error:
+            raise BadInputError(f"{out}: cannot be written ({error.strerror}: {error.filename})") from error
+        _settle(place)
+        prove(place)
+        if place != out:
+            place.rename(out)
+            os.utime(out, (MTIME, MTIME))
+    return made
+
+
+class _beside:  # noqa: N801 - reads as what it is where it is used
+    """A directory beside `out` that is gone unless it was renamed to `out`."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.place = out
+
+    def __enter__(self) -> Path:
+        try:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            if os.environ.get("NIX_BUILD_TOP") and os.environ.get("out") == str(self.out):  # noqa: SIM112 - Nix's
+                # Nix allows writing to $out alone, and throws it away itself when a build fails.
+                self.place.mkdir()
+            else:
+                self.place = Path(tempfile.mkdtemp(prefix=f".{self.out.name}.", dir=self.out.parent))
+                self.place.chmod(0o755)
+        except OSError as error:
+            raise BadInputError(
+                f"{self.out}: cannot be made ({error.strerror}); choose another --out"
+            ) from error
+        return self.place
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            shutil.rmtree(self.place, ignore_errors=True)
+
+
+def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package], None]) -> Manifest:
+    lock = inputs.lock
+    layout = layouts.named(lock.opencode.layout)
+    chosen = contents.selected(lock, inputs.system)
+    tools = {request.tree for request in lock.requests if request.kind == "tool"}
+    jobs = {
+        cache / name / path: assemble.Job(package, whole=name in tools)
+        for name, nodes in chosen.items()
+        for path, package in nodes.items()
+    }
+    assemble.assemble(jobs, inputs.tarballs, keep_all=inputs.keep_all, on_done=on_done)
+    for name, nodes in chosen.items():
+        link_bins(cache / name, nodes)
+    layout.write_metadata(cache, lock)
+    user_files.write(lock.files, cache)
+    known = _fetched_languages(inputs)
+    grammars.install(lock.languages, known, lock.packages, inputs.tarballs, cache)
+    for key in grammar.packages(lock.languages.values()):
+        on_done(lock.packages[key])
+    shipped = catalogue.write(inputs, cache)
+    tui = _link_tui(inputs, version, cache)
+    if inputs.interpreter is not None:
+        interpreter.give(cache, inputs.interpreter)
+    files, size = _measure(cache)
+    made = Manifest(
+        builder=__version__,
+        opencode=version,
+        opencode_integrity=_integrity(lock, inputs.system, version),
+        layout=lock.opencode.layout,
+        cache_version=lock.opencode.cache_version,
+        sdk_major=lock.opencode.sdk_major,
+        bundled=lock.opencode.bundled,
+        system=inputs.system.name,
+        kept_all=inputs.keep_all,
+        catalogue=shipped.what,
+        catalogue_why=shipped.why,
+        catalogue_date=shipped.day,
+        models_revision=inputs.models_revision,
+        tui=tui,
+        links=(*layout.links(cache), *sorted(lock.files)),
+        copies=layout.copies(cache),
+        config="config" if (cache / "config").is_dir() else None,
+        requests=contents.entries(lock),
+        packages=contents.cached(lock, chosen),
+        unavailable=lock.unavailable,
+        languages=tuple(sorted(lock.languages)),
+        languages_fetched=tuple(grammars.missing(known, lock.languages)),
+        signatures=lock.signatures,
+        files=files,
+        bytes=size,
+    )
+    (cache / manifest.FILE).write_text(manifest.dumps(made), encoding="utf-8")
+    return made
+
+
+def _fetched_languages(inputs: Inputs) -> dict[str, highlighting.Remote]:
+    """What the binary fetches for its interface. One without a table is refused only where that matters."""
+    try:
+        return highlighting.remote(inputs.opencode)
+    except BadInputError:
+        if inputs.lock.languages:
+            raise
+        return {}
+
+
+def _link_tui(inputs: Inputs, version: str, cache: Path) -> str | None:
+    """`tui/tui-<version>`: a link to the release binary, so that it costs nothing twice."""
+    if inputs.tui is not None and not inputs.tui.is_file():
+        raise BadInputError(f"{inputs.tui}: is no file; give the release binary with --tui")
+    target = inputs.tui or (inputs.opencode if inputs.lock.opencode.layout == "bun" else None)
+    if target is None:
+        return None
+    link = cache / "tui" / f"tui-{version}"
+    link.parent.mkdir()
+    link.symlink_to(target.resolve())
+    return link.relative_to(cache).as_posix()
+
+
+def _integrity(lock: Lock, system: platforms.System, version: str) -> str | None:
+    package = lock.opencode.binaries.get(system.name)
+    return package.integrity if package and package.version == version else None
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    for directory, _, names in os.walk(root):
+        yield Path(directory)
+        for name in names:
+            yield Path(directory) / name
+
+
+def _measure(cache: Path) -> tuple[int, int]:
+    files = [path for path in _walk(cache) if path.is_file() and not path.is_symlink()]
+    return len(files), sum(path.stat().st_size for path in files)
+
+
+def _settle(root: Path) -> None:
+    """Give everything the one time, and files that we wrote the one mode, whatever the umask was."""
+    for directory, directories, names in os.walk(root, topdown=False):
+        for name in names + directories:
+            os.utime(Path(directory) / name, (MTIME, MTIME), follow_symlinks=False)
+    ours = (manifest.FILE, "models.json", "package.json", "bun.lock", "version", "config/package-lock.json")
+    for name in ours:
+        if (root / name).is_file():
+            (root / name).chmod(0o644)
+    for name in ("", "bin", "tui", "packages", "config"):
+        if (root / name).is_dir():
+            (root / name).chmod(0o755)
+    os.utime(root, (MTIME, MTIME))

@@ -1,0 +1,63 @@
+"""The build's part of the model catalogue: whether the cache gets a `models.json`, and which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.catalogue import choose
+from opencode_cache.catalogue import document as catalogue
+from opencode_cache.opencode import embedded
+
+if TYPE_CHECKING:
+    from datetime import date
+    from pathlib import Path
+
+    from opencode_cache.build.builder import Inputs
+    from opencode_cache.catalogue.document import Catalogue
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """What OpenCode reads with this cache. `day`: its newest, where it has dates."""
+
+    what: Catalogue | None
+    why: str
+    day: date | None
+
+
+def write(inputs: Inputs, cache: Path) -> Shipped:
+    """Write `models.json` if there is to be one. Raises BadInputError where OpenCode could not use it."""
+    given, kind = catalogue.given(inputs.models) if inputs.models else (None, "file")
+    _check_catalogue(inputs, given)
+    needed = inputs.lock.opencode.layout == "bun"
+    embedded = _embedded(inputs.opencode)
+    decision = choose.decide(embedded, given, needed=needed, forced=inputs.force_models)
+    document = given if decision.take == "given" else embedded
+    if needed and (document is None or "opencode" not in document):
+        # 1.0.61 takes its default model from there without looking whether it exists.
+        raise BadInputError(
+            f"{inputs.models or inputs.opencode}: has no provider `opencode` in its model catalogue, without "
+            f"which OpenCode {inputs.lock.opencode.version} crashes at start; give one with --models"
+        )
+    day = choose.newest(document) if document is not None else None
+    if document is None or not decision.ship:
+        return Shipped(None, decision.why, day)
+    (cache / "models.json").write_text(catalogue.dumps(document), encoding="utf-8")
+    source = kind if decision.take == "given" else "binary"
+    return Shipped(catalogue.describe(document, source), decision.why, day)
+
+
+def _check_catalogue(inputs: Inputs, given: dict[str, Any] | None) -> None:
+    wanted = inputs.lock.catalogue
+    if wanted and (given is None or catalogue.describe(given, "file").sha256 != wanted):
+        given_as = inputs.models or "--models"
+        raise BadInputError(f"{given_as}: give the plan's catalogue (sha256 {wanted}), or lock again")
+
+
+def _embedded(binary: Path) -> dict[str, Any] | None:
+    try:
+        return embedded.catalogue(binary)
+    except BadInputError:
+        return None  # some have none, and then there is nothing to compare with

@@ -1,0 +1,118 @@
+"""The command that says why something is in the cache, or how to get it there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from opencode_cache import pipeline
+from opencode_cache.base import console
+from opencode_cache.base.errors import BadInputError, CheckFailedError
+from opencode_cache.cli import options
+from opencode_cache.cli.app import app
+from opencode_cache.formats import lock, manifest, plan
+from opencode_cache.inspect import explain
+from opencode_cache.layouts import accepts
+from opencode_cache.opencode import ask
+
+if TYPE_CHECKING:
+    from opencode_cache.inspect.explain import Explanation, Found
+
+
+@app.command("explain", epilog="Example: opencode-cache explain zod --cache cache --opencode ./opencode")
+def explain_command(
+    spec: Annotated[
+        str,
+        typer.Argument(help="A spec of the plan, a package's name, name@version, or a place: packages/…"),
+    ],
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="A cache made by `build`.", metavar="DIR")
+    ] = None,
+    lock_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--lock", help="A lock file; the one that is shipped if nothing is given.", metavar="LOCK"
+        ),
+    ] = None,
+    opencode: Annotated[
+        Path | None, typer.Option("--opencode", help="Would this OpenCode accept it?", metavar="BIN")
+    ] = None,
+    *,
+    json: options.Json = False,
+) -> None:
+    """Say where the cache has something, who needs it, and whether OpenCode accepts it."""
+    subject = _subject(cache, lock_file, opencode)
+    found = explain.explain(spec, subject)
+    sdk = found.add is not None and explain.is_sdk(spec)
+    if sdk and opencode and not subject.refused and ask.bundles(opencode, spec):
+        found = found.model_copy(update={"bundled": True, "add": None})
+    if json:
+        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+    else:
+        _print(found)
+    if sdk and not opencode:
+        console.step("OpenCode may have that SDK compiled in; with --cache and --opencode, it is asked")
+    if not found.found and not found.bundled:
+        near = f"; the nearest are {', '.join(found.near)}" if found.near else ""
+        raise CheckFailedError(f"{found.where}: has no {spec}{near}")
+    refused = [verdict for verdict in found.verdicts if not verdict.accepted]
+    if refused:
+        raise CheckFailedError(f"{found.where}: {refused[0].spec}: {refused[0].why}")
+
+
+def _subject(cache: Path | None, lock_file: Path | None, opencode: Path | None) -> explain.Subject:
+    if cache is not None:
+        made = manifest.read(cache)
+        refused = None
+        if opencode is not None:
+            try:
+                accepts.accepted(opencode, made.opencode)
+            except BadInputError as error:
+                refused = str(error)
+        return explain.of_cache(cache, made, lock.read(lock_file) if lock_file else None, refused)
+    if opencode is not None:
+        raise BadInputError(
+            "--opencode: whether it would accept something only a cache tells; give --cache too"
+        )
+    path = lock_file or pipeline.shipped_lock(plan.DEFAULT_OPENCODE)
+    if path is None:
+        raise BadInputError("there is nothing to look at; give --cache or --lock")
+    return explain.of_lock(path, lock.read(path))
+
+
+def _print(found: Explanation) -> None:
+    lines = [line for one in found.found for line in _lines(one)]
+    for verdict in found.verdicts:
+        says = "accepts" if verdict.accepted else "does not accept"
+        lines.append(f"OpenCode {found.opencode} {says} {verdict.kind} {verdict.spec}: {verdict.why}")
+    if found.bundled:
+        lines.append(f"OpenCode {found.opencode} has {found.spec} compiled in, and looks for it nowhere")
+    elif found.add:
+        lines.append(f"{'Only others find it there. ' if found.found else ''}To add it: {found.add}")
+    # Not through rich: a name in brackets is no markup.
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def _lines(found: Found) -> list[str]:
+    about = [found.license or "licence unknown"]
+    if found.packed is not None:
+        about.append(f"{_size(found.packed)} packed")
+    if found.github:
+        about.append(f"from github:{found.github}")
+    lines = [f"{found.name} {found.version} ({', '.join(about)})"]
+    if found.integrity:
+        lines.append(f"  {found.integrity}")
+    for copy in found.copies:
+        size = f" ({_size(copy.bytes)})" if copy.bytes is not None else ""
+        lines.append(f"  {copy.place}{size}")
+        for need in copy.needs:
+            way = f": {' -> '.join(need.chain)}" if len(need.chain) > 1 else ""
+            lines.append(f"    for {need.kind} {need.spec}{way}")
+    return lines
+
+
+def _size(size: int) -> str:
+    return f"{size / 1_000_000:.1f} MB" if size >= 1_000_000 else f"{size / 1000:.1f} kB"  # noqa: PLR2004

@@ -1,0 +1,183 @@
+"""Commands that make: lock, fetch, build, wrap, catalogue, run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from opencode_cache import pipeline
+from opencode_cache.base import console, files
+from opencode_cache.build import builder
+from opencode_cache.catalogue import document as catalogue
+from opencode_cache.catalogue import generate
+from opencode_cache.cli import options
+from opencode_cache.cli.app import app
+from opencode_cache.formats import lock
+from opencode_cache.npm import platforms
+from opencode_cache.wrapper import render as wrapper
+
+
+@app.command("lock", epilog="Example: opencode-cache lock --plugin opencode-gemini-auth -o my.lock.json")
+def lock_command(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Where to write the lock.", metavar="LOCK")
+    ] = Path("opencode-cache.lock.json"),
+    plan_file: options.Plan = None,
+    opencode_version: options.Version = None,
+    provider: options.Providers = [],  # noqa: B006 - typer makes a new list each time
+    plugin: options.Plugins = [],  # noqa: B006
+    tool: options.Tools = [],  # noqa: B006
+    resolve: options.Resolve = [],  # noqa: B006
+    before: options.Before = None,
+) -> None:
+    """Resolve a plan with npm into exact versions and hashes (needs the registry)."""
+    chosen, _ = options.planned(plan_file, opencode_version, provider, plugin, tool, resolve)
+    made = pipeline.make_lock(chosen, before.date() if before else None)
+    files.write_atomically(output, lock.dumps(made))
+    for request in made.requests:
+        if request.note:
+            console.step(f"note: {request.kind} {request.spec} {request.version}: {request.note}")
+    for gone in made.unavailable:
+        console.step(f"unavailable: {gone.kind} {gone.spec}: {gone.reason}")
+    for system, why in made.opencode.missing.items():
+        console.step(f"unavailable: OpenCode for {system}: {why}")
+    console.step(f"{output}: {len(made.requests)} specs, {len(made.packages)} packages")
+
+
+@app.command("fetch", epilog="Example: opencode-cache fetch my.lock.json --to tarballs")
+def fetch_command(
+    lock_file: Annotated[Path, typer.Argument(metavar="LOCK")],
+    to: Annotated[Path, typer.Option("--to", help="Directory for the tarballs.", metavar="DIR")],
+    system: options.System = None,
+) -> None:
+    """Download every tarball of a lock for one system, by hash (needs the registry)."""
+    pipeline.fetch(lock.read(lock_file), _system(system), to)
+
+
+@app.command(
+    "build",
+    epilog="Example: opencode-cache build --lock my.lock.json --tarballs tarballs --opencode BIN --out cache",
+)
+def build_command(
+    lock_file: options.Lock,
+    tarballs: Annotated[Path, typer.Option("--tarballs", help="What `fetch` wrote.", metavar="DIR")],
+    opencode: options.Binary,
+    out: Annotated[Path, typer.Option("--out", help="The new cache; must not exist.", metavar="DIR")],
+    models: Annotated[
+        Path | None,
+        typer.Option("--models", help="Catalogue: an api.json, or models.dev's sources.", metavar="PATH"),
+    ] = None,
+    tui: Annotated[
+        Path | None,
+        typer.Option("--tui", help="Release binary for tui/tui-VERSION.", metavar="BIN"),
+    ] = None,
+    warmup: Annotated[
+        list[str], typer.Option("--warmup", help="OpenCode arguments to warm up with.", metavar="CMD")
+    ] = [],  # noqa: B006
+    *,
+    no_warmup: Annotated[bool, typer.Option("--no-warmup", help="Do not run OpenCode.")] = False,
+    force_models: Annotated[
+        bool, typer.Option("--force-models", help="Ship --models even if the binary's own is newer.")
+    ] = False,
+    models_revision: Annotated[
+        str | None,
+        typer.Option("--models-revision", help="Revision of --models, for the manifest.", metavar="REV"),
+    ] = None,
+    keep_all: Annotated[
+        bool, typer.Option("--keep-all", help="Keep source maps, declarations, tests and docs.")
+    ] = False,
+    interpreter: Annotated[
+        Path | None,
+        typer.Option("--interpreter", help="Loader for programs in npm packages (NixOS).", metavar="PATH"),
+    ] = None,
+    system: options.System = None,
+) -> None:
+    """Make the cache from tarballs, and prove that OpenCode asks for nothing (no network)."""
+    inputs = builder.Inputs(
+        lock.read(lock_file),
+        tarballs,
+        opencode,
+        _system(system),
+        models=models,
+        tui=tui,
+        force_models=force_models,
+        models_revision=models_revision,
+        keep_all=keep_all,
+        interpreter=interpreter,
+    )
+    pipeline.build(inputs, out.absolute(), [] if no_warmup else (warmup or None))
+
+
+@app.command("wrap", epilog="Example: opencode-cache wrap --cache cache --opencode ./opencode --out wrapped")
+def wrap_command(
+    cache: options.Cache,
+    opencode: options.Binary,
+    out: Annotated[Path, typer.Option("--out", help="Gets bin/NAME.", metavar="DIR")],
+    name: Annotated[str, typer.Option("--name", help="Name of the program.")] = "opencode",
+    shell: Annotated[
+        str | None,
+        typer.Option("--shell", help="Interpreter of the wrapper, /bin/sh by default.", metavar="PATH"),
+    ] = None,
+    extra_path: Annotated[
+        list[str], typer.Option("--extra-path", help="Directory for the end of PATH.", metavar="DIR")
+    ] = [],  # noqa: B006
+    tools: Annotated[
+        str | None, typer.Option("--tools", help="Directory of coreutils for the wrapper.", metavar="DIR")
+    ] = None,
+    *,
+    offline: Annotated[
+        bool, typer.Option("--offline/--online", help="Whether OpenCode may look for newer things.")
+    ] = True,
+) -> None:
+    """Write bin/opencode, which points OpenCode's cache directory at the cache and starts it."""
+    program = wrapper.wrap(
+        cache, opencode, out, name=name, offline=offline, shell=shell, extra_path=extra_path, tools=tools
+    )
+    sys.stdout.write(f"{program}\n")
+
+
+@app.command("catalogue", epilog="Example: opencode-cache catalogue models.dev -o models.json")
+def catalogue_command(
+    source: Annotated[Path, typer.Argument(help="A checkout of models.dev.", metavar="SOURCE_DIR")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where to write it.", metavar="FILE")],
+) -> None:
+    """Make the model catalogue that OpenCode reads from the TOML sources of models.dev."""
+    document = generate.generate(source)
+    files.write_atomically(output, catalogue.dumps(document))
+    described = catalogue.describe(document, "directory")
+    console.step(f"{output}: {described.providers} providers, {described.models} models")
+
+
+@app.command(
+    "run",
+    epilog="Example: opencode-cache run -- models",
+    context_settings={"allow_extra_args": True},
+)
+def run_command(
+    context: typer.Context,
+    plan_file: options.Plan = None,
+    opencode_version: options.Version = None,
+    provider: options.Providers = [],  # noqa: B006
+    plugin: options.Plugins = [],  # noqa: B006
+    tool: options.Tools = [],  # noqa: B006
+    resolve: options.Resolve = [],  # noqa: B006
+    before: options.Before = None,
+    link: Annotated[
+        Path | None,
+        typer.Option("--link", help="Also leave a link to the wrapped program here.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Do whatever of lock, fetch, build, wrap and verify is not done yet, then start OpenCode."""
+    chosen, is_default = options.planned(plan_file, opencode_version, provider, plugin, tool, resolve)
+    program = pipeline.ready_for(chosen, before.date() if before else None, is_default=is_default).program
+    if link:
+        pipeline.leave_link(program, link)
+    os.execv(program, [str(program), *context.args])  # noqa: S606 - the wrapper is the point
+
+
+def _system(name: str | None) -> platforms.System:
+    return platforms.named(name) if name else platforms.current()

@@ -1,0 +1,79 @@
+"""Options that several commands share, and the plan that they describe."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.formats import plan
+from opencode_cache.npm import platforms
+from opencode_cache.opencode import tools
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+def _complete(words: Iterable[str]) -> Callable[[str], list[str]]:
+    """For the shell's completion: those of the words that go on from what is typed."""
+    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
+
+
+Lock = Annotated[Path, typer.Option("--lock", help="The lock file.", metavar="LOCK")]
+Cache = Annotated[Path, typer.Option("--cache", help="A cache made by `build`.", metavar="DIR")]
+Binary = Annotated[Path, typer.Option("--opencode", help="The OpenCode program.", metavar="BIN")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+System = Annotated[
+    str | None,
+    typer.Option(
+        "--system",
+        help="Default: this machine's.",
+        metavar="SYSTEM",
+        autocompletion=_complete(platforms.SYSTEMS),
+    ),
+]
+Plan = Annotated[Path | None, typer.Option("--plan", help="A plan file (TOML).", metavar="FILE")]
+Version = Annotated[str | None, typer.Option("--opencode-version", help="OpenCode to lock.", metavar="V")]
+Providers = Annotated[list[str], typer.Option("--provider", help="Add a provider SDK.", metavar="SPEC")]
+Plugins = Annotated[list[str], typer.Option("--plugin", help="Add a plugin.", metavar="SPEC")]
+Tools = Annotated[
+    list[str],
+    typer.Option(
+        "--tool",
+        help="Add an npm tool (LSP, formatter).",
+        metavar="SPEC",
+        autocompletion=_complete(tools.TOOLS),
+    ),
+]
+Resolve = Annotated[
+    list[str], typer.Option("--resolve", help="Version range behind a spec.", metavar="NAME=RANGE")
+]
+Before = Annotated[
+    datetime | None,
+    typer.Option("--before", formats=["%Y-%m-%d"], help="Only versions published before that day."),
+]
+
+
+def planned(
+    file: Path | None,
+    version: str | None,
+    providers: list[str],
+    plugins: list[str],
+    tools: list[str],
+    resolves: list[str],
+) -> tuple[plan.Plan, bool]:
+    """The plan that the options describe, and whether it is the version's default one."""
+    base = plan.read(file, version) if file else plan.default(version or plan.DEFAULT_OPENCODE)
+    extra: dict[str, str] = {}
+    for entry in resolves:
+        name, equals, wanted = entry.partition("=")
+        if not (name and equals and wanted):
+            raise BadInputError(
+                f"--resolve {entry!r}: write it as NAME=RANGE, for example '@ai-sdk/anthropic=^2'"
+            )
+        extra[name] = wanted
+    chosen = base.with_more(providers=providers, plugins=plugins, tools=tools, resolve=extra)
+    return chosen, file is None and chosen == base

@@ -1,0 +1,51 @@
+"""The command that brings this repository's own pins up to date."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from opencode_cache import update as updates
+from opencode_cache.base import console, files
+from opencode_cache.base.errors import CheckFailedError
+from opencode_cache.cli import options
+from opencode_cache.cli.app import app
+from opencode_cache.update import changes
+
+
+@app.command("update", epilog="Example: opencode-cache update --check")
+def update_command(
+    opencode_version: Annotated[
+        str | None, typer.Option("--opencode-version", help="Default: the newest release.", metavar="V")
+    ] = None,
+    system: Annotated[
+        list[str], typer.Option("--system", help="Move this system alone; repeatable.", metavar="SYSTEM")
+    ] = [],  # noqa: B006 - typer makes a new list each time
+    markdown: Annotated[
+        Path | None,
+        typer.Option("--markdown", help="Also write what changed for a pull request.", metavar="FILE"),
+    ] = None,
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit 1 when something is newer.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Bring this checkout's pins and locks up to date: proved first, then all of them at once or none.
+
+    Changes flake.nix, flake.lock, nix/ and CHANGELOG.md. Needs npm, and GitHub unless a version is named.
+
+    GITHUB_TOKEN is honoured; OPENCODE_CACHE_GITHUB_API and OPENCODE_CACHE_GITHUB name mirrors of GitHub.
+    """
+    found = updates.update(Path.cwd(), version=opencode_version, only=system, check=check)
+    if markdown:
+        files.write_atomically(markdown, changes.markdown(found))
+    if json:
+        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+    else:
+        console.stdout().print(changes.table(found))
+    if check and found.newer:
+        raise CheckFailedError("something is newer; take it with `opencode-cache update`")

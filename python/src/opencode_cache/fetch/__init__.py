@@ -1,0 +1,1 @@
+"""Downloads by hash: npm tarballs and GitHub archives."""

@@ -1,0 +1,1 @@
+"""What is on disk: plan, lock, manifest, proof and their parts. Documents, no steps."""

@@ -1,0 +1,288 @@
+"""The plan: what a cache is to hold. A TOML file, or the default of the OpenCode version's era.
+
+opencode = "1.18.33"
+providers = ["@ai-sdk/fireworks"]   # or "catalogue": all that the model catalogue names
+plugins = ["opencode-gemini-auth", "github:owner/repo#COMMIT", "./my-plugin"]
+tools = ["pyright", "typescript-language-server"]
+config = ["@opencode-ai/plugin"]
+warmup = ["models"]                 # what must work without asking the registry
+catalogue = "api.json"              # or a directory with the sources of models.dev
+
+[resolve]
+"@ai-sdk/fireworks" = "^2"
+
+[files]
+"skills/house-style.md" = "notes/house-style.md"   # place below the cache = file beside the plan
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.base.model import first_problem, safe_relative
+from opencode_cache.formats import user_files
+from opencode_cache.formats.grammar import Grammar
+from opencode_cache.npm import platforms, repository
+from opencode_cache.npm import spec as npm_spec
+from opencode_cache.npm.spec import split_spec
+from opencode_cache.opencode import tools, versions
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+DEFAULT_OPENCODE = "1.18.33"
+
+CATALOGUE: Literal["catalogue"] = "catalogue"
+
+_FIRST_ERA_PROVIDERS = (
+    "@ai-sdk/amazon-bedrock",
+    "@ai-sdk/anthropic",
+    "@ai-sdk/openai-compatible",
+    "@aws-sdk/credential-providers",
+)
+
+
+_FIRST_WITH_BUNDLED_SDKS = (1, 0, 152)
+
+
+class Plan(BaseModel):
+    """What to have. Every list of packages holds npm specs: `name`, or `name@version`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    opencode: str = DEFAULT_OPENCODE
+    systems: list[str] = Field(default_factory=list)
+    """Systems whose OpenCode binary is pinned; empty means all."""
+    providers: list[str] | Literal["catalogue"] = CATALOGUE
+    """"catalogue": every SDK that the binary's model catalogue names and the binary does not bundle."""
+    extra_providers: list[str] = Field(default_factory=list)
+    """Provider SDKs beside those."""
+    plugins: list[str] = Field(default_factory=list)
+    """npm specs, `github:owner/repo#commit`, and paths of plugins that lie where OpenCode imports them."""
+    built_in_plugins: bool = True
+    """Also the plugins that the binary itself asks for at every start."""
+    tools: list[str] = Field(default_factory=list)
+    """Language servers and formatters that OpenCode installs from npm: `tools.py` has the table."""
+    config: list[str] = Field(default_factory=list)
+    """Packages for OpenCode's config directories."""
+    resolve: dict[str, str] = Field(default_factory=dict)
+    """Package name -> npm version range: which version stands behind a spec, or behind a dependency."""
+    warmup: list[str] | None = None
+    """OpenCode's arguments, one string for each start of the warm-up; [] for none, None for the usual one."""
+    languages: list[str] | Literal["pinned"] = Field(default_factory=list)
+    """Languages that the interface shows in colours offline; "pinned": all that there is a pin for."""
+    grammars: dict[str, Grammar] = Field(default_factory=dict)
+    """Language -> the plan's own pin, which wins; such a language need not be named in `languages` too."""
+    catalogue: str | None = None
+    """A model catalogue to build with: an api.json, or a directory with the sources of models.dev."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """Place below the cache -> a small text file."""
+
+    def with_more(
+        self,
+        *,
+        providers: Sequence[str] = (),
+        plugins: Sequence[str] = (),
+        tools: Sequence[str] = (),
+        resolve: Mapping[str, str] | None = None,
+    ) -> Plan:
+        """The plan with more specs, and with ranges that win over its own. Raises BadInputError."""
+        return Plan(
+            **self.model_dump(exclude={"extra_providers", "plugins", "tools", "resolve"}),
+            extra_providers=[*self.extra_providers, *providers],
+            plugins=[*self.plugins, *plugins],
+            tools=[*self.tools, *tools],
+            resolve=self.resolve | dict(resolve or {}),
+        )
+
+    @model_validator(mode="after")
+    def _check(self) -> Plan:
+        """Refuse what can be refused before anything is asked for. Raises BadInputError with the fix."""
+        for system in self.systems:
+            platforms.named(system)
+        for command in self.warmup or ():
+            words(command)
+        self._check_specs()
+        if self.tools and versions.layout_name(self.opencode) == "bun":
+            raise BadInputError(
+                f"tools: OpenCode {self.opencode} keeps npm tools outside its cache directory; "
+                f"take {', '.join(self.tools)} out of the plan, or lock OpenCode 1.14 or newer"
+            )
+        for spec in self.plugins:
+            if not is_local(spec) and repository.pin(spec) and versions.layout_name(self.opencode) == "bun":
+                raise BadInputError(
+                    f"plugins: {spec!r}: from GitHub only for OpenCode 1.14 or newer; publish it on npm"
+                )
+        for where in self.files:
+            try:
+                user_files.place(safe_relative(where))
+            except ValueError as error:
+                raise BadInputError(f"files: {error}") from error
+        return self
+
+    def _check_specs(self) -> None:
+        for spec in self.tools:
+            tools.check(split_spec(spec)[0])
+        providers = [] if self.providers == CATALOGUE else self.providers
+        published = [spec for spec in self.plugins if not is_local(spec) and not repository.pin(spec)]
+        for field, names in (
+            ("providers", [*providers, *self.extra_providers]),
+            ("plugins", published),
+            ("tools", self.tools),
+            ("config", self.config),
+        ):
+            for spec in names:
+                npm_spec.check(field, spec)
+        for name, wanted in self.resolve.items():
+            npm_spec.check_range(name, wanted)
+
+    def check_files(self) -> None:
+        """Refuse paths that lead to nothing usable. Raises BadInputError."""
+        for spec in self.plugins:
+            if is_local(spec):
+                dependencies(spec)
+        user_files.read(self.files)
+        if self.catalogue and not Path(self.catalogue).exists():
+            raise BadInputError(f"catalogue: {self.catalogue}: no such file or directory")
+
+    def stamp(self) -> str:
+        """A digest of the plan and of what it reads from files: equal where the lock would be."""
+        digest = hashlib.sha256(self.model_dump_json().encode())
+        named = [*self.files.values(), *([self.catalogue] if self.catalogue else [])]
+        named += [f"{spec}/package.json" for spec in self.plugins if is_local(spec)]
+        for name in named:
+            top = Path(name)
+            for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
+                if path.is_file():
+                    digest.update(f"{path}\0".encode("utf-8", "surrogateescape") + path.read_bytes())
+        return digest.hexdigest()
+
+
+def is_local(spec: str) -> bool:
+    """Whether a plugin is a file or a directory of the user's, as OpenCode tells them apart."""
+    return spec.startswith(("./", "../", "/", "~/", "file:"))
+
+
+def dependencies(path: str) -> list[str]:
+    """The npm specs that a local plugin needs beside it, from its package.json; a lone file has none.
+
+    Raises BadInputError.
+    """
+    place = Path(path.removeprefix("file://")).expanduser()
+    if not place.exists():
+        raise BadInputError(f"plugins: {path!r}: no such file or directory; paths are relative to the plan")
+    manifest = place / "package.json"
+    if not manifest.is_file():
+        return []
+    try:
+        needed = json.loads(manifest.read_text(encoding="utf-8")).get("dependencies", {})
+        found = [f"{name}@{wanted}" if wanted else name for name, wanted in sorted(needed.items())]
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadInputError(f"plugins: {manifest}: cannot be read as a package.json ({error})") from error
+    for spec in found:
+        npm_spec.check(f"plugins: {manifest}: dependencies", spec)
+    return found
+
+
+def default(opencode: str) -> Plan:
+    """The default plan of that OpenCode version's era. Raises BadInputError for unsupported versions."""
+    if versions.layout_name(opencode) == "packages":
+        return Plan(opencode=opencode, config=["@opencode-ai/plugin"])
+    if versions.numbers(opencode) < _FIRST_WITH_BUNDLED_SDKS:
+        # These bundle no SDK at all; the catalogue would mean twenty trees that hardly anybody uses.
+        # zod 4.4 takes `z.unknown()` for required: amazon-bedrock 3 would refuse every streamed tool call.
+        resolve = {"zod": ">=4.1.8 <4.4"}
+        return Plan(opencode=opencode, providers=list(_FIRST_ERA_PROVIDERS), resolve=resolve)
+    return Plan(opencode=opencode)
+
+
+def read(path: Path, opencode: str | None = None) -> Plan:
+    """Read a plan file, for that version of OpenCode if one is given.
+
+    Raises BadInputError that names the file, the key and the nearest known one.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{path}: cannot be read ({error})") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise BadInputError(f"{path}: not TOML: {error}") from error
+    known = set(Plan.model_fields)
+    for key in data:
+        if key not in known:
+            raise BadInputError(f"{path}: {_unknown(key, known)}")
+    if opencode and data.setdefault("opencode", opencode) != opencode:
+        raise BadInputError(
+            f"{path}: is for OpenCode {data['opencode']}, --opencode-version says {opencode}; take one away"
+        )
+    try:
+        plan = Plan.model_validate(data)
+    except ValidationError as error:
+        raise BadInputError(f"{path}: {_problem(error)}") from error
+    except BadInputError as error:
+        raise BadInputError(f"{path}: {error}") from error
+    try:
+        base = default(plan.opencode)
+    except BadInputError as error:
+        raise BadInputError(f"{path}: opencode: {error}") from error
+    plan = _placed(plan, path.absolute().parent)
+    # What the file does not speak of is the era's default.
+    unsaid = {name: getattr(base, name) for name in known if name not in plan.model_fields_set}
+    return plan.model_copy(update=unsaid | {"resolve": base.resolve | plan.resolve})
+
+
+def _unknown(key: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(key, known, 1, 0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+    return f"unknown key {key!r}; {hint}"
+
+
+def _problem(error: ValidationError) -> str:
+    for one in error.errors(include_url=False, include_context=False):
+        if one["type"] == "extra_forbidden":
+            # The plan's own keys were looked at before: only the tables of `grammars` have others.
+            *where, key = map(str, one["loc"])
+            return f"{'.'.join(where)}: {_unknown(key, Grammar.model_fields)}"
+    return first_problem(error)
+
+
+def _placed(plan: Plan, beside: Path) -> Plan:
+    """The plan with the paths in it made absolute: they are relative to the file that they stand in."""
+
+    def absolute(name: str) -> str:
+        return str(beside / Path(name).expanduser())
+
+    def plugin(spec: str) -> str:
+        return absolute(spec) if is_local(spec) and not spec.startswith("file:") else spec
+
+    changed = {
+        "plugins": [plugin(spec) for spec in plan.plugins],
+        "catalogue": plan.catalogue and absolute(plan.catalogue),
+        "files": {place: absolute(source) for place, source in plan.files.items()},
+    }
+    return plan.model_copy(update={name: value for name, value in changed.items() if value})
+
+
+def words(command: str) -> list[str]:
+    """A command as a shell splits it. Raises BadInputError for a quote without an end, and for lines."""
+    try:
+        found = shlex.split(command)
+    except ValueError as error:
+        raise BadInputError(f"warmup: {command!r} is no command ({error}); mend it") from error
+    if any(ord(char) < ord(" ") for char in command):
+        raise BadInputError(f"warmup: {command!r} has a control character; take it out")
+    return found

@@ -1,0 +1,23 @@
+"""Whether a cache that was locked for one version of OpenCode is right for a binary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opencode_cache import layouts
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.opencode import run as opencode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def accepted(binary: Path, locked: str) -> str:
+    """The version of a binary. Raises BadInputError unless a cache locked for `locked` is right for it."""
+    found = opencode.version(binary)
+    if not layouts.for_version(locked).accepts(locked, found):
+        raise BadInputError(
+            f"{binary}: this is OpenCode {found}, the lock is for {locked}; "
+            f"give that binary, or lock again with --opencode-version {found}"
+        )
+    return found

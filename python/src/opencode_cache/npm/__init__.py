@@ -1,0 +1,1 @@
+"""npm: its specs, its client, its platforms, and Node.js."""

@@ -1,0 +1,175 @@
+"""What an OpenCode binary says of itself when it is asked: by running it, or by reading its program text.
+
+Tables of versions age; the binary that is to be locked is at hand, so it is asked.
+"""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.catalogue import document as catalogue
+from opencode_cache.opencode import embedded, versions
+from opencode_cache.opencode import run as opencode
+from opencode_cache.sandbox.loopback import ModelServer, TripwireRegistry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+_SDK_CHECK = re.compile(
+    rb"""specificationVersion\s*!==\s*"v\d+"(?:\s*&&\s*[\w$.]+\.specificationVersion\s*!==\s*"v\d+")*"""
+    rb"""(?=.{0,120}throw)""",
+    re.DOTALL,
+)
+_SDK_NAME = re.compile(rb'"(@ai-sdk/[a-z0-9-]+(?:/[a-z0-9-]+)?)"')
+_SDK_VERSION = re.compile(rb'"v(\d+)"')
+_NOT_INSTALLED = re.compile(r"\bpkg=(\S+) version=(\S+) (?:name|error)=BunInstallFailedError")
+_NOBODYS = "opencode-cache-no-such-sdk"
+"""No binary bundles it, so that one which does not ask for it did not get as far as asking."""
+_MOST_BUILT_IN = 8
+_PROMPT_TIMEOUT = 60
+_SESSIONS = 8
+
+
+def sdk_major(binary: Path) -> int | None:
+    """The newest major of `@ai-sdk/provider` that the binary speaks, or None where its text does not tell.
+
+    Upstream (vercel/ai `packages/ai/src/model/resolve-model.ts`): a model whose `specificationVersion` is
+    not one of the known ones is thrown out. Version vN belongs to major N of `@ai-sdk/provider`. Read in
+    1.0.61 (v2) and 1.18.33 (v3, and v2 through an adapter).
+    """
+    majors = [
+        int(number)
+        for check in _SDK_CHECK.finditer(opencode.image(binary).read_bytes())
+        for number in _SDK_VERSION.findall(check[0])
+    ]
+    return max(majors, default=None)
+
+
+@dataclass(frozen=True)
+class BunEra:
+    """What a binary of the bun layout does at its first start."""
+
+    cache_version: str
+    built_in_plugins: tuple[str, ...]
+    """Specs `name@version`, in the order in which it asks for them."""
+
+
+def bun_era(binary: Path, models: Mapping[str, Any]) -> BunEra:
+    """Start a bun-layout binary until it asks for nothing more, giving it an empty package each time.
+
+    `models` is the catalogue that it finds: 1.1.27 does nothing without one. Raises BadInputError where it
+    writes no `version` file.
+    """
+    plugins: list[str] = []
+    with opencode.private_home() as home, TripwireRegistry() as registry:
+        extra = opencode.registry_settings(registry.url) | opencode.QUIET
+        cache = home / ".cache" / "opencode"
+        opencode.run(binary, ["models"], home, extra=extra)
+        written = cache / "version"
+        if not written.is_file():
+            raise BadInputError(
+                f"{binary}: wrote no cache version at its first start; is this OpenCode 1.0-1.3?"
+            )
+        # Not before: a cache without a version is emptied.
+        (cache / "models.json").write_text(catalogue.dumps(models), encoding="utf-8")
+        for _ in range(_MOST_BUILT_IN):
+            done = opencode.run(binary, ["models", "--print-logs"], home, extra=extra)
+            asked = [
+                f"{name}@{version}" for name, version in not_installed(done.stdout + done.stderr).items()
+            ]
+            fresh = [spec for spec in asked if spec not in plugins]
+            if not fresh:
+                break
+            plugins += fresh
+            _pretend(cache, plugins)
+        return BunEra(written.read_text(encoding="utf-8"), tuple(plugins))
+
+
+def not_installed(log: str) -> dict[str, str]:
+    """Package name -> version that a bun-layout OpenCode wanted and could not install, from its log.
+
+    With a cache that cannot be written it gives up before it asks the registry, so only the log tells.
+    """
+    return dict(_NOT_INSTALLED.findall(log))
+
+
+def _pretend(cache: Path, specs: Iterable[str]) -> None:
+    """Empty packages that pass for installed, so that the next one is asked for."""
+    lines = []
+    for spec in specs:
+        name, _, version = spec.rpartition("@")
+        package = cache / "node_modules" / name
+        package.mkdir(parents=True, exist_ok=True)
+        (package / "package.json").write_text(
+            f'{{"name":"{name}","version":"{version}","main":"index.js","type":"module"}}', encoding="utf-8"
+        )
+        (package / "index.js").write_text("export {}\n", encoding="utf-8")
+        lines.append(f'"{name}":"{version}"')
+    cache.mkdir(parents=True, exist_ok=True)
+    (cache / "package.json").write_text(f'{{"dependencies":{{{",".join(lines)}}}}}', encoding="utf-8")
+
+
+def bundled(binary: Path, models: Mapping[str, Any], era: BunEra | None) -> set[str]:
+    """The provider SDKs that are compiled into the binary: those of a catalogue, and others of the AI SDK.
+
+    Raises BadInputError where it asks the registry for none at all, so that nothing can be told.
+    """
+    named = {name.decode() for name in _SDK_NAME.findall(opencode.image(binary).read_bytes())}
+    names = sorted(named | catalogue.packages(models).keys())
+    return set(names) - _asking(binary, names, models, era)
+
+
+def bundles(binary: Path, name: str) -> bool:
+    """Whether the binary has that SDK compiled in. Raises BadInputError where it cannot be asked."""
+    models = embedded.catalogue(binary)
+    bun = versions.layout_name(opencode.version(binary)) == "bun"
+    return name not in _asking(binary, [name], models, bun_era(binary, models) if bun else None)
+
+
+def _asking(binary: Path, names: Sequence[str], models: Mapping[str, Any], era: BunEra | None) -> set[str]:
+    asked = _asked_for(binary, [*names, _NOBODYS], models, era)
+    if _NOBODYS not in asked:
+        raise BadInputError(
+            f"{binary}: does not ask for SDKs that it lacks, so it cannot be asked for {', '.join(names)}"
+        )
+    return asked - {_NOBODYS}
+
+
+def _asked_for(
+    binary: Path, ordered: Sequence[str], models: Mapping[str, Any], era: BunEra | None
+) -> set[str]:
+    """Those of the names that the binary asks the registry for as providers' SDKs.
+
+    One server, one custom provider for each name, one prompt each; the registry has nothing to give and
+    remembers who asked. `models` is the catalogue that a binary of the bun layout finds.
+    """
+    with opencode.private_home() as home, TripwireRegistry() as registry, ModelServer() as model:
+        options = {"baseURL": f"{model.url}/v1", "apiKey": "loopback"}
+        providers = {
+            f"p{index}": {"npm": name, "name": name, "options": options, "models": {"m": {"name": "m"}}}
+            for index, name in enumerate(ordered)
+        }
+        opencode.write_config(home, {"provider": providers, "share": "disabled"})
+        extra = opencode.registry_settings(registry.url) | opencode.QUIET
+        if era is not None:
+            cache = home / ".cache" / "opencode"
+            _pretend(cache, era.built_in_plugins)
+            (cache / "version").write_text(era.cache_version, encoding="utf-8")
+            (cache / "models.json").write_text(catalogue.dumps(models), encoding="utf-8")
+        with (
+            opencode.serve(binary, home, extra=extra) as server,
+            ThreadPoolExecutor(_SESSIONS) as pool,
+        ):
+            # The answers do not matter: an SDK that is bundled may dislike these options.
+            list(pool.map(lambda p: server.prompt(p, "m", "hello", _PROMPT_TIMEOUT), providers))
+        # `a/b/c` is a file of the package `a/b`.
+        return {name for name in ordered if _package(name) in registry.asked}
+
+
+def _package(name: str) -> str:
+    return "/".join(name.split("/")[: 2 if name.startswith("@") else 1])

@@ -1,0 +1,1 @@
+"""The proof that a cache is complete: the warm-up of a build, and `verify`."""

@@ -1,0 +1,158 @@
+"""npm tools: that they start, and that OpenCode gets diagnostics out of the language servers.
+
+`opencode debug lsp diagnostics FILE` (tried on 1.14.34, 1.17.0 and 1.18.33) opens the file in every server
+that is for it, waits a few seconds, and prints what they found as JSON: path -> list. A server that is slow
+at its first start is not waited for, so it gets more than one chance.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import shutil
+import subprocess
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from opencode_cache.base.errors import CheckFailedError
+from opencode_cache.npm import nodejs
+from opencode_cache.opencode import run as opencode
+from opencode_cache.opencode.tools import TOOLS
+from opencode_cache.prove.child.record import ended
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from opencode_cache.formats.manifest import Entry
+    from opencode_cache.opencode.tools import Tool
+    from opencode_cache.prove.child.record import Record, Subject
+
+_START_TIMEOUT = 30
+_TRIES = 3
+
+
+def prove_tools(subject: Subject, record: Record) -> None:
+    """One step for each tool of the cache. Needs `node` on PATH, as the tools do."""
+    for entry in subject.of_kind("tool"):
+        with record.step(f"tool {entry.spec}") as detail:
+            links = _own_commands(subject.cache, entry)
+            detail.append(f"{entry.version}: {', '.join(link.name for link in links)}")
+            if shutil.which("node") is None:
+                raise CheckFailedError(
+                    f"it is a Node.js program, and there is no `node` on PATH; {nodejs.MEND}"
+                )
+            tool = TOOLS.get(entry.name)
+            if tool is not None:
+                detail.append(_prove(subject, tool, links[0].parent / tool.command))
+
+
+def _own_commands(cache: Path, entry: Entry) -> list[Path]:
+    """The links in `.bin` that lead to the tool itself."""
+    package = (cache / entry.path).resolve()
+    links = cache / entry.modules / ".bin"
+    own = [link for link in sorted(links.glob("*")) if package in link.resolve().parents]
+    broken = [link.name for link in own if not os.access(link, os.X_OK)]
+    if broken or not own:
+        raise CheckFailedError(
+            f"{links}: " + (f"not executable: {', '.join(broken)}" if broken else "has no link to it")
+        )
+    return own
+
+
+def _prove(subject: Subject, tool: Tool, command: Path) -> str:
+    with opencode.private_home() as home:
+        if not tool.server:
+            done = opencode.run(command, ["--version"], home, extra=subject.extra)
+            if done.returncode != 0:
+                raise CheckFailedError(ended(done))
+            return "starts"
+        typescript = _typescript(subject.cache)
+        if tool.sample and (not tool.project or typescript):
+            return _diagnosed(subject, tool, home, typescript)
+        started([str(command), *tool.start], home, opencode.environment(home, subject.extra))
+        return f"answers; no diagnostics tried: {tool.remark or f'there is no {tool.project} here'}"
+
+
+def _typescript(cache: Path) -> Path | None:
+    """A TypeScript for a project, out of the cache itself: some servers bring one."""
+    for pattern in ("packages/*", "packages/@*/*"):
+        for found in sorted(cache.glob(f"{pattern}/node_modules/typescript/lib/tsserver.js")):
+            return found.parents[1]
+    return None
+
+
+def _diagnosed(subject: Subject, tool: Tool, home: Path, typescript: Path | None) -> str:
+    assert tool.sample is not None  # noqa: S101 - for mypy; the caller has looked
+    work = home / "work"
+    (work / tool.sample.name).write_text(tool.sample.text, encoding="utf-8")
+    if tool.project and typescript:
+        (work / "node_modules").mkdir()
+        (work / "node_modules" / "typescript").symlink_to(typescript)
+    others = {one.server for one in TOOLS.values() if one.server and one is not tool}
+    opencode.write_config(home, {"lsp": {name: {"disabled": True} for name in sorted(others)}})
+    for _ in range(_TRIES):
+        done = subject.run(home, "debug", "lsp", "diagnostics", tool.sample.name)
+        if done.returncode != 0:
+            raise CheckFailedError(f"{tool.sample.name}: {ended(done)}")
+        found = sum(map(len, diagnostics(done.stdout).values()))
+        if found:
+            mistakes = "a mistake" if found == 1 else f"{found} mistakes"
+            return f"shows OpenCode {mistakes} in {tool.sample.name}"
+    raise CheckFailedError(f"{tool.sample.name}: OpenCode got no diagnostics from it")
+
+
+def diagnostics(printed: str) -> dict[str, list[Any]]:
+    """What `debug lsp diagnostics` printed. Raises ValueError where that is no such table."""
+    document = json.loads(printed or "{}")
+    if not isinstance(document, dict) or not all(isinstance(found, list) for found in document.values()):
+        raise ValueError(f"no table of diagnostics: {printed[:200]}")
+    return document
+
+
+def started(command: Sequence[str], home: Path, environment: dict[str, str]) -> None:
+    """Start a language server and say `initialize`. Raises CheckFailedError unless it answers in time."""
+    hello: dict[str, object] = {"processId": None, "rootUri": (home / "work").as_uri(), "capabilities": {}}
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}).encode()
+    with (
+        (home / "tmp" / "said").open("w+b") as said,
+        subprocess.Popen(
+            command,
+            cwd=home / "work",
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            bufsize=0,  # a server that ended leaves nothing to be flushed at it
+        ) as process,
+    ):
+        try:
+            assert process.stdin is not None  # noqa: S101 - it was asked for
+            with suppress(BrokenPipeError):
+                process.stdin.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+            if not _answers(process):
+                said.seek(0)
+                words = " ".join(said.read().decode("utf-8", "replace").split())[-300:]
+                raise CheckFailedError(f"it does not answer `initialize`: {words or 'it says nothing'}")
+        finally:
+            process.kill()
+
+
+def _answers(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a message comes that answers request 1."""
+    assert process.stdout is not None  # noqa: S101 - it was asked for
+    limit, heard = time.monotonic() + _START_TIMEOUT, b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while (left := limit - time.monotonic()) > 0:
+            if not selector.select(left):
+                return False
+            block = os.read(process.stdout.fileno(), 1 << 16)
+            if not block:
+                return False
+            heard += block
+            if b'"id":1' in heard.replace(b" ", b"") and b'"capabilities"' in heard:
+                return True
+    return False

@@ -1,0 +1,283 @@
+"""The lock step: npm decides which versions stand behind what OpenCode asks for.
+
+Networked. Its only result is a `Lock`; nothing that it looks at but the lock is read by the pure steps.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from opencode_cache import layouts
+from opencode_cache.base import store
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.catalogue import document as catalogue
+from opencode_cache.fetch import tarballs as tarball
+from opencode_cache.formats import grammar, user_files
+from opencode_cache.formats.lock import Lock, Opencode, Request, Signatures, Unavailable
+from opencode_cache.formats.plan import CATALOGUE, dependencies, is_local
+from opencode_cache.npm import client as npm
+from opencode_cache.npm import platforms, repository
+from opencode_cache.npm.client import NotInRegistryError
+from opencode_cache.npm.spec import split_spec
+from opencode_cache.opencode import ask, embedded, highlighting, tools
+from opencode_cache.resolve import github, grammars, signatures
+from opencode_cache.resolve.choose_version import UnavailableError, Versions
+from opencode_cache.resolve.metadata import nodes, package_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import date
+
+    from opencode_cache.formats.grammar import Grammar
+    from opencode_cache.formats.lock import Kind, Package
+    from opencode_cache.formats.plan import Plan
+    from opencode_cache.layouts.layout import Layout
+
+__all__ = ["Resolver", "binaries", "package_from"]
+
+_WORKERS = 4
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    kind: Kind
+    spec: str
+
+    @property
+    def name(self) -> str:
+        return split_spec(self.spec)[0]
+
+
+def binaries(version: str, names: Iterable[str]) -> tuple[dict[str, Package], dict[str, str]]:
+    """The npm package of the OpenCode binary for each system, and why there is none for the others."""
+    found: dict[str, Package] = {}
+    missing: dict[str, str] = {}
+
+    def one(system: platforms.System) -> None:
+        for name in system.binaries:
+            try:
+                entries = npm.view(f"{name}@{version}")
+                if entries:
+                    found[system.name] = package_from(entries[0], name)
+                    return
+            except NotInRegistryError:
+                continue
+            except UnavailableError as error:
+                missing[system.name] = str(error)
+                return
+        missing[system.name] = f"the registry has no {' or '.join(system.binaries)} {version}"
+
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        list(pool.map(one, [platforms.named(name) for name in names]))
+    return found, missing
+
+
+class Resolver:
+    """Locks one plan for one binary. `archives`: where GitHub's archives go, as `fetch` looks for them."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        binary: Path,
+        *,
+        before: date | None,
+        on_step: Callable[[str], None],
+        archives: Path | None = None,
+    ) -> None:
+        self.plan = plan
+        self.binary = binary
+        self.before = before
+        self.on_step = on_step
+        self.archives = archives or store.downloads()
+        self.taken: dict[str, tuple[Package, Path]] = {}
+        """Spec -> the package out of GitHub and its archive."""
+        self.layout: Layout = layouts.for_version(plan.opencode)
+        self.sdk_major = ask.sdk_major(binary)
+        self.versions = Versions(plan.opencode, self.sdk_major, plan.resolve, before)
+
+    def lock(self, found: dict[str, Package], missing: dict[str, str]) -> Lock:
+        """Resolve the whole plan. Raises NetworkError, BadInputError."""
+        files = user_files.read(self.plan.files)
+        given = catalogue.given(Path(self.plan.catalogue))[0] if self.plan.catalogue else None
+        local = [spec for spec in self.plan.plugins if is_local(spec)]
+        languages, unpinned = self._languages()
+        # OpenCode imports a local plugin from where it lies: only what it depends on can be locked.
+        needed = [wanted for spec in local for wanted in dependencies(spec)]
+        era: ask.BunEra | None = None
+        if self.layout.name == "bun":
+            self.on_step("asking the binary for its cache version and built-in plugins")
+            era = ask.bun_era(self.binary, self.models)
+        built_in = era.built_in_plugins if era and self.plan.built_in_plugins else ()
+        providers = dict.fromkeys((*self._providers(era), *self.plan.extra_providers))
+        wanted = [_Wanted("provider", spec) for spec in providers]
+        installed = [spec for spec in self.plan.plugins if spec not in local]
+        wanted += [_Wanted("plugin", spec) for spec in (*built_in, *installed)]
+        wanted += [_Wanted("tool", spec) for spec in self.plan.tools]
+        wanted += [_Wanted("config", spec) for spec in _unnamed(self.plan.config, needed)]
+        requests, unavailable = self._choose(list(dict.fromkeys(wanted)))
+        trees, packages = self._resolve(requests)
+        packages |= self._grammars(languages)
+        self.on_step(f"asking for the sizes of {len(packages)} tarballs")
+        everything = [p for p in packages.values() if not p.github] + list(found.values())
+        sizes = tarball.sizes(everything)
+        packages = {k: p.model_copy(update={"size": sizes.get(k, p.size)}) for k, p in packages.items()}
+        found = {s: p.model_copy(update={"size": sizes.get(p.key)}) for s, p in found.items()}
+        return Lock(
+            opencode=Opencode(
+                version=self.plan.opencode,
+                layout=self.layout.name,
+                cache_version=era.cache_version if era else None,
+                sdk_major=self.sdk_major,
+                bundled=tuple(sorted(self._bundled(era))),
+                binaries=dict(sorted(found.items())),
+                missing=dict(sorted(missing.items())),
+            ),
+            requests=tuple(requests),
+            trees=trees,
+            packages=packages,
+            unavailable=(*unavailable, *unpinned),
+            languages=languages,
+            warmup=None if self.plan.warmup is None else tuple(self.plan.warmup),
+            files=files,
+            signatures=self._signatures([*everything]),
+            catalogue=catalogue.describe(given, "file").sha256 if given is not None else None,
+        )
+
+    def _signatures(self, packages: Sequence[Package]) -> Signatures:
+        self.on_step("asking npm whether the registry signed them")
+        return signatures.check(packages)
+
+    @cached_property
+    def models(self) -> dict[str, Any]:
+        """The catalogue compiled into the binary."""
+        return embedded.catalogue(self.binary)
+
+    def _providers(self, era: ask.BunEra | None) -> list[str]:
+        if self.plan.providers != CATALOGUE:
+            return list(self.plan.providers)
+        return sorted(catalogue.packages(self.models).keys() - self._bundled(era))
+
+    @cache  # noqa: B019 - a resolver lives as long as its one lock is made
+    def _bundled(self, era: ask.BunEra | None) -> set[str]:
+        self.on_step("asking the binary which provider SDKs it has compiled in")
+        return ask.bundled(self.binary, self.models, era)
+
+    def _choose(self, wanted: Sequence[_Wanted]) -> tuple[list[Request], list[Unavailable]]:
+        self.on_step(f"choosing versions for {len(wanted)} specs")
+
+        def one(want: _Wanted) -> Request | Unavailable:
+            name = want.name
+            pinned = repository.pin(want.spec) if want.kind == "plugin" else None
+            try:
+                if pinned:
+                    package, archive = github.take(pinned, self.archives)
+                    self.taken[want.spec] = package, archive
+                    name, version, note = package.name, package.version, None
+                else:
+                    version, note = self.versions.choose(want.kind, want.spec)
+                if want.kind == "tool":
+                    note = tools.note(name)
+            except (NotInRegistryError, UnavailableError) as error:
+                reason = "the registry has no such package or version"
+                return Unavailable(
+                    spec=want.spec,
+                    kind=want.kind,
+                    reason=reason if isinstance(error, NotInRegistryError) else str(error),
+                )
+            place = self.layout.place(self.plan.opencode, want.kind, want.spec, version)
+            return Request(
+                spec=want.spec,
+                kind=want.kind,
+                name=name,
+                requested=place.requested,
+                version=version,
+                tree=place.tree,
+                note=note,
+            )
+
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            chosen = list(pool.map(one, wanted))
+        return (
+            [c for c in chosen if isinstance(c, Request)],
+            [c for c in chosen if isinstance(c, Unavailable)],
+        )
+
+    def _languages(self) -> tuple[dict[str, Grammar], list[Unavailable]]:
+        if not self.plan.languages and not self.plan.grammars:
+            return {}, []
+        known, embedded = highlighting.remote(self.binary), highlighting.embedded(self.binary)
+        pins, without = grammars.choose(self.plan.languages, self.plan.grammars, known, embedded)
+        why = "no package is pinned for it; pin one as `grammars.{}` in the plan"
+        return pins, [Unavailable(spec=n, kind="language", reason=why.format(n)) for n in without]
+
+    def _grammars(self, pins: dict[str, Grammar]) -> dict[str, Package]:
+        specs = grammar.packages(pins.values())
+
+        def one(spec: str) -> Package:
+            return package_from(npm.view(spec)[0], split_spec(spec)[0])
+
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            return dict(zip(specs, pool.map(one, specs), strict=True))
+
+    def _resolve(self, requests: Sequence[Request]) -> tuple[dict[str, dict[str, str]], dict[str, Package]]:
+        by_tree: dict[str, list[Request]] = {}
+        for request in requests:
+            members = by_tree.setdefault(request.tree, [])
+            for other in members:
+                if other.name == request.name and other.version != request.version:
+                    raise BadInputError(
+                        f"{other.spec} and {request.spec} stand for two versions of {request.name} in one "
+                        "node_modules; take one out of the plan"
+                    )
+            members.append(request)
+
+        def one(item: tuple[str, list[Request]]) -> tuple[str, dict[str, Package]]:
+            return item[0], self._tree(*item)
+
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            resolved = dict(pool.map(one, by_tree.items()))
+        packages: dict[str, Package] = {}
+        for inside in resolved.values():
+            for package in inside.values():
+                known = packages.setdefault(package.key, package)
+                if known.integrity != package.integrity:
+                    raise BadInputError(
+                        f"{package.key}: the registry gives two integrities for it; lock again"
+                    )
+        return {
+            tree: {path: package.key for path, package in inside.items()} for tree, inside in resolved.items()
+        }, packages
+
+    def _tree(self, tree: str, members: Sequence[Request]) -> dict[str, Package]:
+        """Place below the tree -> package, as npm resolves it."""
+        self.on_step(f"resolving {', '.join(r.spec for r in members)}")
+        taken = {r.name: self.taken[r.spec] for r in members if r.spec in self.taken}
+        specs = [
+            f"{r.name}@file:{taken[r.name][1]}" if r.name in taken else f"{r.name}@{r.version}"
+            for r in members
+        ]
+        # A range for a package that nobody asked for by name speaks of the packages' own dependencies.
+        named = {r.name for r in members}
+        overrides = {name: wanted for name, wanted in self.plan.resolve.items() if name not in named}
+        try:
+            document = npm.package_lock(specs, self.before, overrides)
+        except NotInRegistryError:
+            if self.before is None:
+                raise
+            # A version that was named exactly may carry a later date; then npm cannot go by dates here.
+            self.on_step(f"--before does not hold for the dependencies of {', '.join(specs)}")
+            document = npm.package_lock(specs, None, overrides)
+        own = {f"node_modules/{name}": package for name, (package, _) in taken.items()}
+        for path in own:
+            document["packages"].pop(path, None)
+        return own | nodes(tree, document)
+
+
+def _unnamed(config: Sequence[str], needed: Iterable[str]) -> list[str]:
+    """The plan's own config packages, and of those that local plugins need the ones it does not name."""
+    named = {split_spec(spec)[0] for spec in config}
+    return [*config, *(spec for spec in dict.fromkeys(needed) if split_spec(spec)[0] not in named)]

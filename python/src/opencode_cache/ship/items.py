@@ -1,0 +1,101 @@
+"""Where a bundle's content comes from: the files of a cache, and programs that also run elsewhere."""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.ship.file_format import DIRECTORY_MODE, LINK_MODE, OPENCODE, PROGRAM_MODE, mode_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CHUNK = 1 << 20
+_ELF64, _PT_INTERP = b"\x7fELF\x02\x01", 3
+
+
+@dataclass(frozen=True)
+class Item:
+    """Where the content of a path comes from: a file, bytes, a link's target, nothing for a directory."""
+
+    file: Path | None = None
+    data: bytes | None = None
+    target: str = ""
+    mode: int = DIRECTORY_MODE
+
+    def pieces(self) -> Iterator[bytes]:
+        """The content of a file, in pieces of at most 1 MiB."""
+        if self.data is not None:
+            yield self.data
+        elif self.file is not None:
+            with self.file.open("rb") as file:
+                while piece := file.read(_CHUNK):
+                    yield piece
+
+
+def program(path: Path, better: str) -> Item:
+    """A program that also runs where there is no Nix."""
+    if not path.is_file() or not os.access(path, os.X_OK):
+        raise BadInputError(f"{path}: not an executable file; give {better}")
+    needs = interpreter(path)
+    if needs.startswith("/nix/"):
+        raise BadInputError(f"{path}: runs with {needs} only, which other machines have not; give {better}")
+    return Item(file=path.resolve(), mode=PROGRAM_MODE)
+
+
+def interpreter(program: Path) -> str:
+    """What the kernel starts a program with: the one in its #! line, an ELF file's loader, else nothing."""
+    with program.open("rb") as file:
+        head = file.read(4096)
+        if head.startswith(b"#!"):
+            return os.fsdecode((head[2:].split(b"\n")[0].split() or [b""])[0])
+        if not head.startswith(_ELF64) or len(head) < 64:  # noqa: PLR2004 - length of its header
+            return ""
+        offset, size, count = struct.unpack_from("<32xQ14xHH", head)
+        for number in range(count):
+            file.seek(offset + number * size)
+            segment = file.read(56)
+            if len(segment) == 56 and segment.startswith(struct.pack("<I", _PT_INTERP)):  # noqa: PLR2004
+                start, length = struct.unpack_from("<8xQ16xQ", segment)
+                file.seek(start)
+                return os.fsdecode(file.read(min(length, 4096)).partition(b"\0")[0])
+    return ""
+
+
+def tree(root: Path, at: str, opencode: Path) -> Iterator[tuple[str, Item]]:
+    """The items of a directory, itself included, as `at`.
+
+    A link to `opencode` leads to the bundle's own; another link out of the directory becomes the file that it
+    leads to. Raises BadInputError for what can be neither.
+    """
+    yield at, Item()
+    for directory, directories, names in os.walk(root):
+        below = Path(directory).relative_to(root).as_posix()
+        for name in (*directories, *names):
+            path = Path(directory) / name
+            own = f"{at}/{name}" if below == "." else f"{at}/{below}/{name}"
+            if path.is_symlink():
+                yield own, _link(path, root, own, opencode)
+            elif path.is_dir():
+                yield own, Item()
+            elif path.is_file():
+                yield own, Item(file=path, mode=mode_of(path.stat().st_mode))
+            else:
+                raise BadInputError(f"{path}: neither a file, a directory nor a link; build the cache again")
+
+
+def _link(path: Path, root: Path, own: str, opencode: Path) -> Item:
+    target = os.readlink(path)  # noqa: PTH115 - its text as it is
+    leads_to = path.resolve()
+    if leads_to == opencode:  # the bun layout's tui
+        up = "../" * own.count("/")
+        return Item(target=up + OPENCODE, mode=LINK_MODE)
+    if leads_to.is_relative_to(root) and not target.startswith("/"):
+        return Item(target=target, mode=LINK_MODE)
+    if leads_to.is_file():
+        return Item(file=leads_to, mode=mode_of(leads_to.stat().st_mode))
+    raise BadInputError(f"{path}: leads to {target}, which cannot be in a bundle; build the cache again")

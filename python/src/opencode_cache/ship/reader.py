@@ -1,0 +1,171 @@
+"""Reading an air-gap bundle: whole, announced, and never a byte outside the directory given.
+
+The reader parses nothing but the two lists at the bundle's beginning (`file_format`). From them it knows
+each byte of the tar but for the files' content; a name, a kind, a size that was not announced ends it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from typing import TYPE_CHECKING, cast
+
+import zstandard
+
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.ship.file_format import (
+    BLOCK,
+    CONTENTS,
+    DATA_MODE,
+    DIGITS,
+    END,
+    INSTALLED_MODE,
+    MAX_LIST,
+    MAX_SIGNATURE,
+    MAX_WINDOW,
+    SIGNATURE,
+    SUMS,
+    TRAILER,
+    Listing,
+    document_header,
+    parse,
+    size_in,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import IO, BinaryIO
+
+_CHUNK = 1 << 20
+_MAGIC = b"\x28\xb5\x2f\xfd"
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Archive:
+    """A bundle that is whole, its lists read. Raises BadInputError where it is not."""
+
+    sums: bytes
+    signature: bytes
+    listing: Listing
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self._path = path
+        length = self._check_digits(file)
+        file.seek(0)
+        unpacker = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+        self._tar = unpacker.stream_reader(cast("IO[bytes]", _Part(file, length)), read_across_frames=False)
+        self.sums = self._document(SUMS, MAX_LIST, self._take(BLOCK))
+        header = self._take(BLOCK)
+        self.signature = b""
+        if header.startswith(SIGNATURE.encode() + b"\0"):
+            self.signature = self._document(SIGNATURE, MAX_SIGNATURE, header)
+            header = self._take(BLOCK)
+        contents = self._document(CONTENTS, MAX_LIST, header)
+        try:
+            self.listing = parse(self.sums, contents)
+        except ValueError as error:
+            raise self.refused(str(error)) from error
+
+    def refused(self, why: str) -> BadInputError:
+        """The error for a bundle that is not as it was made."""
+        return BadInputError(f"{self._path}: damaged, nothing was installed ({why}); copy the bundle again")
+
+    def required_signature(self) -> bytes:
+        """Raises BadInputError where the bundle has none."""
+        if not self.signature:
+            raise BadInputError(
+                f"{self._path}: not signed, and --trusted asks for it; get one made with `bundle --sign-key`"
+            )
+        return self.signature
+
+    def unpack(self, to: Path) -> None:
+        """Write everything below `to`, which does not exist. What is written is not verified yet."""
+        to.mkdir(mode=0o755)
+        for name, data in ((SUMS, self.sums), (SIGNATURE, self.signature), (CONTENTS, self.listing.contents)):
+            if data:
+                self._write(to / name, len(data), DATA_MODE, data)
+        for entry in self.listing.entries:
+            path = to / entry.path
+            if self._take(len(entry.header)) != entry.header:
+                raise self.refused(f"{entry.path} is not what the list says")
+            if entry.kind == "d":
+                path.mkdir(mode=0o755)
+            elif entry.kind == "l":
+                path.symlink_to(entry.target)
+            else:
+                self._write(path, entry.size, entry.mode)
+                self._padding(entry.size)
+        if self._take(len(END)) != END or self._tar.read(1):
+            raise self.refused("something follows the last file")
+        for entry in reversed(self.listing.entries):
+            if entry.kind == "d":
+                (to / entry.path).chmod(INSTALLED_MODE)
+
+    def _check_digits(self, file: BinaryIO) -> int:
+        """Compare the sha256 at the end; the length of what zstd has to see."""
+        size = os.fstat(file.fileno()).st_size
+        end = size - DIGITS
+        if end > len(TRAILER):
+            file.seek(end - len(TRAILER))
+        tail = file.read(len(TRAILER) + DIGITS)
+        digest, left = hashlib.sha256(), end
+        file.seek(0)
+        while left > 0 and (piece := file.read(min(left, _CHUNK))):
+            digest.update(piece)
+            left -= len(piece)
+        file.seek(0)
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise self.refused("it does not even begin as one")
+        said = tail[len(TRAILER) :]
+        if not hmac.compare_digest(said, digest.hexdigest().encode()) or not tail.startswith(TRAILER):
+            raise self.refused("its bytes are not those that its last 64 digits are the sha256 of")
+        return end - len(TRAILER)
+
+    def _document(self, name: str, longest: int, header: bytes) -> bytes:
+        size = size_in(header)
+        if not 0 < size <= longest or header != document_header(name, size):
+            raise self.refused(f"{name} is not in its place")
+        data = self._take(size)
+        self._padding(size)
+        return data
+
+    def _take(self, size: int) -> bytes:
+        """Just so many bytes."""
+        try:
+            data = b""
+            while len(data) < size and (piece := self._tar.read(size - len(data))):
+                data = data + piece if data else piece
+        except (zstandard.ZstdError, MemoryError) as error:
+            raise self.refused(f"zstd: {error}") from error
+        if len(data) != size:
+            raise self.refused("it ends too early")
+        return data
+
+    def _padding(self, size: int) -> None:
+        if self._take(-size % BLOCK).strip(b"\0"):
+            raise self.refused("something is between two files")
+
+    def _write(self, path: Path, size: int, mode: int, data: bytes | None = None) -> None:
+        handle = os.open(path, _NEW, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            left = size
+            while left:
+                piece = self._take(min(left, _CHUNK)) if data is None else data
+                file.write(piece)
+                left -= len(piece)
+            os.fchmod(handle, mode)
+        os.utime(path, (1, 1))
+
+
+class _Part:
+    """The first bytes of a file, for zstd to read."""
+
+    def __init__(self, file: BinaryIO, length: int) -> None:
+        self._file = file
+        self._left = length
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(min(size, self._left))
+        self._left -= len(data)
+        return data

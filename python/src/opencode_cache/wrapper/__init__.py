@@ -1,0 +1,1 @@
+"""The wrapper script and the JavaScript that it preloads."""

@@ -1,0 +1,234 @@
+"""The local store: an entry is there whole, read-only and once, or not at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opencode_cache.base import files, store
+from opencode_cache.base.errors import BadInputError
+
+
+@pytest.fixture
+def place(tmp_path):
+    made = store.Store(tmp_path / "store")
+    yield made
+    if made.root.exists():
+        for entry in made.root.iterdir():
+            files.remove(entry)
+
+
+def tree(out):
+    (out / "deep" / "er").mkdir(parents=True)
+    (out / "deep" / "er" / "file").write_text("text", encoding="utf-8")
+    (out / "program").write_text("#!/bin/sh\n", encoding="utf-8")
+    (out / "program").chmod(0o755)
+    (out / "link").symlink_to("program")
+    (out / "dangling").symlink_to("/nowhere")
+
+
+def names(made):
+    return sorted(entry.name for entry in made.root.iterdir() if entry.name != ".lock")
+
+
+def test_an_entry_is_made_once_and_then_found(place):
+    made = []
+
+    def make(out):
+        assert not out.exists()
+        made.append(out)
+        tree(out)
+
+    entry = place.add("key", "name", make)
+    assert entry == place.path("key", "name") == place.add("key", "name", make)
+    assert len(made) == 1
+    assert (entry / "deep" / "er" / "file").read_text(encoding="utf-8") == "text"
+    assert (entry / "link").readlink() == Path("program")
+    assert names(place) == ["key-name"]
+
+
+def test_nothing_in_an_entry_can_be_written(place):
+    entry = place.add("key", "name", tree)
+    for path in (entry, *entry.rglob("*")):
+        if not path.is_symlink():
+            assert stat.S_IMODE(path.stat().st_mode) & 0o222 == 0, path
+    assert os.access(entry / "program", os.X_OK)
+
+
+def test_an_entry_may_be_a_file(place):
+    entry = place.add("key", "name", lambda out: out.write_text("x", encoding="utf-8"))
+    assert entry.read_text(encoding="utf-8") == "x"
+    assert stat.S_IMODE(entry.stat().st_mode) & 0o222 == 0
+
+
+@pytest.mark.parametrize(
+    "error", [BadInputError("no"), KeyboardInterrupt(), OSError(28, "full"), SystemExit(3)]
+)
+def test_whatever_ends_the_making_the_store_is_as_it_was(place, error):
+    place.add("other", "name", tree)
+
+    def make(out):
+        tree(out)
+        (out / "deep").chmod(0o555)
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        place.add("key", "name", make)
+    assert caught.value is error
+    assert names(place) == ["other-name"]
+    assert place.add("key", "name", tree).is_dir()
+
+
+def test_a_maker_that_makes_nothing_is_an_expected_error(place):
+    with pytest.raises(BadInputError):
+        place.add("key", "name", lambda _: None)
+    assert names(place) == []
+
+
+def child(root, body):
+    """A Python process with a store at `root`; its standard output is a pipe."""
+    script = "import time, sys, pathlib\nfrom opencode_cache.base import store\n"
+    script += "place = store.Store(pathlib.Path(sys.argv[1]))\n"
+    return subprocess.Popen(
+        [sys.executable, "-c", script + textwrap.dedent(body), root],
+        env=os.environ | {"PYTHONPATH": str(Path(store.__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_killed_maker_leaves_nothing_that_the_next_one_does_not_sweep(place):
+    body = """
+    def make(out):
+        out.mkdir()
+        (out / "half").touch()
+        out.chmod(0o555)
+        print("making", flush=True)
+        time.sleep(20)
+    place.add("key", "name", make)
+    """
+    with child(place.root, body) as process:
+        assert process.stdout.readline() == "making\n"
+        process.send_signal(signal.SIGKILL)
+    (left,) = names(place)
+    assert left.startswith(".making-")
+    assert not place.path("key", "name").exists()
+    place.add("another", "name", tree)
+    assert names(place) == ["another-name"]
+
+
+def test_many_that_want_an_entry_at_once_make_it_once(place, tmp_path):
+    log = tmp_path / "log"
+    body = f"""
+    def make(out):
+        with open({str(log)!r}, "a") as file:
+            file.write("made\\n")
+        time.sleep(0.1)
+        out.mkdir()
+        (out / "file").write_text("x")
+    print((place.add("key", "name", make) / "file").read_text())
+    """
+    processes = [child(place.root, body) for _ in range(3)]
+    assert [process.communicate(timeout=20)[0] for process in processes] == ["x\n"] * 3
+    assert log.read_text(encoding="utf-8") == "made\n"
+    assert names(place) == ["key-name"]
+
+
+def test_a_store_that_cannot_be_written_is_told_with_the_way_out(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInputError, match=r"cannot be written .*set XDG_DATA_HOME"):
+        store.Store(tmp_path / "file" / "store").add("key", "name", tree)
+
+    def full(**_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.tempfile, "mkdtemp", full)
+    with pytest.raises(BadInputError, match=r"cannot be written .*No space left"):
+        store.Store(tmp_path / "store").add("key", "name", tree)
+
+
+def test_links_out_of_a_tree_are_not_followed_when_it_is_removed(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    outside.chmod(0o500)
+    inside = tmp_path / "inside"
+    (inside / "d").mkdir(parents=True)
+    (inside / "d" / "link").symlink_to(outside)
+    (inside / "link").symlink_to(outside)
+    (inside / "d").chmod(0o500)
+    inside.chmod(0o500)
+    files.remove(inside)
+    assert not inside.exists()
+    assert (outside / "kept").exists()
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o500
+    files.remove(tmp_path / "not there")
+
+
+# Names
+
+
+PARTS = st.lists(st.text(max_size=4) | st.sampled_from(["1:a", "a1:b", ":", "0:", "1", "a"]), max_size=4)
+
+
+@given(PARTS, PARTS)
+def test_different_parts_have_different_recipes(one, two):
+    same = [part.encode("utf-8", "surrogatepass") for part in one] == [
+        part.encode("utf-8", "surrogatepass") for part in two
+    ]
+    given = [tuple(part.encode("utf-8", "surrogatepass") for part in parts) for parts in (one, two)]
+    assert (store.key(*given[0]) == store.key(*given[1])) is same
+
+
+def test_a_recipe_is_32_hex_digits_and_text_counts_as_its_bytes():
+    assert store.key("é", b"x") == store.key("é".encode(), "x")
+    assert len(store.key()) == 32
+    assert set(store.key("a")) <= set("0123456789abcdef")
+    assert store.key("ab", "c") != store.key("a", "bc") != store.key("abc")
+
+
+@pytest.mark.parametrize(
+    ("xdg", "home", "expected"),
+    [
+        ("/data", "/home/u", "/data/opencode-cache"),
+        ("", "/home/u", "/home/u/.local/share/opencode-cache"),
+        (None, "/home/u", "/home/u/.local/share/opencode-cache"),
+        ("relative", "/home/u", "/home/u/.local/share/opencode-cache"),
+        ("~/x", "/home/u", "/home/u/.local/share/opencode-cache"),
+        ("/data", None, "/data/opencode-cache"),
+    ],
+)
+def test_the_data_directory_is_where_xdg_says(monkeypatch, xdg, home, expected):
+    for name, value in (("XDG_DATA_HOME", xdg), ("HOME", home)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert store.data_home() == Path(expected)
+    assert store.default().root == Path(expected) / "store"
+
+
+def test_tarballs_are_kept_in_the_users_cache_directory(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/u")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert store.downloads() == Path("/home/u/.cache/opencode-cache/tarballs")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/c")
+    assert store.downloads() == Path("/c/opencode-cache/tarballs")
+
+
+@pytest.mark.parametrize("home", [None, "", "relative"])
+def test_without_a_home_it_is_said_what_to_set(monkeypatch, home):
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    with pytest.raises(BadInputError, match="set HOME or XDG_DATA_HOME"):
+        store.data_home()

@@ -1,0 +1,162 @@
+"""The table of npm tools, what it refuses, and the node that the tools are run by."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import making
+import pytest
+
+from opencode_cache.base import store
+from opencode_cache.base.errors import BadInputError, CheckFailedError
+from opencode_cache.formats import contents
+from opencode_cache.layouts.packages import PACKAGES
+from opencode_cache.npm import nodejs
+from opencode_cache.opencode import tools
+from opencode_cache.prove.child.tools import diagnostics, started
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("pyrigth", "pyright"),
+        ("typescript", "typescript-language-server"),
+        ("typescript-langauge-server", "typescript-language-server"),
+        ("vue-language-server", "@vue/language-server"),
+        ("biome", "@biomejs/biome"),
+        ("docker-langserver", "dockerfile-language-server-nodejs"),
+        ("yaml-ls", "yaml-language-server"),
+        ("php intelephense", "intelephense"),
+    ],
+)
+def test_a_name_that_is_meant_for_another_tool_is_refused(name, meant):
+    with pytest.raises(BadInputError) as caught:
+        tools.check(name)
+    assert str(caught.value).endswith(f"write {meant!r}")
+
+
+@pytest.mark.parametrize("name", [*tools.TOOLS, "a", "some-server", "eslint"])
+def test_other_names_are_not(name):
+    tools.check(name)
+
+
+def test_what_a_user_should_know_is_noted():
+    assert tools.note("pyright") is None
+    assert "typescript in its own node_modules" in tools.note("typescript-language-server")
+    assert "shellcheck" in tools.note("bash-language-server")
+    assert "asks for no such tool" in tools.note("some-server")
+
+
+def tool_cache(cache, *names):
+    """A cache with these tools, their commands in `.bin`, and what the layout adds."""
+    packages = {name: making.package(name) for name in names}
+    trees = {f"packages/{name}": {f"node_modules/{name}": packages[name].key} for name in names}
+    requests = [making.request("tool", name, f"packages/{name}") for name in names]
+    for name in names:
+        links = cache / "packages" / name / "node_modules" / ".bin"
+        links.mkdir(parents=True)
+        (links / tools.TOOLS[name].command).touch(mode=0o755)
+    PACKAGES.write_metadata(cache, making.lock(list(packages.values()), trees, requests))
+
+
+def test_servers_that_opencode_looks_for_in_bin_are_linked_there(tmp_path):
+    tool_cache(tmp_path, "pyright", "@vue/language-server", "prettier", "typescript-language-server")
+    links = {path.name for path in (tmp_path / "bin").iterdir()}
+    assert links == {"pyright-langserver", "vue-language-server"}
+    for name in links:
+        assert (tmp_path / "bin" / name).is_file()
+        assert not (tmp_path / "bin" / name).readlink().is_absolute()
+    assert set(PACKAGES.links(tmp_path)) >= {"bin/pyright-langserver", "bin/vue-language-server"}
+
+
+def test_a_server_without_its_command_gets_no_link(tmp_path):
+    package = making.package("pyright")
+    made = making.lock(
+        [package],
+        {"packages/pyright": {"node_modules/pyright": package.key}},
+        [making.request("tool", "pyright", "packages/pyright")],
+    )
+    PACKAGES.write_metadata(tmp_path, made)
+    assert not (tmp_path / "bin").exists()
+
+
+def test_only_a_lock_with_tools_needs_node():
+    package = making.package("pyright")
+    trees = {"packages/pyright": {"node_modules/pyright": package.key}}
+    for kind, needed in (("tool", True), ("provider", False)):
+        made = making.lock([package], trees, [making.request(kind, "pyright", "packages/pyright")])
+        assert contents.needs_node(made) == needed
+
+
+def test_the_node_on_path_is_linked_alone(tmp_path, monkeypatch):
+    own = tmp_path / "own" / "node"
+    own.parent.mkdir()
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    (own.parent / "other").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(own.parent))
+    found = nodejs.directory(store.Store(tmp_path / "store"))
+    assert [path.name for path in Path(found).iterdir()] == ["node"]
+    assert os.path.realpath(f"{found}/node") == str(own)
+
+
+def test_the_wheels_node_is_copied_where_path_has_none(tmp_path, monkeypatch):
+    wheel = tmp_path / "wheel"
+    wheel.write_text("#!/bin/sh\n")
+    wheel.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(nodejs, "in_wheel", lambda: wheel)
+    found = nodejs.directory(store.Store(tmp_path / "store"))
+    wheel.unlink()
+    assert shutil.which("node", path=found)
+
+
+def test_without_any_node_the_mend_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(nodejs, "in_wheel", lambda: None)
+    with pytest.raises(BadInputError, match=r"no `node` on PATH; install Node\.js"):
+        nodejs.directory(store.Store(tmp_path / "store"))
+
+
+SERVER = """
+import json, sys
+length = int(sys.stdin.buffer.readline().split(b":")[1])
+sys.stdin.buffer.readline()
+asked = json.loads(sys.stdin.buffer.read(length))
+body = json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": {"capabilities": {}}})
+sys.stdout.write(f"Content-Length: {len(body)}\\r\\n\\r\\n{body}")
+sys.stdout.flush()
+sys.stdin.buffer.read()
+"""
+
+
+@pytest.fixture
+def home(tmp_path):
+    for name in ("work", "tmp"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def test_a_server_that_answers_has_started(home):
+    started([sys.executable, "-c", SERVER], home, {})
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [("raise SystemExit('no such module')", "no such module"), ("", "it says nothing")],
+)
+def test_a_server_that_ends_has_not(home, program, said):
+    with pytest.raises(CheckFailedError, match=said):
+        started([sys.executable, "-c", program], home, {})
+
+
+def test_diagnostics_are_a_table_of_lists():
+    assert diagnostics(json.dumps({"/a": [{"message": "x"}]})) == {"/a": [{"message": "x"}]}
+    assert diagnostics("") == {}
+    for printed in ("[]", '{"a": 1}', "no"):
+        with pytest.raises(ValueError, match=r"."):
+            diagnostics(printed)

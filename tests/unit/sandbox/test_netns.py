@@ -1,0 +1,160 @@
+"""Namespaces, by entering them in child processes; skipped where the kernel does not allow it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from opencode_cache.base.errors import BadInputError, CheckFailedError
+from opencode_cache.sandbox import netns
+
+LOOK = """
+import json, os, socket, sys
+def writes(path):
+    try:
+        open(path, "w").close()
+        return True
+    except OSError as error:
+        return error.strerror
+with socket.socket() as outside:
+    outside.settimeout(1)
+    reached = outside.connect_ex(("192.0.2.1", 80))
+with socket.socket() as server, socket.socket() as client:
+    server.bind(("127.0.0.1", 0))
+    server.listen()
+    client.connect(server.getsockname())
+print(json.dumps({
+    "interfaces": [name for _, name in socket.if_nameindex() if name == "lo" or reached == 0],
+    "reached": os.strerror(reached),
+    "uid": os.getuid(),
+    "resolv": open("/etc/resolv.conf").read() if os.path.exists("/etc/resolv.conf") else None,
+    "writes": [writes(path) for path in sys.argv[1:]],
+}))
+"""
+
+
+@pytest.fixture
+def namespaces():
+    can = netns.available()
+    if not can.ok:
+        pytest.skip(f"needs a network namespace of its own: {can.why}")
+
+
+def isolated(read_only, *arguments, **options):
+    return subprocess.run(
+        netns.command(read_only, [sys.executable, *arguments]),
+        env=os.environ | netns.python_path(),
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        **options,
+    )
+
+
+def test_only_loopback_and_own_resolver(namespaces, tmp_path):
+    fixed, free = tmp_path / "fixed", tmp_path / "free"
+    fixed.mkdir()
+    free.mkdir()
+    done = isolated([fixed], "-c", LOOK, fixed / "file", free / "file")
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["interfaces"] == ["lo"]
+    assert seen["reached"] == "Network is unreachable"
+    assert seen["uid"] == os.getuid()
+    assert seen["resolv"] is None or "nameserver 127.0.0.1\n" in seen["resolv"]
+    assert seen["writes"] == ["Read-only file system", True]
+    assert (free / "file").exists()
+
+
+def test_the_machine_outside_is_as_before(namespaces, tmp_path):
+    resolver = Path("/etc/resolv.conf")
+    before = resolver.read_bytes() if resolver.exists() else None
+    assert isolated([tmp_path], "-c", "").returncode == 0
+    (tmp_path / "still-writable").touch()
+    assert (resolver.read_bytes() if resolver.exists() else None) == before
+
+
+def test_the_exit_status_passes_through(namespaces):
+    assert isolated([], "-c", "raise SystemExit(7)").returncode == 7
+    assert isolated([], "-c", "import os; os.kill(os.getpid(), 9)").returncode == -signal.SIGKILL
+
+
+def test_a_directory_that_is_not_there_is_bad_input(namespaces, tmp_path):
+    done = isolated([tmp_path / "gone"], "-c", "")
+    assert done.returncode == BadInputError.exit_status
+    assert str(tmp_path / "gone") in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_program_that_is_not_there_is_bad_input(namespaces, tmp_path):
+    done = subprocess.run(
+        netns.command([], [tmp_path / "gone"]),
+        env=os.environ | netns.python_path(),
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == BadInputError.exit_status
+    assert "cannot be run" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_it_ends_with_its_parent(namespaces, tmp_path):
+    pid_file = tmp_path / "pid"
+    child = f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid()) + '.'); time.sleep(60)"
+    start = (
+        f"import subprocess; subprocess.Popen({netns.command([], [sys.executable, '-c', child])!r}).wait()"
+    )
+    with subprocess.Popen([sys.executable, "-c", start], env=os.environ | netns.python_path()) as parent:
+        limit = time.monotonic() + 15
+        while not (pid_file.exists() and pid_file.read_text().endswith(".")) and time.monotonic() < limit:
+            time.sleep(0.01)
+        pid = int(pid_file.read_text()[:-1])
+        parent.kill()
+        parent.wait()
+    while time.monotonic() < limit and _runs(pid):
+        time.sleep(0.01)
+    assert not _runs(pid)
+
+
+def _runs(pid):
+    # A process that ended and that nobody waits for yet is a zombie.
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+def test_other_systems_get_a_sentence(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    netns.available.cache_clear()
+    try:
+        can = netns.available()
+        assert not can.ok
+        assert "darwin" in can.why
+        with pytest.raises(CheckFailedError, match="darwin"):
+            netns.enter()
+    finally:
+        netns.available.cache_clear()
+
+
+def test_a_kernel_that_refuses_is_quoted(monkeypatch):
+    said = subprocess.CompletedProcess(
+        [], 1, "", "the kernel refuses it to uid 1 (Operation not permitted)\n"
+    )
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: said)
+    netns.available.cache_clear()
+    try:
+        assert netns.available() == netns.Capability(ok=False, why=said.stderr.strip())
+    finally:
+        netns.available.cache_clear()
