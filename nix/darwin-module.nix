@@ -21,10 +21,15 @@ in
     assertions = import ./module-checks.nix { inherit lib cfg; };
     warnings = import ./module-warnings.nix { inherit lib cfg; };
     environment.systemPackages = lib.optional (cfg.finalPackage != null) cfg.finalPackage;
-    environment.variables.OPENCODE_CONFIG = lib.mkIf (cfg.finalSettings != { }) "${
-      (pkgs.formats.json { }).generate "opencode.json" (
-        { "$schema" = "https://opencode.ai/config.json"; } // cfg.finalSettings
-      )
-    }";
+    environment.variables = lib.mkMerge [
+      (lib.mkIf cfg.shareSessions (import ./shared-sessions.nix))
+      (lib.mkIf (cfg.finalSettings != { }) {
+        OPENCODE_CONFIG = "${
+          (pkgs.formats.json { }).generate "opencode.json" (
+            { "$schema" = "https://opencode.ai/config.json"; } // cfg.finalSettings
+          )
+        }";
+      })
+    ];
   };
 }

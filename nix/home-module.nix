@@ -31,6 +31,7 @@ in
           settings = lib.optionalAttrs together { "programs.opencode.settings" = theirs.settings; };
         };
         warnings = import ./module-warnings.nix { inherit lib cfg; };
+        home.sessionVariables = lib.mkIf cfg.shareSessions (import ./shared-sessions.nix);
       }
 
       (lib.mkIf (!together) {

@@ -169,6 +169,17 @@ in
       '';
     };
 
+    shareSessions = mkOption {
+      type = types.bool;
+      default = false;
+      example = true;
+      description = ''
+        Whether nixpkgs' OpenCode has its sessions where OpenCode's own releases have theirs (`opencode.db` in the data
+        directory), and not in a database of its own (`opencode-stable.db`). For whoever changes between the two. A
+        database that a newer version has written is not always read by an older one.
+      '';
+    };
+
     finalPackage = mkOption {
       type = types.nullOr types.package;
       readOnly = true;

@@ -19,7 +19,10 @@ in
   ];
 
   config = lib.mkMerge [
-    (lib.mkIf cfg.enable { environment.systemPackages = lib.optional (cfg.finalPackage != null) cfg.finalPackage; })
+    (lib.mkIf cfg.enable {
+      environment.systemPackages = lib.optional (cfg.finalPackage != null) cfg.finalPackage;
+      environment.variables = lib.mkIf cfg.shareSessions (import ./shared-sessions.nix);
+    })
 
     (lib.mkIf (cfg.enable || server.enable) {
       assertions = import ./module-checks.nix {

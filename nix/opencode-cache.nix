@@ -109,6 +109,8 @@ stdenvNoCC.mkDerivation (finalAttrs: {
 
   buildPhase = ''
     runHook preBuild
+    # Nix gives builds a terminal, and what is drawn there stays in the log.
+    export TERM=dumb
     opencode-cache build ${lib.escapeShellArgs arguments} --out "$out"
     runHook postBuild
   '';

@@ -385,6 +385,17 @@ in
     expected = true;
   };
 
+  "${here "shareSessions"}: a variable for whoever logs in" = {
+    expr = map (shareSessions: (only { inherit shareSessions; }).config.home.sessionVariables) [
+      false
+      true
+    ];
+    expected = [
+      { }
+      { OPENCODE_DISABLE_CHANNEL_DB = "1"; }
+    ];
+  };
+
   "${here "finalPackage"}: is to be read" = {
     expr = refused (only { finalPackage = opencode; }) (config: config.programs.opencode-cache.finalPackage);
     expected = true;

@@ -50,6 +50,7 @@ let
         default = [ ];
       };
       home.packages = packages;
+      home.sessionVariables = open;
       environment.systemPackages = packages;
       environment.etc = open;
       environment.variables = open;

@@ -97,6 +97,13 @@ def test_update_app_is_the_builder(flake):
     assert "--check" in flake.nix("run", at="#update", rest=["--help"]).stdout
 
 
+def test_a_build_log_has_no_progress_bar_in_it(flake, default):
+    said = flake.nix("build", "--rebuild", "--print-build-logs", "--no-link", at="#opencode-cache").stderr
+    lines = [line for line in said.splitlines() if line.startswith("opencode-cache> ")]
+    assert lines
+    assert not [line for line in lines if "\x1b[2K" in line or "━" in line or "/199" in line]
+
+
 def test_rebuilding_the_cache_gives_the_same_bits(flake, default):
     flake.build("opencode-cache", "--rebuild")
 
