@@ -212,11 +212,16 @@ def test_the_template_evaluates(flake, machine, tmp_path):
     place.mkdir()
     shutil.copytree(REPOSITORY / "templates" / "default", place, dirs_exist_ok=True)
     assert flake.nix("eval", "--json", at="#templates.default.description").stdout
-    shutil.copyfile(EXTRA_LOCK, place / "opencode-cache.lock.json")
     commit(place)
     inputs = {"opencode-cache": flake.url}
     for name, url in flake.inputs.items():
         inputs[name if name == "nixpkgs" else f"opencode-cache/{name}"] = url
     mine = Flake(machine, f"git+file://{place}", inputs)
+    early = mine.nix("eval", "--raw", at="#default.drvPath", check=False)
+    assert early.returncode
+    assert "opencode-cache.lock.json is not there; run `nix run " in early.stderr
+    assert "then `git add opencode-cache.lock.json`" in early.stderr
+    shutil.copyfile(EXTRA_LOCK, place / "opencode-cache.lock.json")
+    commit(place)
     assert mine.nix("eval", "--raw", at="#default.drvPath").stdout.endswith(".drv")
     assert mine.nix("eval", "--raw", at="#apps.x86_64-linux.lock.program").stdout

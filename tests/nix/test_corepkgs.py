@@ -17,23 +17,23 @@ HERE = Path(__file__).parent
 COREPKGS = os.environ.get("OPENCODE_CACHE_TEST_COREPKGS", "")
 
 
-def with_its_lib(machine, directory: Path) -> None:
-    """Put the lib into the store under the name and hash that corepkgs asks for."""
-    locked = json.loads(Path(COREPKGS, "flake.lock").read_text())["nodes"]["lib"]["locked"]
+def with_its_lib(corepkgs: Path) -> None:
+    """Let the copy take its lib from beside the checkout, at the revision that its lock names."""
     lib = Path(COREPKGS).resolve().parent / "nix-lib"
     if not lib.is_dir():
         return
+    locked = json.loads((corepkgs / "flake.lock").read_text())["nodes"]["lib"]["locked"]
     archive = subprocess.run(["git", "archive", locked["rev"]], cwd=lib, capture_output=True, check=True)
-    directory.mkdir()
-    subprocess.run(["tar", "-x"], cwd=directory, input=archive.stdout, check=True)
-    machine.add_directory(directory, "source")
+    (corepkgs / "its-lib").mkdir()
+    subprocess.run(["tar", "-x"], cwd=corepkgs / "its-lib", input=archive.stdout, check=True)
+    (corepkgs / "pins.nix").write_text("{ lib = ./its-lib; }\n")
 
 
 @pytest.mark.skipif(not COREPKGS, reason="needs a checkout: OPENCODE_CACHE_TEST_COREPKGS=DIR")
 def test_every_package_evaluates_with_the_genuine_stdenv(machine, project, tmp_path):
-    with_its_lib(machine, tmp_path / "lib")
     # Copied, since the machine sees no more of this one than /tmp.
     subprocess.run(["cp", "-r", COREPKGS, tmp_path / "corepkgs"], check=True)
+    with_its_lib(tmp_path / "corepkgs")
     call = f"import {HERE}/corepkgs.nix {{ corepkgs = {tmp_path}/corepkgs; project = {project}; }}"
     found = json.loads(machine.nix("eval", "--impure", "--json", "--expr", call).stdout)
     assert {"image", "opencode-release"} <= set(found["derivations"])
