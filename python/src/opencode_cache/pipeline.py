@@ -157,9 +157,9 @@ def ready(path: Path, models: Path | None = None) -> Built:
     cache = place.add(cache_key, f"opencode-cache-{name}", make_cache)
     extra_path = _extra_path(found, place)
     key = store.key("wrapper", str(cache), str(opencode), str(extra_path), _this_program())
-    wrapped = place.add(
-        key, f"opencode-with-cache-{name}", lambda out: _wrap(cache, opencode, out, extra_path)
-    )
+    wrapped_name = f"opencode-with-cache-{name}"
+    prefix = place.path(key, wrapped_name)
+    wrapped = place.add(key, wrapped_name, lambda out: _wrap(cache, opencode, out, extra_path, prefix))
     _prove(key, cache, opencode)
     return Built(opencode, cache, wrapped / "bin" / "opencode")
 
@@ -177,8 +177,8 @@ def _this_program() -> str:
     return store.key(*(part for path in sources for part in (str(path.relative_to(here)), path.read_bytes())))
 
 
-def _wrap(cache: Path, opencode: Path, out: Path, extra_path: list[str]) -> None:
-    wrapper.wrap(cache, opencode, out, extra_path=extra_path)
+def _wrap(cache: Path, opencode: Path, out: Path, extra_path: list[str], prefix: Path) -> None:
+    wrapper.wrap(cache, opencode, out, extra_path=extra_path, prefix=prefix)
 
 
 def _extra_path(found: Lock, place: store.Store) -> list[str]:

@@ -61,6 +61,7 @@ LEVEL = 9
 _TOOLS, _CACHE = "libexec/path", "cache"
 _ROOT = Path("/bundle")
 """Stands for wherever the bundle is unpacked; not a word of it is in the wrapper."""
+_PRELOAD = str(wrapper.preload_path(Path(), "opencode"))
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ def bundle(
         PROGRAM: Item(
             data=_wrapper(manifest, offline=offline, tools=bool(ripgrep or node)), mode=PROGRAM_MODE
         ),
+        _PRELOAD: Item(data=wrapper.render_preload(_ROOT / _CACHE, root=_ROOT).encode(), mode=DATA_MODE),
         OPENCODE: program(opencode, "OpenCode's release binary"),
     }
     if ripgrep:
@@ -177,6 +179,7 @@ def _wrapper(manifest: Manifest, *, offline: bool, tools: bool) -> bytes:
         manifest,
         _ROOT / _CACHE,
         _ROOT / OPENCODE,
+        _ROOT / _PRELOAD,
         offline=offline,
         extra_path=[str(_ROOT / _TOOLS)] if tools else [],
         root=_ROOT,
