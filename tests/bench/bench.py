@@ -31,6 +31,7 @@ from opencode_cache.wrapper import render as wrapper
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "offline"))
 
 import archive_bench
+import first_run
 import isolated
 import wrapper_bench
 
@@ -38,7 +39,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 KEPT = REPOSITORY / ".cache" / "bench"
 LOCK = REPOSITORY / "nix" / "locks" / "opencode-cache.lock.json"
 PLUGIN_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "extra-1.18.lock.json"
-PARTS = ("builds", "sizes", "archives", "starts", "wrappers")
+PARTS = ("builds", "sizes", "archives", "starts", "wrappers", "nix", "first-run")
 NPM_QUIET = ["--no-audit", "--no-fund", "--loglevel=error"]
 
 
@@ -273,6 +274,22 @@ class Bench:
         bench.first()
         bench.version(self.opencode, self.build())
 
+    def first_run(self) -> None:
+        """Of the last commit: what is not committed is not in a clone."""
+        self.note("first runs, from clone to `opencode models`, in turn with npm's")
+        for table in first_run.FirstRun(self.scratch / "first-run", min(self.runs, 3)).measure():
+            self.console.print(table)
+
+    def nix(self) -> None:
+        """Every tarball of the default lock as a derivation of real Nix, by curl and by npm."""
+        import nix_bench  # noqa: PLC0415 - needs Nix, which is got ready here
+
+        self.note("tarballs by Nix, once by curl and once by npm")
+        count, times = nix_bench.tarballs(in_turn, 1)
+        self.table(
+            f"{count} tarballs from a registry on loopback, real Nix, two at a time", times, "curl (default)"
+        )
+
     def taken(self, measured) -> dict[str, list[float]]:
         """As `in_turn`, for actions that tell their own seconds; one start of each, first, is not counted."""
         times: dict[str, list[float]] = {name: [] for name in measured}
@@ -292,9 +309,11 @@ def main() -> None:
     KEPT.mkdir(parents=True, exist_ok=True)
     bench = Bench(options.runs)
     try:
-        bench.prepare()
-        for part in options.only or PARTS:
-            getattr(bench, part)()
+        parts = options.only or PARTS
+        if not set(parts) <= {"first-run", "nix"}:
+            bench.prepare()
+        for part in parts:
+            getattr(bench, part.replace("-", "_"))()
     finally:
         shutil.rmtree(bench.scratch, ignore_errors=True)
 

@@ -96,7 +96,7 @@ def downloading(packages: int, total: int) -> Iterator[Callable[[int], None]]:
         DownloadColumn(),
         TransferSpeedColumn(),
         console=stderr(),
-        disable=not stderr().is_terminal,
+        disable=not stderr().is_interactive,
         transient=True,
     ) as progress:
         yield _Download(progress, total).on_bytes
@@ -110,7 +110,7 @@ def counting(what: str, total: int) -> Iterator[Callable[[object], None]]:
         BarColumn(),
         MofNCompleteColumn(),
         console=stderr(),
-        disable=not stderr().is_terminal,
+        disable=not stderr().is_interactive,
         transient=True,
     ) as progress:
         task = progress.add_task(what, total=total)
