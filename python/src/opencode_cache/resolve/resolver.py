@@ -11,9 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from opencode_cache import layouts
 from opencode_cache.base import store
-from opencode_cache.base.errors import BadInputError
+from opencode_cache.base.errors import BadInputError, NetworkError
+from opencode_cache.base.model import first_problem
 from opencode_cache.catalogue import document as catalogue
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import grammar, user_files
@@ -126,25 +129,30 @@ class Resolver:
         sizes = tarball.sizes(everything)
         packages = {k: p.model_copy(update={"size": sizes.get(k, p.size)}) for k, p in packages.items()}
         found = {s: p.model_copy(update={"size": sizes.get(p.key)}) for s, p in found.items()}
-        return Lock(
-            opencode=Opencode(
-                version=self.plan.opencode,
-                layout=self.layout.name,
-                cache_version=era.cache_version if era else None,
-                sdk_major=self.sdk_major,
-                binaries=dict(sorted(found.items())),
-                missing=dict(sorted(missing.items())),
-            ),
-            requests=tuple(requests),
-            trees=trees,
-            packages=packages,
-            unavailable=(*unavailable, *unpinned),
-            languages=languages,
-            warmup=None if self.plan.warmup is None else tuple(self.plan.warmup),
-            files=files,
-            signatures=self._signatures([*everything]),
-            catalogue=catalogue.describe(given, "file").sha256 if given is not None else None,
-        )
+        try:
+            return Lock(
+                opencode=Opencode(
+                    version=self.plan.opencode,
+                    layout=self.layout.name,
+                    cache_version=era.cache_version if era else None,
+                    sdk_major=self.sdk_major,
+                    binaries=dict(sorted(found.items())),
+                    missing=dict(sorted(missing.items())),
+                ),
+                requests=tuple(requests),
+                trees=trees,
+                packages=packages,
+                unavailable=(*unavailable, *unpinned),
+                languages=languages,
+                warmup=None if self.plan.warmup is None else tuple(self.plan.warmup),
+                files=files,
+                signatures=self._signatures([*everything]),
+                catalogue=catalogue.describe(given, "file").sha256 if given is not None else None,
+            )
+        except ValidationError as error:
+            raise NetworkError(
+                f"the registry's answers make no lock ({first_problem(error)}); use another registry"
+            ) from error
 
     def _signatures(self, packages: Sequence[Package]) -> Signatures:
         self.on_step("asking npm whether the registry signed them")
@@ -213,7 +221,10 @@ class Resolver:
         specs = grammar.packages(pins.values())
 
         def one(spec: str) -> Package:
-            return package_from(npm.view(spec)[0], split_spec(spec)[0])
+            try:
+                return package_from(next(iter(npm.view(spec)), {}), split_spec(spec)[0])
+            except UnavailableError as error:
+                raise NetworkError(f"grammars: {spec}: {error}; pin another package") from error
 
         with ThreadPoolExecutor(_WORKERS) as pool:
             return dict(zip(specs, pool.map(one, specs), strict=True))
