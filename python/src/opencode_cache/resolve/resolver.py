@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +104,14 @@ class Resolver:
 
     def lock(self, found: dict[str, Package], missing: dict[str, str]) -> Lock:
         """Resolve the whole plan. Raises NetworkError, BadInputError."""
+        try:
+            return self._lock(found, missing)
+        except ValidationError as error:
+            raise NetworkError(
+                f"the registry's answers make no lock ({first_problem(error)}); use another registry"
+            ) from error
+
+    def _lock(self, found: dict[str, Package], missing: dict[str, str]) -> Lock:
         files = user_files.read(self.plan.files)
         given = catalogue.given(Path(self.plan.catalogue))[0] if self.plan.catalogue else None
         local = [spec for spec in self.plan.plugins if is_local(spec)]
@@ -129,30 +137,26 @@ class Resolver:
         sizes = tarball.sizes(everything)
         packages = {k: p.model_copy(update={"size": sizes.get(k, p.size)}) for k, p in packages.items()}
         found = {s: p.model_copy(update={"size": sizes.get(p.key)}) for s, p in found.items()}
-        try:
-            return Lock(
-                opencode=Opencode(
-                    version=self.plan.opencode,
-                    layout=self.layout.name,
-                    cache_version=era.cache_version if era else None,
-                    sdk_major=self.sdk_major,
-                    binaries=dict(sorted(found.items())),
-                    missing=dict(sorted(missing.items())),
-                ),
-                requests=tuple(requests),
-                trees=trees,
-                packages=packages,
-                unavailable=(*unavailable, *unpinned),
-                languages=languages,
-                warmup=None if self.plan.warmup is None else tuple(self.plan.warmup),
-                files=files,
-                signatures=self._signatures([*everything]),
-                catalogue=catalogue.describe(given, "file").sha256 if given is not None else None,
-            )
-        except ValidationError as error:
-            raise NetworkError(
-                f"the registry's answers make no lock ({first_problem(error)}); use another registry"
-            ) from error
+        return Lock(
+            opencode=Opencode(
+                version=self.plan.opencode,
+                layout=self.layout.name,
+                cache_version=era.cache_version if era else None,
+                sdk_major=self.sdk_major,
+                bundled=tuple(sorted(self._bundled(era))),
+                binaries=dict(sorted(found.items())),
+                missing=dict(sorted(missing.items())),
+            ),
+            requests=tuple(requests),
+            trees=trees,
+            packages=packages,
+            unavailable=(*unavailable, *unpinned),
+            languages=languages,
+            warmup=None if self.plan.warmup is None else tuple(self.plan.warmup),
+            files=files,
+            signatures=self._signatures([*everything]),
+            catalogue=catalogue.describe(given, "file").sha256 if given is not None else None,
+        )
 
     def _signatures(self, packages: Sequence[Package]) -> Signatures:
         self.on_step("asking npm whether the registry signed them")
@@ -166,8 +170,12 @@ class Resolver:
     def _providers(self, era: ask.BunEra | None) -> list[str]:
         if self.plan.providers != CATALOGUE:
             return list(self.plan.providers)
-        self.on_step("asking the binary which provider SDKs it does not bundle")
-        return sorted(ask.not_bundled(self.binary, self.models, era))
+        return sorted(catalogue.packages(self.models).keys() - self._bundled(era))
+
+    @cache  # noqa: B019 - a resolver lives as long as its one lock is made
+    def _bundled(self, era: ask.BunEra | None) -> set[str]:
+        self.on_step("asking the binary which provider SDKs it has compiled in")
+        return ask.bundled(self.binary, self.models, era)
 
     def _choose(self, wanted: Sequence[_Wanted]) -> tuple[list[Request], list[Unavailable]]:
         self.on_step(f"choosing versions for {len(wanted)} specs")
