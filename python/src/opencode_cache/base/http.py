@@ -54,7 +54,7 @@ class Client:
     """Hosts that may be asked over http, beside this machine: the user's settings name them so."""
     proxies: Callable[[str], Mapping[str, str]] = field(default=lambda _: {})
     """For an address; an empty answer leaves it to the environment."""
-    token: str = ""
+    login: str = ""
     """The environment variable with the login, for sentences."""
     connect: float = 10
     silence: float = 30

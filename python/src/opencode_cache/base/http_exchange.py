@@ -195,11 +195,11 @@ class Answer:
             when = f"; it says: wait {seconds} s" if seconds is not None else ""
             if not after and not spent:
                 seconds = int(self.client.pause)
-            mine = f", or set {self.client.token}" if self.client.token else ""
+            mine = f", or set {self.client.login}" if self.client.login else ""
             raise LimitedError(
                 f"{name} limits how often it may be asked ({status}){when}; try again later{mine}", seconds
             )
-        check = f"check {self.client.token or 'the login'} and the proxy settings"
+        check = f"check {self.client.login or 'the login'} and the proxy settings"
         if status in (requests.codes.not_found, requests.codes.gone):
             raise AbsentError(f"{name} has nothing at {url} ({status})")
         if status in _DENIED:
