@@ -58,7 +58,8 @@ def explain(error: BaseException, url: str) -> None:
         raise PassingError(f"{host} did not answer in time ({url})") from error
     if isinstance(error, requests.ConnectTimeout) or _not_connected(error):
         why, detail = _why(error)
-        raise UnreachableError(f"{host} cannot be reached", why, detail) from error
+        more = f": its certificate is not trusted ({detail})" if why == "certificate" else ""
+        raise UnreachableError(f"{host} cannot be reached{more}", why, detail) from error
     if isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError, ValueError)):
         # Not its text: that may hold a header with a secret.
         raise PassingError(f"{host} broke off its answer ({url})") from error

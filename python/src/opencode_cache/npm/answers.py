@@ -9,7 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
 
 _DEEPEST = 20
 _LONGEST = 1000
@@ -27,7 +30,9 @@ def manifests(entries: list[Any]) -> list[dict[str, Any]]:
 def package_lock(document: object) -> dict[str, dict[str, Any]] | None:
     """`packages` of a package-lock: path -> entry; None where the document is no package-lock."""
     packages = document.get("packages") if isinstance(document, dict) else None
-    if not isinstance(packages, dict) or not all(isinstance(entry, dict) for entry in packages.values()):
+    if not isinstance(packages, dict):
+        return None
+    if not all(isinstance(entry, dict) and path.isprintable() for path, entry in packages.items()):
         return None
     return {path: checked(entry) for path, entry in packages.items()}
 
@@ -61,7 +66,7 @@ def checked(entry: dict[str, Any]) -> dict[str, Any]:
         "peerDependencies": _table(entry.get("peerDependencies")),
         "time": _table(entry.get("time")),
         "license": licence(entry.get("license")),
-        "bin": entry["bin"] if isinstance(entry.get("bin"), str) else _table(entry.get("bin")),
+        "bin": _text(entry.get("bin")) or _table(entry.get("bin")),
         "os": _words(entry.get("os")),
         "cpu": _words(entry.get("cpu")),
         "libc": _words(entry.get("libc")),
@@ -96,7 +101,12 @@ def _line(value: object) -> str:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and len(value) <= _LONGEST else None
+    return value if _is_plain(value) else None
+
+
+def _is_plain(value: object) -> TypeGuard[str]:
+    """A string of a sensible length, in which nothing is obeyed by a terminal or is no character."""
+    return isinstance(value, str) and len(value) <= _LONGEST and value.isprintable()
 
 
 def sha512(hashes: str) -> str | None:
@@ -113,9 +123,9 @@ def sha512(hashes: str) -> str | None:
 
 def _table(value: object) -> dict[str, str]:
     pairs = value.items() if isinstance(value, dict) else ()
-    return {key: text for key, text in pairs if isinstance(text, str) and len(text) <= _LONGEST}
+    return {key: text for key, text in pairs if _is_plain(key) and _is_plain(text)}
 
 
 def _words(value: object) -> list[str]:
     given = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-    return [word for word in given if isinstance(word, str)]
+    return [word for word in given if _is_plain(word)]

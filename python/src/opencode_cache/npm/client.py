@@ -124,6 +124,7 @@ def _start(arguments: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[s
         environment.pop(name, None)
     # Nothing of ours goes to ~/.npm, where npm keeps its cache and its logs.
     environment["npm_config_cache"] = str(store.cache_home() / "npm")
+    environment["npm_config_update_notifier"] = "false"
     if len(command()) > 1:
         environment["PATH"] = f"{Path(command()[0]).parent}{os.pathsep}{environment.get('PATH', '')}"
     try:
@@ -152,8 +153,9 @@ def _run(arguments: Sequence[str], cwd: Path, names: Sequence[str] = ()) -> str:
     if done.returncode == 0:
         return done.stdout
     code = re.search(r"npm (?:error|ERR!) code (\w+)", done.stderr)
+    # Without what a terminal would obey: npm repeats what the registry says.
     lines = [
-        line.split("!", 1)[-1].removeprefix("npm error").strip()
+        "".join(filter(str.isprintable, line.split("!", 1)[-1].removeprefix("npm error").strip()))
         for line in done.stderr.splitlines()
         if line.startswith(("npm error", "npm ERR!")) and " code " not in line and "complete log" not in line
     ]
@@ -208,7 +210,11 @@ def package_lock(
 def _json(text: str, what: str) -> Any:  # noqa: ANN401 - JSON is anything
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise NetworkError(
+            f"the registry's answer to npm {what} is nested too deep; use another registry"
+        ) from error
+    except ValueError as error:
         raise BadInputError(f"npm {what} did not answer with JSON; is `npm` on PATH really npm?") from error
 
 
