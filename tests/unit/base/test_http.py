@@ -23,7 +23,7 @@ from opencode_cache.update.github import Asset, GitHub
 
 SIZE = 1000
 ORDINARY = http.Client
-QUICK = functools.partial(ORDINARY, connect=1, silence=0.5, total=2, pause=0)
+QUICK = functools.partial(ORDINARY, connect=0.5, silence=0.3, total=2, pause=0)
 COMMIT = "c" * 40
 
 

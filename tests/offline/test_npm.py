@@ -6,17 +6,20 @@ import json
 import os
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
-import making
 import pytest
-import updating
-from hostile import Hostile, certificates, says
 
 from opencode_cache.base import python
 from opencode_cache.base.errors import NetworkError, OpencodeCacheError
 from opencode_cache.fetch import tarballs
 from opencode_cache.npm import client as npm
+
+sys.path.append(str(Path(__file__).parents[1] / "unit"))
+import making
+import updating
+from hostile import Hostile, certificates, says
 
 SECRET = "sk-very-secret"  # noqa: S105 - not one
 NAME, VERSION = "left-pad", "1.3.0"
@@ -33,7 +36,7 @@ def _own_settings(tmp_path, monkeypatch):
     """A HOME without settings, of which npm and we know nothing yet."""
     (tmp_path / "home").mkdir()
     for name in list(os.environ):
-        if name.lower().startswith("npm_"):
+        if name.lower().startswith("npm_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
