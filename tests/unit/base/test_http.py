@@ -238,6 +238,14 @@ def test_http_is_for_hosts_that_the_settings_name_so(start):
         client.read("http://elsewhere.test/x")
 
 
+def test_a_login_in_an_address_is_in_no_sentence(start):
+    server = start(says("403 Forbidden"))
+    with pytest.raises(NetworkError) as caught:
+        QUICK().read(server.url.replace("//", "//me:secret@") + "/x")
+    assert "secret" not in str(caught.value)
+    assert server.header("Authorization") == [None]
+
+
 def test_cookies_are_not_kept(start):
     server = start(says("200 OK", b"here", "Set-Cookie: a=b"))
     client = QUICK()

@@ -24,13 +24,31 @@ from opencode_cache.base.http_errors import (
     RefusedError,
     UnreachableError,
 )
-from opencode_cache.base.http_exchange import Answer, Work, allowed, blocks, host, number, within
+from opencode_cache.base.http_exchange import (
+    Answer,
+    Work,
+    allowed,
+    blocks,
+    host,
+    number,
+    within,
+    without_login,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import BinaryIO
 
-__all__ = ["MOST", "AbsentError", "Client", "RefusedError", "UnreachableError", "checked_base", "host"]
+__all__ = [
+    "MOST",
+    "AbsentError",
+    "Client",
+    "RefusedError",
+    "UnreachableError",
+    "checked_base",
+    "host",
+    "without_login",
+]
 
 MOST = 512 << 20
 """Bytes of a download whose length nobody has told: four times the longest package of OpenCode."""
@@ -75,6 +93,7 @@ class Client:
 
     def read(self, url: str, headers: Mapping[str, str] | None = None) -> bytes:
         """The body at an address. Raises UnreachableError, AbsentError, RefusedError, other NetworkErrors."""
+        url = without_login(url)
 
         def once(work: Work) -> bytes:
             body = bytearray()
@@ -87,6 +106,7 @@ class Client:
 
     def length(self, url: str, headers: Mapping[str, str] | None = None) -> int | None:
         """The length in bytes of what is at an address; None where it is not told."""
+        url = without_login(url)
 
         def once(work: Work) -> str:
             with Answer(self, "HEAD", url, dict(headers or {}), work) as answer:
@@ -115,6 +135,7 @@ class Client:
         this returns with what has come. Raises as `read` does, with what had arrived in the file.
         """
         told = False
+        url = without_login(url)
 
         def once(work: Work) -> None:
             nonlocal told

@@ -60,12 +60,24 @@ def number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER else None
 
 
-def new_session() -> requests.Session:
-    """A session without netrc and cookies."""
-    session = requests.Session()
-    session.auth = _as_it_is  # else ~/.netrc would have a say
-    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-    return session
+def without_login(url: str) -> str:
+    """The address without what is before an `@` in it, which no sentence may hold."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _session(client: Client) -> requests.Session:
+    """One that is nobody else's, perhaps with open connections; without netrc and cookies."""
+    try:
+        return client.idle.pop()
+    except IndexError:
+        session = requests.Session()
+        session.auth = _as_it_is  # else ~/.netrc would have a say
+        session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+        return session
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -126,7 +138,7 @@ class Answer:
 
     def __init__(self, client: Client, method: str, url: str, headers: dict[str, str], work: Work) -> None:
         self.client, self.method, self.url, self.headers, self.work = client, method, url, headers, work
-        self.session = client.idle.pop() if client.idle else new_session()
+        self.session = _session(client)
         self.answer: requests.Response | None = None
 
     def __enter__(self) -> requests.Response:

@@ -58,10 +58,10 @@ def fetch(packages: Iterable[Package], to: Path) -> None:
             continue
         part = download(pinned, to, http.MOST if package.size is None else package.size)
         try:
-            found = integrity(part)
-            if found != package.integrity:
+            digest = integrity(part)
+            if digest != package.integrity:
                 raise NetworkError(
-                    f"{package.key}: checksum mismatch: GitHub's archive has {found}, the lock says "
+                    f"{package.key}: checksum mismatch: GitHub's archive has {digest}, the lock says "
                     f"{package.integrity}; lock again"
                 )
             part.replace(archive)

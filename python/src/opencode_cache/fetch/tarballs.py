@@ -70,20 +70,20 @@ class _Downloads:
 
     def fetch(self, package: Package) -> None:
         part = self.to / f"{package.tarball}.part"
-        found = ""
+        digest = ""
         for again in (False, True):  # a part of an earlier run may be damaged
             self._download(package, part)
             if self.stop.is_set():
                 return
-            found = integrity(part)
-            if found == package.integrity:
+            digest = integrity(part)
+            if digest == package.integrity:
                 part.replace(self.to / package.tarball)
                 return
             part.unlink()
             if again:
                 break
         raise NetworkError(
-            f"{package.key}: checksum mismatch: the registry's tarball has {found}, the lock says "
+            f"{package.key}: checksum mismatch: the registry's tarball has {digest}, the lock says "
             f"{package.integrity}; check the registry, or lock again"
         )
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _DEEPEST = 20
 _LONGEST = 1000
+_LONGEST_NAME = 214  # npm's own limit (validate-npm-package-name, npm 10 and 11)
 _SHA512 = 64
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,255}", re.ASCII)
 
@@ -32,7 +33,7 @@ def package_lock(document: object) -> dict[str, dict[str, Any]] | None:
     packages = document.get("packages") if isinstance(document, dict) else None
     if not isinstance(packages, dict):
         return None
-    if not all(isinstance(entry, dict) and path.isprintable() for path, entry in packages.items()):
+    if not all(isinstance(entry, dict) and _is_plain(path) for path, entry in packages.items()):
         return None
     return {path: checked(entry) for path, entry in packages.items()}
 
@@ -58,7 +59,7 @@ def checked(entry: dict[str, Any]) -> dict[str, Any]:
     """One package's entry with the fields that we read, each of its type; the others are left out."""
     dist = entry.get("dist")
     found = {
-        "name": _text(entry.get("name")),
+        "name": _text(entry.get("name"), _LONGEST_NAME),
         "version": entry["version"] if is_version(entry.get("version")) else None,
         "integrity": _text(entry.get("integrity")),
         "dist": {"integrity": _text(dist.get("integrity"))} if isinstance(dist, dict) else None,
@@ -100,8 +101,8 @@ def _line(value: object) -> str:
     return "".join(c for c in " ".join(value.split()) if c.isprintable())[:_LONGEST]
 
 
-def _text(value: object) -> str | None:
-    return value if _is_plain(value) else None
+def _text(value: object, longest: int = _LONGEST) -> str | None:
+    return value if _is_plain(value) and len(value) <= longest else None
 
 
 def _is_plain(value: object) -> TypeGuard[str]:

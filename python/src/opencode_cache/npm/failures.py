@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
 
 from opencode_cache.base import http
 
@@ -79,7 +78,7 @@ def of_download(error: Exception, url: str, name: str, registry: Registry) -> st
 
 
 def _fix(kind: Kind, url: str, host: str, name: str, registry: Registry) -> str:
-    shown, npmrc = _without_login(url), registry.npmrc
+    shown, npmrc = http.without_login(url).rstrip("/"), registry.npmrc
     proxy = ", ".join(dict.fromkeys(http.host(one) for one in registry.proxies.values()))
     whose = f"the proxy {proxy}" if proxy else "the proxy of the environment"
     scope = name.partition("/")[0] if name.startswith("@") else ""
@@ -115,8 +114,3 @@ def _fix(kind: Kind, url: str, host: str, name: str, registry: Registry) -> str:
             "or ask for another one"
         ),
     }[kind]
-
-
-def _without_login(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")

@@ -34,7 +34,7 @@ def package_from(entry: dict[str, Any], name: str) -> Package:
         )
     except ValidationError as error:
         raise UnavailableError(
-            f"what the registry says of {name!r} makes no package ({first_problem(error)})"
+            f"what the registry says of {name[:80]!r} makes no package ({first_problem(error)})"
         ) from error
 
 
@@ -46,7 +46,7 @@ def bins(name: str, value: object) -> dict[str, str]:
 
 
 def nodes(tree: str, document: dict[str, Any]) -> dict[str, Package]:
-    found: dict[str, Package] = {}
+    packages: dict[str, Package] = {}
     for path, entry in document["packages"].items():
         if not path or entry.get("inBundle"):
             continue  # the root; or shipped in the tarball of the package around it
@@ -59,7 +59,7 @@ def nodes(tree: str, document: dict[str, Any]) -> dict[str, Package]:
                 f"{tree}: {path} does not come from a registry, so no hash can be locked for it"
             )
         try:
-            found[path] = package_from(entry, name)
+            packages[path] = package_from(entry, name)
         except UnavailableError as error:
             raise BadInputError(f"{tree}: {error}") from error
-    return found
+    return packages

@@ -39,12 +39,12 @@ def check(packages: Iterable[Package]) -> Signatures:
             installed.mkdir(parents=True)
             manifest = {"name": package.name, "version": package.version}
             (installed / "package.json").write_text(json.dumps(manifest), encoding="utf-8")
-        found = npm.audit_signatures(directory)
-    if "error" in found:
+        judgement = npm.audit_signatures(directory)
+    if "error" in judgement:
         # npm's sentence names hosts, which a lock does not.
-        code = (found["error"] or {}).get("code") or "no keys"
+        code = (judgement["error"] or {}).get("code") or "no keys"
         return Signatures(unchecked=f"npm audit signatures could not look: {code}")
-    invalid, missing = (_keys(found[what]) for what in ("invalid", "missing"))
+    invalid, missing = (_keys(judgement[what]) for what in ("invalid", "missing"))
     if invalid:
         raise BadInputError(f"the registry's signature is wrong for {_list(invalid)}; use another registry")
     return Signatures(verified=len(wanted) - len(missing), missing=tuple(missing))
