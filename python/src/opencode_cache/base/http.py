@@ -26,6 +26,7 @@ from opencode_cache.base.http_errors import (
 )
 from opencode_cache.base.http_exchange import (
     Answer,
+    Settings,
     Work,
     allowed,
     blocks,
@@ -63,33 +64,17 @@ def checked_base(url: str, setting: str) -> str:
 
 
 @dataclass(frozen=True)
-class Client:
-    """Whom to ask, how long and how often. Times are in seconds, lengths in bytes."""
+class Client(Settings):
+    """Also how often to ask. Times are in seconds, lengths in bytes."""
 
-    verify: bool | str = True
-    """As requests takes it: a file with certificates of authorities, or whether to look at them at all."""
-    plain: frozenset[str] = frozenset()
-    """Hosts that may be asked over http, beside this machine: the user's settings name them so."""
-    proxies: Callable[[str], Mapping[str, str]] = field(default=lambda _: {})
-    """For an address; an empty answer leaves it to the environment."""
-    login: str = ""
-    """The environment variable with the login, for sentences."""
-    connect: float = 10
-    silence: float = 30
-    """Longest time for 16 KiB, which is the floor of speed."""
     total: float = 120
     """Longest time for an answer that is held in memory."""
     longest_pause: float = 15
     """Longest `Retry-After` that is waited for."""
     tries: int = 4
-    pause: float = 1
     most: int = 16 << 20
     """Longest answer that is held in memory."""
     on_wait: Callable[[str], None] = field(default=lambda _: None)
-    idle: list[requests.Session] = field(default_factory=list, repr=False, compare=False)
-    """Sessions that nobody uses: requests does not promise that two threads may share one."""
-    answered: set[str] = field(default_factory=set, repr=False, compare=False)
-    """Hosts that were reached before: where one of them cannot be, that may pass."""
 
     def read(self, url: str, headers: Mapping[str, str] | None = None) -> bytes:
         """The body at an address. Raises UnreachableError, AbsentError, RefusedError, other NetworkErrors."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.cookiejar
 import threading
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -14,9 +15,7 @@ from opencode_cache.base.errors import NetworkError
 from opencode_cache.base.http_errors import AbsentError, LimitedError, PassingError, RefusedError, explain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from opencode_cache.base.http import Client
+    from collections.abc import Callable, Iterator, Mapping
 
 _CHUNK = 1 << 14
 _SLICE = 0.2
@@ -69,7 +68,7 @@ def without_login(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def _session(client: Client) -> requests.Session:
+def _session(client: Settings) -> requests.Session:
     """One that is nobody else's, perhaps with open connections; without netrc and cookies."""
     try:
         return client.idle.pop()
@@ -84,6 +83,29 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
+@dataclass(frozen=True)
+class Settings:
+    """Whom to ask, and how long. Times are in seconds."""
+
+    verify: bool | str = True
+    """As requests takes it: a file with certificates of authorities, or whether to look at them at all."""
+    plain: frozenset[str] = frozenset()
+    """Hosts that may be asked over http, beside this machine: the user's settings name them so."""
+    proxies: Callable[[str], Mapping[str, str]] = field(default=lambda _: {})
+    """For an address; an empty answer leaves it to the environment."""
+    login: str = ""
+    """The environment variable with the login, for sentences."""
+    connect: float = 10
+    silence: float = 30
+    """Longest time for 16 KiB, which is the floor of speed."""
+    pause: float = 1
+    """Before the second try; then twice as long, and so on."""
+    idle: list[requests.Session] = field(default_factory=list, repr=False, compare=False)
+    """Sessions that nobody uses: requests does not promise that two threads may share one."""
+    answered: set[str] = field(default_factory=set, repr=False, compare=False)
+    """Hosts that were reached before: where one of them cannot be, that may pass."""
+
+
 class Work:
     """What the thread that asks and the one that waits know of each other."""
 
@@ -94,7 +116,7 @@ class Work:
 
 
 def within(
-    client: Client, url: str, once: Callable[[Work], _T], until: float | None, stop: threading.Event
+    client: Settings, url: str, once: Callable[[Work], _T], until: float | None, stop: threading.Event
 ) -> _T:
     """Ask in a thread of its own: a host that sends a byte now and then keeps every socket's timeout off."""
     work = Work()
@@ -136,7 +158,7 @@ def within(
 class Answer:
     """The answer behind an address, after redirects; its errors as ours."""
 
-    def __init__(self, client: Client, method: str, url: str, headers: dict[str, str], work: Work) -> None:
+    def __init__(self, client: Settings, method: str, url: str, headers: dict[str, str], work: Work) -> None:
         self.client, self.method, self.url, self.headers, self.work = client, method, url, headers, work
         self.session = _session(client)
         self.answer: requests.Response | None = None
