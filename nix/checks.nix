@@ -1,4 +1,12 @@
-# What `nix flake check` builds: the packages and their tests, and the project's own tests that need no network.
+/**
+  What `nix flake check` builds: the packages and their tests, and the project's own tests that need no network.
+
+  # Type
+
+  ```
+  checks :: { pkgs, ours } -> { NAME = derivation; … }
+  ```
+*/
 { pkgs, ours }:
 let
   inherit (pkgs) lib;
@@ -12,6 +20,7 @@ let
       ../tests/unit
       ../tests/wrapper
       ./locks
+      ./rules.json
     ];
   };
   python = pkgs.python3.withPackages (

@@ -1,8 +1,8 @@
-# The Python tool `opencode-cache`: the builder of the cache, and of the wrapper.
+/** The Python tool `opencode-cache`: the builder of the cache, and of the wrapper. */
 { lib, python3Packages }:
 python3Packages.buildPythonApplication {
   pname = "opencode-cache-builder";
-  version = "0.1.0";
+  inherit ((lib.importTOML ../pyproject.toml).project) version;
   pyproject = true;
 
   # Edits of the documentation and the tests rebuild nothing. The locks become part of the wheel.

@@ -38,7 +38,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 KEPT = REPOSITORY / ".cache" / "bench"
 LOCK = REPOSITORY / "nix" / "locks" / "opencode-cache.lock.json"
 PLUGIN_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "extra-1.18.lock.json"
-PARTS = ("builds", "sizes", "starts", "wrappers", "first-run")
+PARTS = ("builds", "sizes", "starts", "wrappers", "nix", "first-run")
 NPM_QUIET = ["--no-audit", "--no-fund", "--loglevel=error"]
 
 
@@ -268,6 +268,16 @@ class Bench:
         for table in first_run.FirstRun(self.scratch / "first-run", min(self.runs, 3)).measure():
             self.console.print(table)
 
+    def nix(self) -> None:
+        """Every tarball of the default lock as a derivation of real Nix, by curl and by npm."""
+        import nix_bench  # noqa: PLC0415 - needs Nix, which is got ready here
+
+        self.note("tarballs by Nix, once by curl and once by npm")
+        count, times = nix_bench.tarballs(in_turn, 1)
+        self.table(
+            f"{count} tarballs from a registry on loopback, real Nix, two at a time", times, "curl (default)"
+        )
+
     def taken(self, measured) -> dict[str, list[float]]:
         """As `in_turn`, for actions that tell their own seconds; one start of each, first, is not counted."""
         times: dict[str, list[float]] = {name: [] for name in measured}
@@ -288,7 +298,7 @@ def main() -> None:
     bench = Bench(options.runs)
     try:
         parts = options.only or PARTS
-        if set(parts) != {"first-run"}:
+        if not set(parts) <= {"first-run", "nix"}:
             bench.prepare()
         for part in parts:
             getattr(bench, part.replace("-", "_"))()
