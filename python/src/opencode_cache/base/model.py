@@ -17,6 +17,8 @@ _LONGEST_PATH, _LONGEST_PART = 2048, 255
 """Characters of a path in a document, and bytes of a part of one, which file systems have as their limit."""
 _SHOWN = 80
 """Characters of a wrong value in an error."""
+_LONGEST = 500
+"""Characters of the whole."""
 
 
 def first_problem(error: ValidationError) -> str:
@@ -30,7 +32,10 @@ def first_problem(error: ValidationError) -> str:
     value = first["input"]
     if first["type"] != "value_error" and isinstance(value, str | int | float):
         wrong += f", not {repr(value)[:_SHOWN]}"
-    return " ".join(f"{where}: {wrong}".split())
+    said = " ".join(f"{where}: {wrong}".split())
+    # Keys of a document can be anything, too.
+    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in said[: _LONGEST + 1])
+    return f"{plain[:_LONGEST]}…" if len(plain) > _LONGEST else plain
 
 
 def safe_relative(value: str) -> str:

@@ -24,6 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opencode_cache.base import python
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.sandbox import mounts
 from opencode_cache.sandbox.confine import confine
@@ -62,17 +63,17 @@ def available() -> Capability:
             ok=False, why=f"network namespaces are a thing of Linux, and this is {sys.platform}"
         )
     try:
-        done = subprocess.run(
-            command([], [sys.executable, "-c", ""], confined=True),
-            # Python puts the working directory first on its path, and anything may be in the user's.
-            cwd="/",
-            env=os.environ | python_path(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_TIMEOUT,
-            check=False,
-        )
+        with python.empty() as empty:
+            done = subprocess.run(
+                command([], python.command("-c", ""), confined=True),
+                cwd=empty,
+                env=os.environ | python.path(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_PROBE_TIMEOUT,
+                check=False,
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         return Capability(ok=False, why=f"a network namespace could not be tried ({error})")
     if done.returncode == 0:
@@ -83,15 +84,10 @@ def available() -> Capability:
 def command(
     read_only: Sequence[Path], arguments: Sequence[str | Path], *, confined: bool = False
 ) -> list[str]:
-    """The command line that runs `arguments` isolated; the child needs `python_path` in its environment."""
+    """The command line that runs `arguments` isolated: a Python of ours, and to be started as such."""
     options = ["--confined"] if confined else []
-    options += [word for path in read_only for word in ("--read-only", str(path))]
-    return [sys.executable, "-m", __name__, *options, "--", *map(str, arguments)]
-
-
-def python_path() -> dict[str, str]:
-    """Environment by which a child Python finds this package, however the parent found it."""
-    return {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    options += [word for path in read_only for word in ("--read-only", str(path.absolute()))]
+    return python.command("-m", __name__, *options, "--", *arguments)
 
 
 def enter(read_only: Sequence[Path] = (), *, confined: bool = False) -> None:
