@@ -15,7 +15,7 @@ let
   source = lib.fileset.toSource {
     root = ../.;
     fileset = lib.fileset.unions [
-      ../python/pyproject.toml
+      ../pyproject.toml
       ../python/src
       ../tests/unit
       ../tests/wrapper
@@ -49,7 +49,7 @@ let
         chmod -R u+w source
         cd source
         export HOME=$NIX_BUILD_TOP PYTHONPATH=$PWD/python/src
-        python3 -m pytest -c python/pyproject.toml --rootdir . -p no:cacheprovider -q ${arguments} | tee $out
+        python3 -m pytest -c pyproject.toml --rootdir . -p no:cacheprovider -q ${arguments} | tee $out
       '';
 in
 {

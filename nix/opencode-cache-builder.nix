@@ -2,19 +2,19 @@
 { lib, python3Packages }:
 python3Packages.buildPythonApplication {
   pname = "opencode-cache-builder";
-  inherit ((lib.importTOML ../python/pyproject.toml).project) version;
+  inherit ((lib.importTOML ../pyproject.toml).project) version;
   pyproject = true;
 
   # Edits of the documentation and the tests rebuild nothing. The locks become part of the wheel.
   src = lib.fileset.toSource {
     root = ../.;
     fileset = lib.fileset.unions [
-      ../python/pyproject.toml
+      ../LICENSE
+      ../pyproject.toml
       ../python/src
       ./locks
     ];
   };
-  sourceRoot = "source/python";
 
   build-system = [ python3Packages.hatchling ];
   dependencies = import ./python-dependencies.nix python3Packages;

@@ -30,6 +30,7 @@ from opencode_cache.wrapper import render as wrapper
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "offline"))
 
+import first_run
 import isolated
 import wrapper_bench
 
@@ -37,7 +38,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 KEPT = REPOSITORY / ".cache" / "bench"
 LOCK = REPOSITORY / "nix" / "locks" / "opencode-cache.lock.json"
 PLUGIN_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "extra-1.18.lock.json"
-PARTS = ("builds", "sizes", "starts", "wrappers", "nix")
+PARTS = ("builds", "sizes", "starts", "wrappers", "nix", "first-run")
 NPM_QUIET = ["--no-audit", "--no-fund", "--loglevel=error"]
 
 
@@ -261,6 +262,12 @@ class Bench:
         bench.first()
         bench.version(self.opencode, self.build())
 
+    def first_run(self) -> None:
+        """Of the last commit: what is not committed is not in a clone."""
+        self.note("first runs, from clone to `opencode models`, in turn with npm's")
+        for table in first_run.FirstRun(self.scratch / "first-run", min(self.runs, 3)).measure():
+            self.console.print(table)
+
     def nix(self) -> None:
         """Every tarball of the default lock as a derivation of real Nix, by curl and by npm."""
         import nix_bench  # noqa: PLC0415 - needs Nix, which is got ready here
@@ -290,10 +297,11 @@ def main() -> None:
     KEPT.mkdir(parents=True, exist_ok=True)
     bench = Bench(options.runs)
     try:
-        if options.only != ["nix"]:
+        parts = options.only or PARTS
+        if not set(parts) <= {"first-run", "nix"}:
             bench.prepare()
-        for part in options.only or PARTS:
-            getattr(bench, part)()
+        for part in parts:
+            getattr(bench, part.replace("-", "_"))()
     finally:
         shutil.rmtree(bench.scratch, ignore_errors=True)
 

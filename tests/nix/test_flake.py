@@ -58,7 +58,7 @@ def test_no_input_but_the_promised_ones(project):
 
 
 def test_the_python_dependencies_are_those_of_pyproject(project):
-    text = (project / "python" / "pyproject.toml").read_text()
+    text = (project / "pyproject.toml").read_text()
     listed = re.search(r"^dependencies = \[(.*?)^\]", text, re.MULTILINE | re.DOTALL)[1]
     names = {re.match(r'\s*"([\w-]+)', line)[1] for line in listed.splitlines() if '"' in line}
     ours = (project / "nix" / "python-dependencies.nix").read_text()

@@ -126,7 +126,7 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
     grammars.install(lock.languages, known, lock.packages, inputs.tarballs, cache)
     for key in grammar.packages(lock.languages.values()):
         on_done(lock.packages[key])
-    shipped = catalogue.write(inputs, cache)
+    shipped = catalogue.write(cache, inputs.lock, inputs.opencode, inputs.models, forced=inputs.force_models)
     tui = _link_tui(inputs, version, cache)
     if inputs.interpreter is not None:
         interpreter.give(cache, inputs.interpreter)
