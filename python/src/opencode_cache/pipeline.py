@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.build import assemble, builder
 from opencode_cache.fetch import github as github_archives
 from opencode_cache.fetch import tarballs as tarball
-from opencode_cache.formats import contents, lock
+from opencode_cache.formats import contents, lock, shipped
 from opencode_cache.formats.proof import verdict
 from opencode_cache.npm import nodejs, platforms
 from opencode_cache.prove import warm_up
@@ -45,23 +44,6 @@ class Built:
     cache: Path
     program: Path
     """The wrapper."""
-
-
-def shipped_lock(version: str) -> Path | None:
-    """The lock that comes with the project for the default plan of that OpenCode version, if there is one."""
-    given = os.environ.get("OPENCODE_CACHE_LOCKS")
-    places = (
-        [Path(given)] if given else [Path(str(resources.files(__package__))) / "locks", _in_the_repository()]
-    )
-    for place in places:
-        for name in sorted(place.glob("*.lock.json")):
-            if lock.read(name).opencode.version == version:
-                return name
-    return None
-
-
-def _in_the_repository() -> Path:
-    return Path(__file__).resolve().parents[3] / "nix" / "locks"
 
 
 def fetch(found: Lock, system: platforms.System, to: Path, *, with_binary: bool = True) -> None:
@@ -214,9 +196,9 @@ def _prove(key: str, cache: Path, opencode: Path) -> None:
 def locked(plan: Plan, before: date | None = None, *, is_default: bool) -> Path:
     """The lock file for a plan: the one that is shipped, else one that was made for it once."""
     if is_default and before is None:
-        shipped = shipped_lock(plan.opencode)
-        if shipped:
-            return shipped
+        path = shipped.lock_for(plan.opencode)
+        if path:
+            return path
     key = store.key("plan", plan.stamp(), str(before))
     path = store.data_home() / "locks" / f"{plan.opencode}-{key}.lock.json"
     if not path.exists():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from opencode_cache.base import python
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.sandbox import netns
 
@@ -50,7 +51,7 @@ def namespaces():
 def isolated(read_only, *arguments, **options):
     return subprocess.run(
         netns.command(read_only, [sys.executable, *arguments]),
-        env=os.environ | netns.python_path(),
+        env=os.environ | python.path(),
         capture_output=True,
         text=True,
         timeout=20,
@@ -97,7 +98,7 @@ def test_a_directory_that_is_not_there_is_bad_input(namespaces, tmp_path):
 def test_a_program_that_is_not_there_is_bad_input(namespaces, tmp_path):
     done = subprocess.run(
         netns.command([], [tmp_path / "gone"]),
-        env=os.environ | netns.python_path(),
+        env=os.environ | python.path(),
         capture_output=True,
         text=True,
         timeout=20,
@@ -114,7 +115,7 @@ def test_it_ends_with_its_parent(namespaces, tmp_path):
     start = (
         f"import subprocess; subprocess.Popen({netns.command([], [sys.executable, '-c', child])!r}).wait()"
     )
-    with subprocess.Popen([sys.executable, "-c", start], env=os.environ | netns.python_path()) as parent:
+    with subprocess.Popen([sys.executable, "-c", start], env=os.environ | python.path()) as parent:
         limit = time.monotonic() + 15
         while not (pid_file.exists() and pid_file.read_text().endswith(".")) and time.monotonic() < limit:
             time.sleep(0.01)

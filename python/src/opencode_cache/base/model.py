@@ -14,6 +14,8 @@ _BRANCH = re.compile(r"(?:list|literal)\[.*\]")
 
 _SHOWN = 80
 """Characters of a wrong value in an error."""
+_LONGEST = 500
+"""Characters of the whole."""
 
 
 def first_problem(error: ValidationError) -> str:
@@ -27,7 +29,10 @@ def first_problem(error: ValidationError) -> str:
     value = first["input"]
     if first["type"] != "value_error" and isinstance(value, str | int | float):
         wrong += f", not {repr(value)[:_SHOWN]}"
-    return " ".join(f"{where}: {wrong}".split())
+    said = " ".join(f"{where}: {wrong}".split())
+    # Keys of a document can be anything, too.
+    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in said[: _LONGEST + 1])
+    return f"{plain[:_LONGEST]}…" if len(plain) > _LONGEST else plain
 
 
 def safe_relative(value: str) -> str:

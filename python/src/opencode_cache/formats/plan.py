@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import first_problem, safe_relative
-from opencode_cache.formats import user_files
+from opencode_cache.formats import shipped, user_files
 from opencode_cache.formats.grammar import Grammar
 from opencode_cache.npm import platforms, repository
 from opencode_cache.npm import spec as npm_spec
@@ -43,8 +43,6 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-
-DEFAULT_OPENCODE = "1.18.33"
 
 CATALOGUE: Literal["catalogue"] = "catalogue"
 
@@ -64,7 +62,8 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    opencode: str = DEFAULT_OPENCODE
+    opencode: str = Field(default_factory=shipped.default_version)
+    """The version; by default that of the main lock that comes with this program."""
     systems: list[str] = Field(default_factory=list)
     """Systems whose OpenCode binary is pinned; empty means all."""
     providers: list[str] | Literal["catalogue"] = CATALOGUE

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from opencode_cache.base import python
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest
 from opencode_cache.formats.proof import Proof
@@ -66,13 +67,12 @@ def _run_child(arguments: list[str], limit: float, on_step: Callable[[str], None
     """Run the proof; its result as JSON ("" for none) and what it wrote to stderr."""
     result = ""
     with (
-        tempfile.TemporaryDirectory(prefix="opencode-proof-") as directory,
+        python.empty() as directory,
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
         subprocess.Popen(
-            [sys.executable, "-m", "opencode_cache.prove.child", *arguments],
-            # Python puts the working directory first on its path, so it is an empty one.
+            python.command("-m", "opencode_cache.prove.child", *arguments),
             cwd=directory,
-            env=os.environ | netns.python_path(),
+            env=os.environ | python.path(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -21,7 +21,8 @@ from opencode_cache.fetch.github import download
 from opencode_cache.fetch.tarballs import integrity
 from opencode_cache.formats.lock import Package
 from opencode_cache.npm import spec as npm_spec
-from opencode_cache.resolve.metadata import bins, licence
+from opencode_cache.npm.answers import licence
+from opencode_cache.resolve.metadata import bins
 
 if TYPE_CHECKING:
     from opencode_cache.npm.repository import Pin

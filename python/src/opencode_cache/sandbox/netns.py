@@ -1,6 +1,6 @@
 """A network namespace of one's own: nothing but loopback, the own DNS server, read-only directories.
 
-`python -m opencode_cache.netns --read-only DIR -- COMMAND ARGS` enters it and becomes COMMAND;
+`python -m opencode_cache.sandbox.netns --read-only DIR -- COMMAND ARGS` enters it and becomes COMMAND;
 `enter()` does the same for the calling process. No program is needed: the kernel is called through libc.
 As root the namespaces are made directly, else in a user namespace in which the user keeps the own uid.
 """
@@ -23,6 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opencode_cache.base import python
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 
 if TYPE_CHECKING:
@@ -67,17 +68,17 @@ def available() -> Capability:
             ok=False, why=f"network namespaces are a thing of Linux, and this is {sys.platform}"
         )
     try:
-        done = subprocess.run(
-            command([], [sys.executable, "-c", ""]),
-            # Python puts the working directory first on its path, and anything may be in the user's.
-            cwd="/",
-            env=os.environ | python_path(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_TIMEOUT,
-            check=False,
-        )
+        with python.empty() as empty:
+            done = subprocess.run(
+                command([], python.command("-c", "")),
+                cwd=empty,
+                env=os.environ | python.path(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_PROBE_TIMEOUT,
+                check=False,
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         return Capability(ok=False, why=f"a network namespace could not be tried ({error})")
     if done.returncode == 0:
@@ -86,14 +87,9 @@ def available() -> Capability:
 
 
 def command(read_only: Sequence[Path], arguments: Sequence[str | Path]) -> list[str]:
-    """The command line that runs `arguments` isolated; the child needs `python_path` in its environment."""
-    options = [word for path in read_only for word in ("--read-only", str(path))]
-    return [sys.executable, "-m", __name__, *options, "--", *map(str, arguments)]
-
-
-def python_path() -> dict[str, str]:
-    """Environment by which a child Python finds this package, however the parent found it."""
-    return {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    """The command line that runs `arguments` isolated: a Python of ours, and to be started as such."""
+    options = [word for path in read_only for word in ("--read-only", str(path.absolute()))]
+    return python.command("-m", __name__, *options, "--", *arguments)
 
 
 def enter(read_only: Sequence[Path] = ()) -> None:
@@ -186,7 +182,7 @@ def _loopback_up() -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Enter the namespaces and become the command. Returns only where that fails, with the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m opencode_cache.netns", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m opencode_cache.sandbox.netns", description=__doc__)
     parser.add_argument("--read-only", type=Path, action="append", default=[], metavar="DIR")
     parser.add_argument("command", nargs="+", metavar="COMMAND")
     options = parser.parse_args(arguments)

@@ -42,7 +42,7 @@ def prove_tools(subject: Subject, record: Record) -> None:
             detail.append(f"{entry.version}: {', '.join(link.name for link in links)}")
             if shutil.which("node") is None:
                 raise CheckFailedError(
-                    f"it is a Node.js program, and there is no `node` on PATH; {nodejs.MEND}"
+                    f"it is a Node.js program, and there is no `node` on PATH; {nodejs.FIX}"
                 )
             tool = TOOLS.get(entry.name)
             if tool is not None:
