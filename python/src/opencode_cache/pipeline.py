@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from opencode_cache.base import console, files, store
 from opencode_cache.base.errors import BadInputError, CheckFailedError
@@ -15,7 +16,7 @@ from opencode_cache.build import assemble, builder
 from opencode_cache.fetch import github as github_archives
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import contents, lock, shipped
-from opencode_cache.formats.proof import verdict
+from opencode_cache.formats.proof import Proof, verdict
 from opencode_cache.npm import nodejs, platforms
 from opencode_cache.prove import warm_up
 from opencode_cache.prove.verify import verify
@@ -133,7 +134,7 @@ def ready(path: Path, models: Path | None = None) -> Built:
     name = found.opencode.version
     cache = place.path(cache_key, f"opencode-cache-{name}")
     program = place.path(store.key("opencode", package.integrity), f"{package.name}-{name}")
-    if not cache.exists() or not program.exists():
+    if not place.whole(cache) or not place.whole(program):
         fetch(found, system, tarballs)
     opencode = binary(package, tarballs, place)
 
@@ -182,7 +183,7 @@ def _extra_path(found: Lock, place: store.Store) -> list[str]:
 
 def _prove(key: str, cache: Path, opencode: Path) -> None:
     stamp = store.data_home() / "proofs" / f"{key}.json"
-    if stamp.exists():
+    if _is_proof(stamp):
         return
     console.step("verifying: offline, in a network namespace of its own")
     proof = verify(cache, opencode, on_step=console.step)
@@ -193,6 +194,14 @@ def _prove(key: str, cache: Path, opencode: Path) -> None:
     files.write_atomically(stamp, proof.model_dump_json(indent=2) + "\n")
 
 
+def _is_proof(stamp: Path) -> bool:
+    """Whether there is a good proof, and not what a crash or a full disk has left of one."""
+    try:
+        return Proof.model_validate_json(files.read_bytes(stamp, files.DOCUMENT)).ok
+    except (OSError, ValidationError):
+        return False
+
+
 def locked(plan: Plan, before: date | None = None, *, is_default: bool) -> Path:
     """The lock file for a plan: the one that is shipped, else one that was made for it once."""
     if is_default and before is None:
@@ -201,21 +210,23 @@ def locked(plan: Plan, before: date | None = None, *, is_default: bool) -> Path:
             return path
     key = store.key("plan", plan.stamp(), str(before))
     path = store.data_home() / "locks" / f"{plan.opencode}-{key}.lock.json"
-    if not path.exists():
+    try:
+        lock.read(path)
+    except BadInputError:
+        if path.exists():
+            console.step(f"{path} is damaged, so it is made again")
         files.write_atomically(path, lock.dumps(make_lock(plan, before)))
     return path
 
 
 def leave_link(program: Path, link: Path) -> None:
     """A symbolic link to the wrapped program, put in place at once. Raises BadInputError."""
-    beside = link.with_name(f".{link.name}.{os.getpid()}")
     try:
-        link.parent.mkdir(parents=True, exist_ok=True)
-        beside.symlink_to(program)
-        beside.replace(link)
+        files.make_directories(link.parent)
+        with files.beside(link) as place:
+            (place / "link").symlink_to(program)
+            (place / "link").replace(link)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
         raise BadInputError(
             f"{link}: no link can be left there ({error.strerror}); choose another --link"
         ) from error

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opencode_cache.base import console
+from opencode_cache.base import answer, console
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.cli import options
 from opencode_cache.cli.app import app
@@ -49,7 +48,7 @@ def explain_command(
     if sdk and opencode and not subject.refused and ask.bundles(opencode, spec):
         found = found.model_copy(update={"bundled": True, "add": None})
     if json:
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        answer.model(found)
     else:
         _print(found)
     if sdk and not opencode:
@@ -91,8 +90,7 @@ def _print(found: Explanation) -> None:
         lines.append(f"OpenCode {found.opencode} has {found.spec} compiled in, and looks for it nowhere")
     elif found.add:
         lines.append(f"{'Only others find it there. ' if found.found else ''}To add it: {found.add}")
-    # Not through rich: a name in brackets is no markup.
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    answer.lines(lines)
 
 
 def _lines(found: Found) -> list[str]:

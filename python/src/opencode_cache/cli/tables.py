@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from opencode_cache.base.console import megabytes, stdout
+from opencode_cache.base.console import escape, megabytes, stdout
 from opencode_cache.formats.proof import Proof, verdict
 
 if TYPE_CHECKING:
@@ -65,8 +64,10 @@ def contents(cache: Path, manifest: Manifest) -> None:
     """Print what a cache answers, as tables on stdout."""
     console = stdout()
     console.print(
-        f"OpenCode {manifest.opencode} ({manifest.layout} layout, {manifest.system}), "
-        f"{manifest.files} files, {megabytes(manifest.bytes)}"
+        escape(
+            f"OpenCode {manifest.opencode} ({manifest.layout} layout, {manifest.system}), "
+            f"{manifest.files} files, {megabytes(manifest.bytes)}"
+        )
     )
     for line in _about(manifest):
         console.print(escape(line))
@@ -80,11 +81,11 @@ def contents(cache: Path, manifest: Manifest) -> None:
         members = sum(entry.spec in package.specs for package in manifest.packages)
         table.add_row(
             entry.kind,
-            entry.spec,
-            entry.version,
+            escape(entry.spec),
+            escape(entry.version),
             str(members),
             megabytes(_size(cache / entry.tree if manifest.layout == "packages" else cache / entry.path)),
-            licences.get((entry.name, entry.version)) or "unknown",
+            escape(licences.get((entry.name, entry.version)) or "unknown"),
         )
     console.print(table)
     for entry in manifest.requests:

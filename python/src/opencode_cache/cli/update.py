@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from opencode_cache import update as updates
-from opencode_cache.base import console, files
+from opencode_cache.base import answer, console, files
 from opencode_cache.base.errors import CheckFailedError
 from opencode_cache.cli import options, tables
 from opencode_cache.cli.app import app
@@ -43,7 +42,7 @@ def update_command(
     if markdown:
         files.write_atomically(markdown, tables.markdown(found))
     if json:
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        answer.model(found)
     else:
         console.stdout().print(tables.changes_table(found))
     if check and found.newer:

@@ -20,6 +20,7 @@ from opencode_cache.base import python
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest
 from opencode_cache.formats.proof import Proof
+from opencode_cache.opencode import run as opencode_run
 from opencode_cache.sandbox import netns
 
 if TYPE_CHECKING:
@@ -42,7 +43,10 @@ def verify(cache: Path, opencode: Path, *, on_step: Callable[[str], None] = lamb
         raise BadInputError(f"{opencode}: not a program; give the OpenCode binary")
     isolation = netns.available()
     arguments = ["--cache", str(cache.resolve()), "--opencode", str(opencode.resolve())]
-    if not isolation.ok:
+    if isolation.ok:
+        for path in opencode_run.read_by(cache.resolve(), opencode.absolute()):
+            arguments += ["--read-only", str(path)]
+    else:
         arguments += ["--weaker-because", _weaker(isolation.why)]
     limit = _BASE_TIMEOUT + _TIMEOUT_PER_REQUEST * len(found.requests)
     try:
@@ -59,7 +63,8 @@ def verify(cache: Path, opencode: Path, *, on_step: Callable[[str], None] = lamb
 def _weaker(why: str) -> str:
     return (
         f"{why.rstrip('.')}; so the proof ran without a network namespace: it sees only the hosts that are "
-        "asked for through the proxy settings, and the cache is as writable as it is"
+        "asked for through the proxy settings, the cache is as writable as it is, and plugins ran with your "
+        "rights over your files"
     )
 
 

@@ -40,16 +40,17 @@ _SAID = 200
 def warm_up(cache: Path, binary: Path, commands: Sequence[str] = DEFAULT) -> None:
     """Run each command (OpenCode's arguments in one string, split as a shell splits) on the cache.
 
-    In a network namespace where the kernel allows it. Raises CacheLacksError that names what was asked for,
-    CheckFailedError where a command fails though nothing was asked for.
+    Confined in a namespace where the kernel allows it. Raises CacheLacksError that names what was asked
+    for, CheckFailedError where a command fails though nothing was asked for.
     """
+    cache, binary = cache.resolve(), binary.absolute()
     if not netns.available().ok:
         _run_all(cache, binary, commands)
         return
     child = python.command("-m", __name__, cache.absolute(), binary.absolute(), json.dumps(list(commands)))
     with python.empty() as empty:
         done = subprocess.run(
-            netns.command([cache], child),
+            netns.command(opencode.read_by(cache, binary), child, confined=True),
             cwd=empty,
             env=os.environ | python.path(),
             stdin=subprocess.DEVNULL,
