@@ -167,7 +167,7 @@ def _is_our_lock(lock: Path, own: Path) -> bool:
 def _sum(path: Path) -> str:
     """As POSIX's cksum has it, which is what the wrapper wrote down."""
     with path.open("rb") as file:
-        done = subprocess.run(["cksum"], stdin=file, capture_output=True, text=True, check=True)
+        done = subprocess.run(["cksum"], stdin=file, cwd="/", capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
