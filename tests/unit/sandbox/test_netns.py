@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from opencode_cache.base import python
-from opencode_cache.base import python
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.sandbox import confine, netns
 
