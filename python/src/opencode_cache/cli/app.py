@@ -20,6 +20,7 @@ _MODULES = {
     "explain": "explain",
     "doctor": "inspect",
     **dict.fromkeys(("bundle", "unbundle"), "ship"),
+    "remove": "remove",
     "catalogue": "make",
     "update": "update",
 }
