@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +15,10 @@ from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.build import assemble, builder
 from opencode_cache.fetch import github as github_archives
 from opencode_cache.fetch import tarballs as tarball
-from opencode_cache.formats import contents, lock
-from opencode_cache.formats.proof import verdict
+from opencode_cache.formats import contents, lock, manifest, shipped
+from opencode_cache.formats import proof as proofs
 from opencode_cache.npm import nodejs, platforms
-from opencode_cache.prove import warm_up
+from opencode_cache.prove import on_file, warm_up
 from opencode_cache.prove.verify import verify
 from opencode_cache.resolve import resolver as resolve
 from opencode_cache.wrapper import render as wrapper
@@ -40,23 +39,6 @@ class Built:
     cache: Path
     program: Path
     """The wrapper."""
-
-
-def shipped_lock(version: str) -> Path | None:
-    """The lock that comes with the project for the default plan of that OpenCode version, if there is one."""
-    given = os.environ.get("OPENCODE_CACHE_LOCKS")
-    places = (
-        [Path(given)] if given else [Path(str(resources.files(__package__))) / "locks", _in_the_repository()]
-    )
-    for place in places:
-        for name in sorted(place.glob("*.lock.json")):
-            if lock.read(name).opencode.version == version:
-                return name
-    return None
-
-
-def _in_the_repository() -> Path:
-    return Path(__file__).resolve().parents[3] / "nix" / "locks"
 
 
 def fetch(found: Lock, system: platforms.System, to: Path, *, with_binary: bool = True) -> None:
@@ -129,10 +111,10 @@ def build(inputs: builder.Inputs, out: Path, commands: Sequence[str] | None = No
         builder.build(inputs, out, on_done=on_done, prove=prove)
 
 
-def ready(path: Path, models: Path | None = None) -> Built:
+def ready(path: Path, models: Path | None = None, *, prove: bool = False) -> Built:
     """Everything that stands behind a lock file, made where it is not there yet, and proved once.
 
-    `models` is the plan's catalogue, where it names one.
+    `models` is the plan's catalogue, where it names one. `prove`: here, whatever was proved before.
 
     Raises any OpencodeCacheError; the store is then as it was, but for what was finished.
     """
@@ -157,17 +139,18 @@ def ready(path: Path, models: Path | None = None) -> Built:
     cache = place.add(cache_key, f"opencode-cache-{name}", make_cache)
     extra_path = _extra_path(found, place)
     key = store.key("wrapper", str(cache), str(opencode), str(extra_path), _this_program())
+    is_new = not place.path(key, f"opencode-with-cache-{name}").exists()
     wrapped = place.add(
         key, f"opencode-with-cache-{name}", lambda out: _wrap(cache, opencode, out, extra_path)
     )
-    _prove(key, cache, opencode)
+    _prove(cache, opencode, again=prove, is_new=is_new)
     return Built(opencode, cache, wrapped / "bin" / "opencode")
 
 
-def ready_for(plan: Plan, before: date | None = None, *, is_default: bool) -> Built:
+def ready_for(plan: Plan, before: date | None = None, *, is_default: bool, prove: bool = False) -> Built:
     """The same for a plan, whose lock is made where there is none yet."""
     models = Path(plan.catalogue) if plan.catalogue else None
-    return ready(locked(plan, before, is_default=is_default), models)
+    return ready(locked(plan, before, is_default=is_default), models, prove=prove)
 
 
 def _this_program() -> str:
@@ -207,25 +190,32 @@ def _ripgrep(place: store.Store) -> list[str]:
     return [str(place.add(key, "ripgrep", copy) / "bin")]
 
 
-def _prove(key: str, cache: Path, opencode: Path) -> None:
-    stamp = store.data_home() / "proofs" / f"{key}.json"
-    if stamp.exists():
+def _prove(cache: Path, opencode: Path, *, again: bool, is_new: bool) -> None:
+    """Prove the cache here, unless that was done here, or elsewhere with the same digests."""
+    made = manifest.read(cache)
+    found = on_file.find(on_file.identity(cache, made, None if made.opencode_sha256 else opencode))
+    if found and not again:
+        if is_new and not found.here:
+            console.step(
+                f"proved elsewhere, on {proofs.where_and_when(found.proof)}; "
+                "`opencode-cache run --prove` does it here"
+            )
         return
     console.step("verifying: offline, in a network namespace of its own")
     proof = verify(cache, opencode, on_step=console.step)
     if not proof.ok:
         raise CheckFailedError(
-            f"{cache}: {verdict(proof)}; see `opencode-cache verify --cache {cache} --opencode {opencode}`"
+            f"{cache}: {proofs.verdict(proof)}; "
+            f"see `opencode-cache verify --cache {cache} --opencode {opencode}`"
         )
-    files.write_atomically(stamp, proof.model_dump_json(indent=2) + "\n")
 
 
 def locked(plan: Plan, before: date | None = None, *, is_default: bool) -> Path:
     """The lock file for a plan: the one that is shipped, else one that was made for it once."""
     if is_default and before is None:
-        shipped = shipped_lock(plan.opencode)
-        if shipped:
-            return shipped
+        path = shipped.lock_for(plan.opencode)
+        if path:
+            return path
     key = store.key("plan", plan.stamp(), str(before))
     path = store.data_home() / "locks" / f"{plan.opencode}-{key}.lock.json"
     if not path.exists():

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opencode_cache import pipeline
 from opencode_cache.base import console
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.cli import options
 from opencode_cache.cli.app import app
-from opencode_cache.formats import lock, manifest, plan
+from opencode_cache.formats import lock, manifest, plan, shipped
 from opencode_cache.inspect import explain
 from opencode_cache.layouts import accepts
 from opencode_cache.opencode import ask
@@ -77,7 +76,7 @@ def _subject(cache: Path | None, lock_file: Path | None, opencode: Path | None) 
         raise BadInputError(
             "--opencode: whether it would accept something only a cache tells; give --cache too"
         )
-    path = lock_file or pipeline.shipped_lock(plan.DEFAULT_OPENCODE)
+    path = lock_file or shipped.lock_for(plan.DEFAULT_OPENCODE)
     if path is None:
         raise BadInputError("there is nothing to look at; give --cache or --lock")
     return explain.of_lock(path, lock.read(path))
