@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from opencode_cache.prove.child.record import Patience, Record, Subject
 
 _OPTIONS = {
-    "amazon-bedrock": {"region": "us-east-1"},
+    "amazon-bedrock": {"region": "us-east-1", "profile": "default"},
     "google-vertex": {"project": "proof", "location": "us-central1"},
     "google-vertex-anthropic": {"project": "proof", "location": "us-central1"},
 }
