@@ -112,9 +112,16 @@ def build(inputs: builder.Inputs, out: Path, commands: Sequence[str] | None = No
 
 
 def ready(path: Path, models: Path | None = None, *, prove: bool = False) -> Built:
-    """Everything that stands behind a lock file, made where it is not there yet, and proved once.
+    """As `built`, and proved once. `prove`: here, whatever was proved before."""
+    done, is_new = built(path, models)
+    _prove(done.cache, done.opencode, again=prove, is_new=is_new)
+    return done
 
-    `models` is the plan's catalogue, where it names one. `prove`: here, whatever was proved before.
+
+def built(path: Path, models: Path | None = None) -> tuple[Built, bool]:
+    """Everything that stands behind a lock file, made where it is not there yet; whether it was not.
+
+    `models` is the plan's catalogue, where it names one.
 
     Raises any OpencodeCacheError; the store is then as it was, but for what was finished.
     """
@@ -143,8 +150,7 @@ def ready(path: Path, models: Path | None = None, *, prove: bool = False) -> Bui
     wrapped = place.add(
         key, f"opencode-with-cache-{name}", lambda out: _wrap(cache, opencode, out, extra_path)
     )
-    _prove(cache, opencode, again=prove, is_new=is_new)
-    return Built(opencode, cache, wrapped / "bin" / "opencode")
+    return Built(opencode, cache, wrapped / "bin" / "opencode"), is_new
 
 
 def ready_for(plan: Plan, before: date | None = None, *, is_default: bool, prove: bool = False) -> Built:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _ORDER = (
     *("run", "lock", "fetch", "build", "wrap", "verify"),
-    *("list", "explain", "doctor", "bundle", "unbundle", "catalogue", "update"),
+    *("list", "hosts", "explain", "doctor", "bundle", "unbundle", "catalogue", "update"),
 )
 """As the help lists them: the way through, then what looks at its result, then the rest."""
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from opencode_cache.formats.lock import Signatures
     from opencode_cache.formats.manifest import Manifest
     from opencode_cache.inspect.doctor import Report
+    from opencode_cache.inspect.hosts import AllowList
     from opencode_cache.prove.on_file import Found
 
 
@@ -143,4 +144,14 @@ def doctor_table(report: Report) -> Table:
     made.title = escape(report.directory)
     for one in report.findings:
         made.add_row(_MARKS[one.state], escape(one.what), escape(one.detail), escape(one.next))
+    return made
+
+
+def hosts_table(found: AllowList) -> Table | Text:
+    """An allow-list for a person, as something that rich prints."""
+    if not found.rows:
+        return Text(f"OpenCode {found.opencode} with this cache asks for no host")
+    made = Table("host or address", "port", "by", "when", box=None, pad_edge=False)
+    for row in found.rows:
+        made.add_row(*(escape(text) for text in (row.host, row.port, row.who, row.when)))
     return made

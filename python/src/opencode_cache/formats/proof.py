@@ -88,7 +88,7 @@ class Proof(Model):
     start_seconds: float
     """How long `opencode --version` took: what the limits of the steps are measured by."""
     path: tuple[str, ...]
-    """PATH as the steps had it; `~` stands for the HOME of who made the proof."""
+    """PATH as the steps had it; `~` and `$XDG_DATA_HOME` stand for those of who made the proof."""
     isolated: bool
     """Whether it ran in a network namespace, with the cache mounted read-only."""
     weaker_because: str | None = None

@@ -42,6 +42,11 @@ def identity(cache: Path, made: Manifest, binary: Path | None = None) -> Identit
     return proofs.of(cache, made.opencode_sha256)
 
 
+def of(proof: Proof) -> Identity:
+    """What a proof says that it is of."""
+    return proofs.Identity(manifest_sha256=proof.manifest_sha256, binary_sha256=proof.binary_sha256)
+
+
 def find(wanted: Identity) -> Found | None:
     """The proof of those digests: this machine's own, else one that came with this program."""
     try:
@@ -61,9 +66,8 @@ def put(proof: Proof) -> None:
     Where the machine was only too slow nothing changes. Without a HOME nothing is filed. Raises BadInputError
     where the file cannot be written.
     """
-    wanted = proofs.Identity(manifest_sha256=proof.manifest_sha256, binary_sha256=proof.binary_sha256)
     try:
-        path = _directory() / wanted.file_name
+        path = _directory() / of(proof).file_name
     except BadInputError:
         return
     if proof.ok:

@@ -19,7 +19,17 @@ from opencode_cache.formats import lock
 from opencode_cache.formats import plan as plans
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import platforms
-from opencode_cache.update import archives, changes, checkout, choose, flakes, locks, prefetch, transaction
+from opencode_cache.update import (
+    archives,
+    changes,
+    checkout,
+    choose,
+    flakes,
+    locks,
+    prefetch,
+    proofs,
+    transaction,
+)
 from opencode_cache.update.changes import Changes, Left, Row
 from opencode_cache.update.door import UnreachableError
 from opencode_cache.update.github import GitHub, numbers
@@ -27,6 +37,7 @@ from opencode_cache.update.github import GitHub, numbers
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from opencode_cache.formats.proof import Proof
     from opencode_cache.update.archives import Pinned
     from opencode_cache.update.checkout import Checkout
     from opencode_cache.update.choose import Chosen
@@ -62,10 +73,13 @@ def update(
         texts, told = _compose(found, chosen, pins, inputs, made)
         told = told.model_copy(update={"left": (*_left_systems(found, wanted, moving, chosen), *left)})
         if told.files and not check:
-            _prove(made)
+            proof = _prove(made)
             console.step(f"writing {len(texts)} files")
             transaction.replace(root, texts)
             _name_new_files(texts)
+            before = {name: found.texts[name] for name in found.npm_locks}
+            proved = proofs.settle(root, before, proof)
+            told = told.model_copy(update={"files": tuple(sorted({*told.files, *proved}))})
     return told
 
 
@@ -251,10 +265,10 @@ def _left_systems(
     return left
 
 
-def _prove(made: lock.Lock) -> None:
+def _prove(made: lock.Lock) -> Proof | None:
     """Build, wrap and verify for this machine. Raises what they raise."""
     with tempfile.TemporaryDirectory(prefix="opencode-cache-update-") as directory:
         path = Path(directory) / "candidate.lock.json"
         files.write_atomically(path, lock.dumps(made))
         console.step(f"proving the lock for OpenCode {made.opencode.version}")
-        pipeline.ready(path)
+        return proofs.prove(pipeline.built(path)[0])

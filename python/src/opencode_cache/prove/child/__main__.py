@@ -111,13 +111,14 @@ def _all(lane: lanes.Lanes, made: manifest.Manifest, ask: Sequence[str]) -> list
 
 def _path(environment: os._Environ[str]) -> tuple[str, ...]:
     """PATH without the name of who made the proof."""
-    home = environment.get("HOME", "")
+    names = [(environment.get("XDG_DATA_HOME", ""), "$XDG_DATA_HOME"), (environment.get("HOME", ""), "~")]
     directories = environment.get("PATH", "").split(os.pathsep)
-    if len(home) > 1:
-        directories = [
-            f"~{name.removeprefix(home)}" if f"{name}/".startswith(f"{home}/") else name
-            for name in directories
-        ]
+    for place, name in names:
+        if len(place) > 1:
+            directories = [
+                name + one.removeprefix(place) if f"{one}/".startswith(f"{place}/") else one
+                for one in directories
+            ]
     return tuple(directories)
 
 
