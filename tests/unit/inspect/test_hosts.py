@@ -70,7 +70,6 @@ def test_what_the_proof_saw_and_what_providers_need(made):
 def test_a_cloud_s_provider_has_the_metadata_service_in_its_list(made):
     assert rows(listed(made, "amazon-bedrock", seen=())) == [
         ("*.amazonaws.com", "tcp/443", "provider amazon-bedrock"),
-        ("metadata.google.internal", "tcp/80", "provider amazon-bedrock"),
         ("169.254.169.254", "tcp/80", "provider amazon-bedrock"),
     ]
 
@@ -102,7 +101,6 @@ def test_for_squid(made):
         "acl opencode_ports port 443",
         "acl opencode_names dstdomain h.example",
         "acl opencode_names dstdomain .amazonaws.com",
-        "acl opencode_names dstdomain metadata.google.internal",
         "http_access allow opencode_names opencode_ports",
         "acl opencode_addresses dst 192.0.2.1",
         "acl opencode_addresses dst 169.254.169.254",
@@ -117,7 +115,6 @@ def test_for_cilium(made):
     tcp = lambda port: [{"ports": [{"port": port, "protocol": "TCP"}]}]  # noqa: E731
     assert rules == [
         {"toFQDNs": [{"matchName": "h.example"}, {"matchPattern": "*.amazonaws.com"}], "toPorts": tcp("443")},
-        {"toFQDNs": [{"matchName": "metadata.google.internal"}], "toPorts": tcp("80")},
         {"toCIDR": ["192.0.2.1/32", "169.254.169.254/32"], "toPorts": tcp("80")},
         {"toCIDR": ["192.0.2.1/32"], "toPorts": [{"ports": [{"port": "53", "protocol": "UDP"}]}]},
     ]

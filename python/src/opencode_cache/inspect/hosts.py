@@ -49,8 +49,12 @@ SDK_HOSTS: dict[str, tuple[str, ...]] = {
 Read in the program text of 1.18.33.
 """
 
-_LOGINS = ("@ai-sdk/amazon-bedrock", "@ai-sdk/google-vertex", "@ai-sdk/google-vertex/anthropic")
-"""SDKs that look for a login at a cloud's metadata service when they have none (tried with 1.18.33)."""
+_LOGINS = {
+    "@ai-sdk/amazon-bedrock": METADATA[1:],
+    "@ai-sdk/google-vertex": METADATA,
+    "@ai-sdk/google-vertex/anthropic": METADATA,
+}
+"""Where SDKs look for a login when they have none: a cloud's metadata service (tried with 1.18.33)."""
 
 FEATURES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("sharing", ("opncd.ai", "api.opencode.ai"), "when a session is shared"),
@@ -134,7 +138,7 @@ def _of_provider(name: str, catalogue: Mapping[str, Any]) -> Iterator[Row]:
         )
     for host in hosts:
         yield Row(host=host, port=_HTTPS, who=f"provider {name}", when="when used", source="provider")
-    for host in METADATA if npm in _LOGINS else ():
+    for host in _LOGINS.get(npm, ()):
         when = "for a login, when it has none of its own"
         yield Row(host=host, port="tcp/80", who=f"provider {name}", when=when, source="provider")
 
@@ -164,9 +168,7 @@ def network_policy(found: AllowList) -> str:
     egress: list[dict[str, Any]] = []
     for port in sorted({row.port for row in found.rows}):
         hosts = _hosts(row for row in found.rows if row.port == port)
-        names = [
-            {"matchPattern" if "*" in host else "matchName": host} for host in hosts if not _is_address(host)
-        ]
+        names = [_matching(host) for host in hosts if not _is_address(host)]
         blocks = [str(ipaddress.ip_network(host)) for host in hosts if _is_address(host)]
         kind, _, number = port.partition("/")
         ports = [{"ports": [{"port": number, "protocol": kind.upper()}]}] if number else []
@@ -184,6 +186,10 @@ def network_policy(found: AllowList) -> str:
     }
     # JSON is YAML, and needs no library to be written.
     return json.dumps(policy, indent=2) + "\n"
+
+
+def _matching(host: str) -> dict[str, str]:
+    return {"matchPattern" if "*" in host else "matchName": host}
 
 
 def _hosts(rows: Iterable[Row]) -> list[str]:
