@@ -92,16 +92,22 @@ def make_lock(plan: Plan, before: date | None) -> Lock:
     return resolver.lock(kept, {name: why for name, why in missing.items() if name in names})
 
 
-def build(inputs: builder.Inputs, out: Path, commands: Sequence[str] | None = None) -> None:
+def build(
+    inputs: builder.Inputs, out: Path, commands: Sequence[str] | None = None, *, trust_proofs: bool = False
+) -> None:
     """The build step with its progress and its warm-up.
 
     `commands` are OpenCode's arguments for the warm-up: None for what the lock says, or else the default;
-    an empty list for none.
+    an empty list for none. `trust_proofs`: the default is not run on a cache of which there is a proof, since
+    that has run it.
     """
     said = inputs.lock.warmup if inputs.lock.warmup is not None else warm_up.DEFAULT
     arguments = said if commands is None else commands
 
     def prove(cache: Path) -> None:
+        known = trust_proofs and tuple(arguments) == warm_up.DEFAULT
+        if known and on_file.find(on_file.identity(cache, manifest.read(cache), inputs.opencode)):
+            return
         if arguments:
             console.step("warming up: the real OpenCode must ask for nothing")
             warm_up.warm_up(cache, inputs.opencode, arguments)
@@ -141,7 +147,7 @@ def built(path: Path, models: Path | None = None) -> tuple[Built, bool]:
 
     def make_cache(out: Path) -> None:
         inputs = builder.Inputs(found, tarballs, opencode, system, models=models)
-        build(inputs, out)
+        build(inputs, out, trust_proofs=True)
 
     cache = place.add(cache_key, f"opencode-cache-{name}", make_cache)
     extra_path = _extra_path(found, place)

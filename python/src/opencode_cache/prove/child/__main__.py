@@ -10,6 +10,7 @@ import datetime as dt
 import json
 import os
 import platform
+import re
 import signal
 import sys
 import tempfile
@@ -72,7 +73,7 @@ def prove(options: argparse.Namespace, say: Callable[[str, float], None]) -> pro
         opencode=version,
         time=dt.datetime.now(dt.timezone.utc),
         machine=f"{platform.machine()}, {os.cpu_count()} CPUs",
-        kernel=f"{platform.system()} {platform.release()}",
+        kernel=f"{platform.system()} {_numbers(platform.release())}",
         start_seconds=round(start_seconds, 2),
         path=_path(os.environ),
         isolated=options.weaker_because is None,
@@ -107,6 +108,11 @@ def _all(lane: lanes.Lanes, made: manifest.Manifest, ask: Sequence[str]) -> list
     others: list[Result] = [lane.start(partial(tools.prove_tool, entry=entry)) for entry in kinds["tool"]]
     asked: list[Result] = [lane.start(partial(providers.prove_ask, model=model)) for model in ask]
     return [models, *imports, *others, served, interface, *asked]
+
+
+def _numbers(release: str) -> str:
+    """`6.1.0` of `6.1.0-13-cloud-of-somebody`."""
+    return re.split(r"[^\d.]", release, maxsplit=1)[0]
 
 
 def _path(environment: os._Environ[str]) -> tuple[str, ...]:
