@@ -1,4 +1,4 @@
-"""`hosts`: whom a network has to let through, from proof and providers, in the formats that sandboxes read."""
+"""`hosts`: whom a network has to let through, from proof and providers, in formats that sandboxes read."""
 
 from __future__ import annotations
 
@@ -20,14 +20,20 @@ from opencode_cache.prove import on_file
 MODELS = {"m": {"name": "m"}}
 CATALOGUE = {
     "anthropic": {"npm": "@ai-sdk/anthropic", "models": MODELS},
-    "deepseek": {"npm": "@ai-sdk/openai-compatible", "api": "https://api.deepseek.example/v1", "models": MODELS},
+    "deepseek": {
+        "npm": "@ai-sdk/openai-compatible",
+        "api": "https://api.deepseek.example/v1",
+        "models": MODELS,
+    },
     "amazon-bedrock": {"npm": "@ai-sdk/amazon-bedrock", "models": MODELS},
     "databricks": {"npm": "@ai-sdk/openai-compatible", "api": "https://${HOST}/v1", "models": MODELS},
     "neon": {"npm": "@ai-sdk/openai-compatible", "api": "${URL}/v1", "models": MODELS},
     "odd": {"npm": "@x/odd", "models": MODELS},
 }
 SEEN = (
-    Host(name="192.0.2.1", ports=("tcp/80", "udp/53"), count=2, step="import x", who="provider x", known="why"),
+    Host(
+        name="192.0.2.1", ports=("tcp/80", "udp/53"), count=2, step="import x", who="provider x", known="why"
+    ),
     Host(name="h.example", count=2, step="serve", known="why"),
 )
 

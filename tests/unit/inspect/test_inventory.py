@@ -160,9 +160,7 @@ def test_a_wrong_proof_is_refused_in_one_sentence(cache, tmp_path, capsys, monke
 def test_the_right_proof_is_shown_with_its_digests(cache, tmp_path, capsys, monkeypatch):
     proof = of(cache)
     path = written(tmp_path / "proof.json", proof)
-    monkeypatch.setattr(
-        sys, "argv", ["opencode-cache", "list", "--cache", str(cache), "--proof", str(path)]
-    )
+    monkeypatch.setattr(sys, "argv", ["opencode-cache", "list", "--cache", str(cache), "--proof", str(path)])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert not ended.value.code

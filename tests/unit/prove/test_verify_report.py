@@ -111,7 +111,9 @@ def test_the_table_names_what_failed():
     assert "known: it costs nothing" in text
     assert "install it" in text
     assert "weaker proof: there is no namespace" in text
-    assert "not proved: failed: plugin [x] ([red] is no markup); asked for: bad.example, worse.example" in text
+    assert (
+        "not proved: failed: plugin [x] ([red] is no markup); asked for: bad.example, worse.example" in text
+    )
 
 
 def test_the_table_of_a_proof_with_known_hosts():
@@ -151,9 +153,14 @@ def test_a_clouds_metadata_service_has_a_fix(name):
 
 @pytest.mark.parametrize(
     ("step", "who"),
-    [("import @ai-sdk/x", "provider @ai-sdk/x"), ("tool pyright", "tool pyright"), ("serve", None), ("run", None),
-     ("answer @ai-sdk/x (bundled)", None)],
-)  # fmt: skip
+    [
+        ("import @ai-sdk/x", "provider @ai-sdk/x"),
+        ("tool pyright", "tool pyright"),
+        ("serve", None),
+        ("run", None),
+        ("answer @ai-sdk/x (bundled)", None),
+    ],
+)
 def test_who_asked_is_said_where_the_step_tells(step, who):
     assert hosts.judged(a_manifest(), Wanted("h.example"), step, 1).who == who
 

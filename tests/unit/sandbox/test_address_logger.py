@@ -89,10 +89,9 @@ def test_where_the_kernel_allows_no_packet_socket_that_is_said(monkeypatch):
     monkeypatch.setattr(address_logger.socket, "socket", refused)
     with address_logger.AddressLogger() as log:
         assert log.asked == ()
-        assert log.unseen == (
-            "addresses that were asked for without a name are not seen: "
-            "the kernel refuses a packet socket (Operation not permitted)",
-        )
+        (said,) = log.unseen
+    assert said.startswith("addresses that were asked for without a name are not seen: ")
+    assert said.endswith("the kernel refuses a packet socket (Operation not permitted)")
 
 
 def test_where_the_kernel_allows_no_route_that_is_said(monkeypatch):
@@ -102,8 +101,8 @@ def test_where_the_kernel_allows_no_route_that_is_said(monkeypatch):
     monkeypatch.setattr(own_network, "_ask", refused)
     monkeypatch.setattr(own_network, "_speaks_ipv6", lambda: True)
     said = list(own_network.lead_everything_back())
-    assert len(said) == 3
-    assert said[2] == "IPv6 addresses that were asked for without a name are not seen: the kernel refuses a route for ::/0"
+    assert [text.partition(" ")[0] for text in said] == ["addresses", "addresses", "IPv6"]
+    assert said[2].endswith("are not seen: the kernel refuses a route for ::/0")
     monkeypatch.setattr(own_network, "_speaks_ipv6", lambda: False)
     assert len(list(own_network.lead_everything_back())) == 2
 

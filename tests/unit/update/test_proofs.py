@@ -1,4 +1,4 @@
-"""The proofs beside the shipped locks: they follow their lock, go with it, and are renewed where that is due."""
+"""The proofs beside the shipped locks: they follow their lock, go with it, and are renewed where due."""
 
 from __future__ import annotations
 
@@ -124,7 +124,10 @@ def test_what_is_not_proved_is_proved_once_with_a_plain_path(root, built, monkey
     [
         ({"isolated": False, "weaker_because": "no namespace"}, "no namespace"),
         ({"unseen": ("addresses are not seen",)}, "addresses are not seen"),
-        ({"steps": [{"name": "tui", "ok": False, "seconds": 1, "detail": "no"}], "ok": False}, "failed: tui (no)"),
+        (
+            {"steps": [{"name": "tui", "ok": False, "seconds": 1, "detail": "no"}], "ok": False},
+            "failed: tui (no)",
+        ),
     ],
 )
 def test_a_weaker_proof_is_not_shipped(root, built, monkeypatch, fields, said):
