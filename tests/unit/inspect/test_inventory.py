@@ -247,6 +247,13 @@ def test_a_shipped_proof_speaks_for_the_same_digests_and_says_elsewhere(cache, t
     assert inventory.take(cache).proved_here
 
 
+def test_where_nothing_can_be_written_the_proof_is_only_told(cache, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
+    on_file.put(of(cache))
+    assert inventory.take(cache).proof is None
+
+
 def test_without_a_home_nothing_is_kept(cache, monkeypatch):
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.setenv("HOME", "")
