@@ -132,7 +132,7 @@ def proof_table(proof: Proof) -> Group:
 
 _MARKS = {
     "ok": "[green]ok[/green]",
-    "mended": "[cyan]next start[/cyan]",
+    "pending": "[cyan]next start[/cyan]",
     "note": "note",
     "wrong": "[red]wrong[/red]",
 }
