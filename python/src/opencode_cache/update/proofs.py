@@ -7,6 +7,8 @@ nothing before the first start. One that matches nothing any more costs nobody a
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,8 +129,24 @@ def _without_a_lock(root: Path) -> list[str]:
 def _plain_path() -> Iterator[None]:
     given = os.environ.get("PATH", "")
     own = [name for name in given.split(os.pathsep) if Path(name).is_relative_to(store.data_home())]
-    os.environ["PATH"] = os.pathsep.join([*_PATH, *own])
+    os.environ["PATH"] = os.pathsep.join([*_PATH, *own, *_ripgrep(given)])
     try:
         yield
     finally:
         os.environ["PATH"] = given
+
+
+def _ripgrep(path: str) -> list[str]:
+    """A directory with nothing but `rg`, which every user has and this plain PATH may lack."""
+    if shutil.which("rg", path=os.pathsep.join(_PATH)):
+        return []
+    beside = Path(sys.executable).with_name("rg")
+    found = shutil.which("rg", path=path) or (str(beside) if beside.is_file() else None)
+    if found is None:
+        raise BadInputError("a proof that is shipped is made with ripgrep on PATH; install ripgrep")
+    link = store.data_home() / "path" / "rg"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.exists():
+        link.unlink(missing_ok=True)
+        link.symlink_to(Path(found).resolve())
+    return [str(link.parent)]
