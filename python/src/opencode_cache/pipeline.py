@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -146,7 +145,7 @@ def built(path: Path, models: Path | None = None) -> tuple[Built, bool]:
     name = found.opencode.version
     cache = place.path(cache_key, f"opencode-cache-{name}")
     program = place.path(store.key("opencode", package.integrity), f"{package.name}-{name}")
-    if not cache.exists() or not program.exists():
+    if not place.whole(cache) or not place.whole(program):
         fetch(found, system, tarballs)
     opencode = binary(package, tarballs, place)
 
@@ -221,21 +220,23 @@ def locked(plan: Plan, before: date | None = None, *, is_default: bool) -> Path:
             return path
     key = store.key("plan", plan.stamp(), str(before))
     path = store.data_home() / "locks" / f"{plan.opencode}-{key}.lock.json"
-    if not path.exists():
+    try:
+        lock.read(path)
+    except BadInputError:
+        if path.exists():
+            console.step(f"{path} is damaged, so it is made again")
         files.write_atomically(path, lock.dumps(make_lock(plan, before)))
     return path
 
 
 def leave_link(program: Path, link: Path) -> None:
     """A symbolic link to the wrapped program, put in place at once. Raises BadInputError."""
-    beside = link.with_name(f".{link.name}.{os.getpid()}")
     try:
-        link.parent.mkdir(parents=True, exist_ok=True)
-        beside.symlink_to(program)
-        beside.replace(link)
+        files.make_directories(link.parent)
+        with files.beside(link) as place:
+            (place / "link").symlink_to(program)
+            (place / "link").replace(link)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
         raise BadInputError(
             f"{link}: no link can be left there ({error.strerror}); choose another --link"
         ) from error

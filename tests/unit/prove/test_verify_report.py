@@ -10,6 +10,7 @@ import making
 import pytest
 from rich.console import Console
 
+from opencode_cache.base import python
 from opencode_cache.base.errors import BadInputError, CheckFailedError, TooSlowError
 from opencode_cache.cli import tables
 from opencode_cache.formats import manifest
@@ -335,7 +336,7 @@ def test_the_child_is_told_of_patience_and_of_whom_to_ask(monkeypatch, cache, pr
         verify, "_run_child", lambda *call: given.append(call) or (a_proof().model_dump_json(), "")
     )
     verify.verify(cache, program(""), patience=7, ask=["a/b", "c/d"])
-    assert given[0][0][4:] == ["--patience", "7", "--ask", "a/b", "--ask", "c/d"]
+    assert given[0][0][-6:] == ["--patience", "7", "--ask", "a/b", "--ask", "c/d"]
 
 
 def test_the_child_s_steps_and_result_come_through(monkeypatch, cache, program, tmp_path):
@@ -348,7 +349,7 @@ def test_the_child_s_steps_and_result_come_through(monkeypatch, cache, program, 
         "print(json.dumps({'step': 'models', 'within': 9}), flush=True)\n"
         f"print({a_proof().model_dump_json()!r})\n"
     )
-    monkeypatch.setattr(netns, "python_path", lambda: {"PYTHONPATH": str(tmp_path)})
+    monkeypatch.setattr(python, "path", lambda: {"PYTHONPATH": str(tmp_path)})
     monkeypatch.setattr(netns, "available", lambda: netns.Capability(ok=True))
     steps = []
     assert verify.verify(cache, program(""), on_step=steps.append) == a_proof()
@@ -361,7 +362,7 @@ def test_a_child_that_hangs_is_ended(monkeypatch, cache, program, tmp_path):
     (package.parent / "__init__.py").touch()
     (package / "__init__.py").touch()
     (package / "child.py").write_text("import time\ntime.sleep(60)\n")
-    monkeypatch.setattr(netns, "python_path", lambda: {"PYTHONPATH": str(tmp_path)})
+    monkeypatch.setattr(python, "path", lambda: {"PYTHONPATH": str(tmp_path)})
     monkeypatch.setattr(netns, "available", lambda: netns.Capability(ok=True))
     monkeypatch.setattr(verify, "_FIRST_WORD", 0.2)
     with pytest.raises(BadInputError, match="no result in time"):
@@ -380,7 +381,7 @@ def test_a_child_has_as_long_as_it_said(monkeypatch, cache, program, tmp_path):
         "time.sleep(0.5)\n"
         f"print({a_proof().model_dump_json()!r})\n"
     )
-    monkeypatch.setattr(netns, "python_path", lambda: {"PYTHONPATH": str(tmp_path)})
+    monkeypatch.setattr(python, "path", lambda: {"PYTHONPATH": str(tmp_path)})
     monkeypatch.setattr(netns, "available", lambda: netns.Capability(ok=True))
     monkeypatch.setattr(verify, "_SLACK", 0)
     assert verify.verify(cache, program("")) == a_proof()

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opencode_cache.base import python
 from opencode_cache.sandbox import address_logger, netns, own_network
 
 INSIDE = """
@@ -68,7 +69,7 @@ def test_what_each_lane_asks_for_is_seen_in_that_lane_alone(possible):
     second = [["tcp", "::ffff:198.51.100.7", 443]]
     done = subprocess.run(
         [sys.executable, "-c", INSIDE, ASK, json.dumps({"first": first, "second": second})],
-        env=os.environ | netns.python_path(),
+        env=os.environ | python.path(),
         capture_output=True,
         text=True,
         timeout=60,

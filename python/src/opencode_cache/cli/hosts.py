@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from opencode_cache.base import console
+from opencode_cache.base import answer, console
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.catalogue import document
 from opencode_cache.cli import options, tables
@@ -75,9 +74,9 @@ def hosts_command(
     if not provider:
         console.step("without the hosts of your models: name their providers with --provider")
     if json:
-        sys.stdout.write(listed.model_dump_json(indent=2) + "\n")
+        answer.model(listed)
     elif form:
-        sys.stdout.write(_WRITERS[form](listed))
+        answer.lines(_WRITERS[form](listed).splitlines())
     else:
         console.stdout().print(tables.hosts_table(listed))
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import Model, first_problem
 from opencode_cache.formats import manifest as manifests
@@ -183,7 +184,7 @@ def sha256(path: Path) -> str:
 def read(path: Path) -> Proof:
     """What `verify --json` wrote. Raises BadInputError for what is none, and for one without steps."""
     try:
-        return Proof.model_validate_json(path.read_bytes())
+        return Proof.model_validate_json(files.read_bytes(path, files.DOCUMENT))
     except OSError as error:
         raise BadInputError(f"{path}: cannot be read as a proof ({error.strerror})") from error
     except ValidationError as error:

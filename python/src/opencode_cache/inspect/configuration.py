@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from opencode_cache.base import files
 from opencode_cache.npm.spec import split_spec
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from opencode_cache.formats.manifest import Manifest
 
 _NAMES = ("opencode.json", "opencode.jsonc")
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/|,(?=\s*[}\]])', re.DOTALL)
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\Z)|//[^\n]*|/\*.*?(?:\*/|\Z)|,(?=\s*[}\]])', re.DOTALL)
 _SECTIONS = ("dependencies", "devDependencies", "peerDependencies", "optionalDependencies")
 # Loaders compiled into 1.18.33 (`packages/opencode/src/provider/provider.ts`): the cache need not have them.
 _BUNDLED = frozenset(
@@ -76,7 +78,7 @@ def directory(environ: Mapping[str, str]) -> Path | None:
 def other_dependencies(config: Path) -> bool:
     """Whether package.json asks for anything but @opencode-ai/plugin."""
     try:
-        document = json.loads((config / "package.json").read_text(encoding="utf-8"))
+        document = json.loads(files.read_text(config / "package.json", files.SETTINGS))
     except FileNotFoundError:
         return False
     except (OSError, ValueError, RecursionError):
@@ -115,7 +117,7 @@ def _texts(environ: Mapping[str, str], cwd: Path) -> Iterator[tuple[str, str]]:
     paths += [cwd / extra / name for name in _NAMES] if extra else []
     for path in paths:
         try:
-            yield str(path), path.read_text(encoding="utf-8", errors="replace")
+            yield str(path), files.read_text(path, files.SETTINGS, errors="replace")
         except OSError:
             continue
     if environ.get("OPENCODE_CONFIG_CONTENT"):
@@ -148,7 +150,7 @@ def _catalogue(cache_directory: Path, caches: Sequence[tuple[Path, Manifest]]) -
     """The catalogue that OpenCode will read; empty where it is compiled into the program only."""
     for path in (cache_directory / "models.json", *(cache / "models.json" for cache, _ in caches)):
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = json.loads(files.read_text(path, files.DOCUMENT))
         except (OSError, ValueError, RecursionError):
             continue
         if isinstance(document, dict):
@@ -234,6 +236,7 @@ def _there(spec: str, cache_directory: Path, caches: Sequence[tuple[Path, Manife
         if not default and spec in _BUNDLED:
             return True
         full = f"{name}@{version or default}" if version or default else name
-        return (cache_directory / "packages" / full / "node_modules" / name).exists()
+        # Not Path.exists, which raises for a name that is too long.
+        return os.path.exists(cache_directory / "packages" / full / "node_modules" / name)  # noqa: PTH110
 
     return all(one(about) for _, about in caches)

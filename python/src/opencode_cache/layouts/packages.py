@@ -16,6 +16,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+from opencode_cache.base import files
 from opencode_cache.layouts.layout import Place
 from opencode_cache.npm.spec import split_spec
 from opencode_cache.opencode import tools
@@ -118,7 +119,7 @@ def _which(modules: Path, name: str) -> str | None:
 
 def _root_dependencies(package_lock: Path) -> dict[str, str]:
     try:
-        document = json.loads(package_lock.read_text(encoding="utf-8"))
+        document = json.loads(files.read_text(package_lock, files.DOCUMENT))
         return dict(document["packages"][""]["dependencies"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 
 from opencode_cache.base.errors import BadInputError
+from opencode_cache.npm.spec import LONGEST_PART, is_name
 
 ARCHIVES = "OPENCODE_CACHE_GITHUB_ARCHIVES"
 """Environment: the base of `<base>/<owner>/<repo>/tar.gz/<commit>`, for mirrors."""
@@ -24,7 +25,9 @@ _DEFAULT = "https://codeload.github.com"
 _SPEC = re.compile(r"(?:(?P<name>(?:@[^/@]+/)?[^/@:]+)@)?github:(?P<rest>.*)")
 
 
-_REST = re.compile(r"(?P<owner>[A-Za-z0-9-]+)/(?P<repo>[A-Za-z0-9_.-]+?)(?:\.git)?#(?P<commit>[0-9a-f]{40})")
+_REST = re.compile(
+    r"(?P<owner>[A-Za-z0-9-]+)/(?P<repo>(?!\.{1,2}#)[A-Za-z0-9_.-]+?)(?:\.git)?#(?P<commit>[0-9a-f]{40})"
+)
 
 
 _OTHER = re.compile(
@@ -66,10 +69,22 @@ def pin(spec: str) -> Pin | None:
             )
         return None
     rest = _REST.fullmatch(match["rest"])
+    if rest and max(map(len, spec.split("/"))) > LONGEST_PART:
+        raise BadInputError(f"plugins: {spec[:LONGEST_PART]!r}… is too long for the name of a directory")
     if rest is None:
         where = match["rest"].partition("#")[0]
         raise BadInputError(
             f"plugins: {spec!r} names no commit; write '{spec.partition('#')[0]}#COMMIT' here and in "
             f"opencode.json, with the 40 hex digits of `git ls-remote https://github.com/{where} HEAD`"
         )
+    if match["name"] is not None and not is_name(match["name"]):
+        raise BadInputError(f"plugins: {spec!r}: {match['name']!r} names no npm package; write another")
     return Pin(rest["owner"], rest["repo"], rest["commit"], match["name"])
+
+
+def is_pin(spec: str) -> bool:
+    """Whether a spec names one commit of a GitHub repository, as `pin` takes it."""
+    try:
+        return pin(spec) is not None
+    except BadInputError:
+        return False

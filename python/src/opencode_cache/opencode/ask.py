@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from opencode_cache.base import python
 from opencode_cache.base.errors import BadInputError, CheckFailedError, OpencodeCacheError
 from opencode_cache.catalogue import document as catalogue
 from opencode_cache.opencode import embedded, versions
@@ -207,16 +208,18 @@ def _without_a_network(order: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
     """
     if not netns.available().ok:
         return _answer(order)
-    done = subprocess.run(
-        netns.command([], [sys.executable, "-m", __name__]),
-        # Python puts the working directory first on its path, and anything may be in the user's.
-        cwd="/",
-        env=os.environ | netns.python_path(),
-        input=json.dumps(order),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with python.empty() as empty:
+        done = subprocess.run(
+            netns.command(
+                opencode.reads(Path(order["binary"])), python.command("-m", __name__), confined=True
+            ),
+            cwd=empty,
+            env=os.environ | python.path(),
+            input=json.dumps(order),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"asking it ended with {done.returncode}"]
         kind = CheckFailedError if done.returncode == CheckFailedError.exit_status else BadInputError

@@ -133,6 +133,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--opencode", type=Path, required=True)
+    parser.add_argument("--read-only", type=Path, action="append", default=[])
     parser.add_argument("--weaker-because")
     parser.add_argument("--patience", type=float, default=PATIENCE)
     parser.add_argument("--ask", action="append", default=[])
@@ -141,7 +142,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         if options.weaker_because is None:
-            netns.enter([options.cache])
+            netns.enter(options.read_only, confined=True)
         with reap.nothing_left():
             found = prove(options, lambda name, within: _emit({"step": name, "within": within}))
     except (OpencodeCacheError, OSError) as error:

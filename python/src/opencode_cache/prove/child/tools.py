@@ -42,7 +42,7 @@ def prove_tool(subject: Subject, record: Record, entry: Entry) -> None:
         links = _own_commands(subject.cache, entry)
         detail = f"{entry.version}: {', '.join(link.name for link in links)}"
         if shutil.which("node") is None:
-            raise CheckFailedError(f"it is a Node.js program, and there is no `node` on PATH; {nodejs.MEND}")
+            raise CheckFailedError(f"it is a Node.js program, and there is no `node` on PATH; {nodejs.FIX}")
         tool = TOOLS.get(entry.name)
         if tool is None:
             return detail
