@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _MODULES = {
     **dict.fromkeys(("run", "lock", "fetch", "build", "wrap"), "make"),
     **dict.fromkeys(("verify", "list"), "inspect"),
+    "hosts": "hosts",
     "explain": "explain",
     "doctor": "inspect",
     **dict.fromkeys(("bundle", "unbundle"), "ship"),

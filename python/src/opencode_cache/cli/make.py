@@ -169,10 +169,15 @@ def run_command(
         Path | None,
         typer.Option("--link", help="Also leave a link to the wrapped program here.", metavar="FILE"),
     ] = None,
+    *,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="Prove here what was proved before, or elsewhere.")
+    ] = False,
 ) -> None:
     """Do whatever of lock, fetch, build, wrap and verify is not done yet, then start OpenCode."""
     chosen, is_default = options.planned(plan_file, opencode_version, provider, plugin, tool, resolve)
-    program = pipeline.ready_for(chosen, before.date() if before else None, is_default=is_default).program
+    day = before.date() if before else None
+    program = pipeline.ready_for(chosen, day, is_default=is_default, prove=prove).program
     if link:
         pipeline.leave_link(program, link)
     os.umask(process.umask)

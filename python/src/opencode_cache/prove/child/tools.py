@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from opencode_cache.base.errors import CheckFailedError
+from opencode_cache.base.errors import CheckFailedError, TooSlowError
 from opencode_cache.npm import nodejs
 from opencode_cache.opencode import run as opencode
 from opencode_cache.opencode.tools import TOOLS
@@ -28,25 +28,27 @@ if TYPE_CHECKING:
 
     from opencode_cache.formats.manifest import Entry
     from opencode_cache.opencode.tools import Tool
-    from opencode_cache.prove.child.record import Record, Subject
+    from opencode_cache.prove.child.record import Patience, Record, Subject
 
 _START_TIMEOUT = 30
+_VERSION_TIMEOUT = 120
 _TRIES = 3
 
 
-def prove_tools(subject: Subject, record: Record) -> None:
-    """One step for each tool of the cache. Needs `node` on PATH, as the tools do."""
-    for entry in subject.of_kind("tool"):
-        with record.step(f"tool {entry.spec}") as detail:
-            links = _own_commands(subject.cache, entry)
-            detail.append(f"{entry.version}: {', '.join(link.name for link in links)}")
-            if shutil.which("node") is None:
-                raise CheckFailedError(
-                    f"it is a Node.js program, and there is no `node` on PATH; {nodejs.FIX}"
-                )
-            tool = TOOLS.get(entry.name)
-            if tool is not None:
-                detail.append(_prove(subject, tool, links[0].parent / tool.command))
+def prove_tool(subject: Subject, record: Record, entry: Entry) -> None:
+    """One step for a tool of the cache. Needs `node` on PATH, as the tools do."""
+
+    def starts(patience: Patience) -> str:
+        links = _own_commands(subject.cache, entry)
+        detail = f"{entry.version}: {', '.join(link.name for link in links)}"
+        if shutil.which("node") is None:
+            raise CheckFailedError(f"it is a Node.js program, and there is no `node` on PATH; {nodejs.FIX}")
+        tool = TOOLS.get(entry.name)
+        if tool is None:
+            return detail
+        return f"{detail}; {_prove(subject, patience, tool, links[0].parent / tool.command)}"
+
+    record.step(f"tool {entry.spec}", starts)
 
 
 def _own_commands(cache: Path, entry: Entry) -> list[Path]:
@@ -62,17 +64,23 @@ def _own_commands(cache: Path, entry: Entry) -> list[Path]:
     return own
 
 
-def _prove(subject: Subject, tool: Tool, command: Path) -> str:
+def _prove(subject: Subject, patience: Patience, tool: Tool, command: Path) -> str:
     with opencode.private_home() as home:
         if not tool.server:
-            done = opencode.run(command, ["--version"], home, extra=subject.extra)
+            limit = patience.limit(_VERSION_TIMEOUT)
+            done = opencode.run(command, ["--version"], home, extra=subject.extra, timeout=limit)
             if done.returncode != 0:
                 raise CheckFailedError(ended(done))
             return "starts"
         typescript = _typescript(subject.cache)
         if tool.sample and (not tool.project or typescript):
-            return _diagnosed(subject, tool, home, typescript)
-        started([str(command), *tool.start], home, opencode.environment(home, subject.extra))
+            return _diagnosed(subject, patience, tool, home, typescript)
+        started(
+            [str(command), *tool.start],
+            home,
+            opencode.environment(home, subject.extra),
+            patience.limit(_START_TIMEOUT),
+        )
         return f"answers; no diagnostics tried: {tool.remark or f'there is no {tool.project} here'}"
 
 
@@ -84,7 +92,7 @@ def _typescript(cache: Path) -> Path | None:
     return None
 
 
-def _diagnosed(subject: Subject, tool: Tool, home: Path, typescript: Path | None) -> str:
+def _diagnosed(subject: Subject, patience: Patience, tool: Tool, home: Path, typescript: Path | None) -> str:
     assert tool.sample is not None  # noqa: S101 - for mypy; the caller has looked
     work = home / "work"
     (work / tool.sample.name).write_text(tool.sample.text, encoding="utf-8")
@@ -94,7 +102,7 @@ def _diagnosed(subject: Subject, tool: Tool, home: Path, typescript: Path | None
     others = {one.server for one in TOOLS.values() if one.server and one is not tool}
     opencode.write_config(home, {"lsp": {name: {"disabled": True} for name in sorted(others)}})
     for _ in range(_TRIES):
-        done = subject.run(home, "debug", "lsp", "diagnostics", tool.sample.name)
+        done = subject.run(patience, home, "debug", "lsp", "diagnostics", tool.sample.name)
         if done.returncode != 0:
             raise CheckFailedError(f"{tool.sample.name}: {ended(done)}")
         found = sum(map(len, diagnostics(done.stdout).values()))
@@ -112,8 +120,14 @@ def diagnostics(printed: str) -> dict[str, list[Any]]:
     return document
 
 
-def started(command: Sequence[str], home: Path, environment: dict[str, str]) -> None:
-    """Start a language server and say `initialize`. Raises CheckFailedError unless it answers in time."""
+def started(
+    command: Sequence[str], home: Path, environment: dict[str, str], limit: float = _START_TIMEOUT
+) -> None:
+    """Start a language server and say `initialize`.
+
+    Raises CheckFailedError where it ends without an answer, TooSlowError where it gives none within `limit`
+    seconds.
+    """
     hello: dict[str, object] = {"processId": None, "rootUri": (home / "work").as_uri(), "capabilities": {}}
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}).encode()
     with (
@@ -132,7 +146,10 @@ def started(command: Sequence[str], home: Path, environment: dict[str, str]) -> 
             assert process.stdin is not None  # noqa: S101 - it was asked for
             with suppress(BrokenPipeError):
                 process.stdin.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
-            if not _answers(process):
+            answered = _answers(process, limit)
+            if answered is None:
+                raise TooSlowError(f"it does not answer `initialize` within {limit:.0f} s")
+            if not answered:
                 said.seek(0)
                 words = " ".join(said.read().decode("utf-8", "replace").split())[-300:]
                 raise CheckFailedError(f"it does not answer `initialize`: {words or 'it says nothing'}")
@@ -140,19 +157,19 @@ def started(command: Sequence[str], home: Path, environment: dict[str, str]) -> 
             process.kill()
 
 
-def _answers(process: subprocess.Popen[bytes]) -> bool:
-    """Whether a message comes that answers request 1."""
+def _answers(process: subprocess.Popen[bytes], seconds: float) -> bool | None:
+    """Whether a message comes that answers request 1; None where nothing is decided in time."""
     assert process.stdout is not None  # noqa: S101 - it was asked for
-    limit, heard = time.monotonic() + _START_TIMEOUT, b""
+    limit, heard = time.monotonic() + seconds, b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while (left := limit - time.monotonic()) > 0:
             if not selector.select(left):
-                return False
+                return None
             block = os.read(process.stdout.fileno(), 1 << 16)
             if not block:
                 return False
             heard += block
             if b'"id":1' in heard.replace(b" ", b"") and b'"capabilities"' in heard:
                 return True
-    return False
+    return None
