@@ -72,7 +72,7 @@ class Plan(BaseModel):
     extra_providers: list[str] = Field(default_factory=list)
     """Provider SDKs beside those."""
     plugins: list[str] = Field(default_factory=list)
-    """npm specs, `github:owner/repo#commit`, and paths of plugins that lie where OpenCode imports them."""
+    """npm specs, GitHub repositories, and paths of plugins that lie where OpenCode imports them."""
     built_in_plugins: bool = True
     """Also the plugins that the binary itself asks for at every start."""
     tools: list[str] = Field(default_factory=list)
@@ -123,7 +123,11 @@ class Plan(BaseModel):
                 f"take {', '.join(self.tools)} out of the plan, or lock OpenCode 1.14 or newer"
             )
         for spec in self.plugins:
-            if not is_local(spec) and repository.pin(spec) and versions.layout_name(self.opencode) == "bun":
+            if (
+                not is_local(spec)
+                and repository.source(spec)
+                and versions.layout_name(self.opencode) == "bun"
+            ):
                 raise BadInputError(
                     f"plugins: {spec!r}: from GitHub only for OpenCode 1.14 or newer; publish it on npm"
                 )
@@ -138,7 +142,7 @@ class Plan(BaseModel):
         for spec in self.tools:
             tools.check(split_spec(spec)[0])
         providers = [] if self.providers == CATALOGUE else self.providers
-        published = [spec for spec in self.plugins if not is_local(spec) and not repository.pin(spec)]
+        published = [spec for spec in self.plugins if not is_local(spec) and not repository.source(spec)]
         for field, names in (
             ("providers", [*providers, *self.extra_providers]),
             ("plugins", published),

@@ -1,23 +1,30 @@
 """What a user's OpenCode directories hold, what the next start will do about it, and mistakes in the config.
 
-Reads, and changes nothing; starts nothing. Of the configuration's values only the names of models, providers
-and plugins are shown.
+Reads, and changes nothing; what it may start is the OpenCode on PATH, to read the catalogue in it. Of the
+configuration's values only the names of models, providers, plugins and programs are shown.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from opencode_cache.base.errors import BadInputError
+from opencode_cache.config import judge, offer
+from opencode_cache.config import read as configuration
+from opencode_cache.config.mistakes import mistakes
 from opencode_cache.formats import manifest as manifests
-from opencode_cache.inspect import configuration
+from opencode_cache.formats import plan
+from opencode_cache.opencode import embedded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from opencode_cache.formats.manifest import Manifest
 
@@ -82,16 +89,54 @@ def examine(environ: Mapping[str, str], cwd: Path, cache: Path | None = None) ->
         found += _cache(directory, one, about)
         if about.layout == "packages":
             found += _config(one, about, environ)
-    found += (
-        Finding(
-            state="wrong" if mistake.certain else "note",
-            what=mistake.where,
-            detail=mistake.text,
-            next=mistake.mend,
-        )
-        for mistake in configuration.mistakes(environ, cwd, directory, held)
-    )
+    found += _configured(environ, cwd, directory, held)
     return Report(directory=str(directory), caches=tuple(map(str, caches)), findings=tuple(found))
+
+
+def _configured(
+    environ: Mapping[str, str], cwd: Path, directory: Path, held: Sequence[tuple[Path, Manifest]]
+) -> Iterator[Finding]:
+    """What is wrong in the configuration, and what of it the caches lack."""
+    read = configuration.read(environ, [cwd])
+    for one in mistakes(read, lambda: _catalogue(environ, directory, [cache for cache, _ in held])):
+        state: State = "wrong" if one.certain else "note"
+        yield Finding(state=state, what=one.where, detail=one.text, next=one.fix)
+    offers = [offer.of_cache(about, directory) for _, about in held] or [offer.Offer(plan.DEFAULT_OPENCODE)]
+    # Of several caches each one is used by some OpenCode here: the worst that is said counts.
+    for same in zip(*(judge.judge(read, each) for each in offers), strict=True):
+        worst = next((each for each in same if each.word == "not covered"), same[0])
+        if worst.word == "not covered" or worst.fix:
+            wrong = worst.word == "not covered" and worst.certain
+            said = f"{worst.shown} {worst.reason}"
+            yield Finding(
+                state="wrong" if wrong else "note", what=worst.entry.where, detail=said, next=worst.fix
+            )
+
+
+def _catalogue(environ: Mapping[str, str], directory: Path, caches: Sequence[Path]) -> dict[str, Any]:
+    """The catalogue that OpenCode will read; empty where neither a file nor an OpenCode on PATH tells."""
+    for path in (directory / "models.json", *(cache / "models.json" for cache in caches)):
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            continue
+        if isinstance(document, dict):
+            return document
+    program = shutil.which("opencode", path=environ.get("PATH"))
+    if program:
+        try:
+            return embedded.catalogue(Path(program))
+        except (BadInputError, OSError, subprocess.SubprocessError, ValueError):
+            return {}  # then nothing is said of models
+    return {}
+
+
+def _other_dependencies(config: Path) -> bool:
+    """Whether package.json asks for anything but @opencode-ai/plugin."""
+    try:
+        return bool(configuration.dependencies(config))
+    except BadInputError:
+        return True
 
 
 def _root(environ: Mapping[str, str]) -> Path:
@@ -227,7 +272,7 @@ def _config(cache: Path, about: Manifest, environ: Mapping[str, str]) -> Iterato
     elif config.exists() and not os.access(config, os.W_OK):
         detail = "cannot be written to; OpenCode then does without"
         yield Finding(state="note", what=what, detail=detail, next="")
-    elif configuration.other_dependencies(config):
+    elif _other_dependencies(config):
         detail = "package.json there has dependencies of yours, so it is left alone"
         yield Finding(state="note", what=what, detail=detail, next=f"{waits}; run npm install there")
     else:

@@ -47,6 +47,8 @@ class Tool:
     """Whether OpenCode looks for the server's command in `<cache>/bin`."""
     project: str | None = None
     """A package that the user's project must have for OpenCode to start the server."""
+    files: tuple[str, ...] = ()
+    """Ends of the names of the files for which OpenCode starts the server."""
     sample: Sample | None = None
     """None: a server that starts, but from which OpenCode gets no diagnostics by itself."""
     remark: str = ""
@@ -57,29 +59,37 @@ _ALL = (
     Tool(
         "typescript-language-server",
         "typescript-language-server",
+        files=(".ts", ".tsx", ".js", ".jsx", ".mjs", ".cjs", ".mts", ".cts"),
         server="typescript",
         linked=False,
         project="typescript",
         sample=Sample("mistake.ts", 'const x: number = "no"\nexport default x\n'),
     ),
     Tool(
-        "pyright", "pyright-langserver", server="pyright", sample=Sample("mistake.py", 'number: int = "no"\n')
+        "pyright",
+        "pyright-langserver",
+        files=(".py", ".pyi"),
+        server="pyright",
+        sample=Sample("mistake.py", 'number: int = "no"\n'),
     ),
     Tool(
         "@vue/language-server",
         "vue-language-server",
+        files=(".vue",),
         server="vue",
         remark="version 3 wants the editor to ask a TypeScript server for it, which OpenCode does not do",
     ),
     Tool(
         "svelte-language-server",
         "svelteserver",
+        files=(".svelte",),
         server="svelte",
         sample=Sample("mistake.svelte", "{#if true}\n"),
     ),
     Tool(
         "@astrojs/language-server",
         "astro-ls",
+        files=(".astro",),
         server="astro",
         project="typescript",
         sample=Sample("mistake.astro", "---\nconst = 1\n---\n<p></p>\n"),
@@ -87,12 +97,14 @@ _ALL = (
     Tool(
         "yaml-language-server",
         "yaml-language-server",
+        files=(".yaml", ".yml"),
         server="yaml-ls",
         sample=Sample("mistake.yaml", "a: [1\nb: 2\n"),
     ),
     Tool(
         "bash-language-server",
         "bash-language-server",
+        files=(".sh", ".bash", ".zsh", ".ksh"),
         server="bash",
         start=("start",),
         remark="its diagnostics come from `shellcheck`, where that is on PATH",
@@ -100,12 +112,14 @@ _ALL = (
     Tool(
         "dockerfile-language-server-nodejs",
         "docker-langserver",
+        files=(".dockerfile", "Dockerfile"),
         server="dockerfile",
         sample=Sample("Dockerfile", "FRMO scratch\n"),
     ),
     Tool(
         "intelephense",
         "intelephense",
+        files=(".php",),
         server="php intelephense",
         sample=Sample("mistake.php", "<?php\nfunction f( {\n"),
     ),

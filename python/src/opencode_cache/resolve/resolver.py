@@ -24,7 +24,7 @@ from opencode_cache.npm import platforms, repository
 from opencode_cache.npm.client import NotInRegistryError
 from opencode_cache.npm.spec import split_spec
 from opencode_cache.opencode import ask, embedded, highlighting, tools
-from opencode_cache.resolve import github, grammars, signatures
+from opencode_cache.resolve import git, github, grammars, signatures
 from opencode_cache.resolve.choose_version import UnavailableError, Versions
 from opencode_cache.resolve.metadata import nodes, package_from
 
@@ -166,10 +166,10 @@ class Resolver:
 
         def one(want: _Wanted) -> Request | Unavailable:
             name = want.name
-            pinned = repository.pin(want.spec) if want.kind == "plugin" else None
+            source = repository.source(want.spec) if want.kind == "plugin" else None
             try:
-                if pinned:
-                    package, archive = github.take(pinned, self.archives)
+                if source:
+                    package, archive = github.take(git.pinned(source), self.archives)
                     self.taken[want.spec] = package, archive
                     name, version, note = package.name, package.version, None
                 else:
