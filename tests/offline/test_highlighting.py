@@ -86,9 +86,11 @@ def place(packages, tarballs, tmp_path_factory):
         known = highlighting.remote(made.opencode)
         pins, _ = grammars.choose(names or "pinned", {}, known)
         cache = tmp_path_factory.mktemp("grammars")
-        for file in build_grammars.install(pins, known, packages, tarballs, cache):
-            (cache / file).chmod(0o444)
-            if not file.endswith(grammar.INDEX):
+        build_grammars.install(pins, known, packages, tarballs, cache)
+        for path in (path for path in cache.rglob("*") if path.is_file()):
+            path.chmod(0o444)
+            if path.name != grammar.INDEX:
+                file = path.relative_to(cache)
                 link = home / ".local" / "share" / "opentui" / file
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(cache / file)

@@ -75,6 +75,7 @@ def lock(
     about = {
         "version": "1.18.33",
         "layout": "packages",
+        "bundled": [],
         "binaries": {"x86_64-linux": package("opencode-linux-x64-baseline", "1.18.33")},
     }
     return Lock.model_validate(

@@ -89,6 +89,7 @@ def registry(monkeypatch):
     monkeypatch.setattr(ask, "sdk_major", lambda _: 2)
     monkeypatch.setattr(ask, "bun_era", lambda *_: ask.BunEra("9", ("built-in@0.0.5",)))
     monkeypatch.setattr(embedded, "catalogue", lambda _: {})
+    monkeypatch.setattr(ask, "bundled", lambda *_: set())
     return made
 
 
@@ -481,10 +482,9 @@ def test_what_the_catalogue_names_and_the_binary_lacks_is_locked(registry, locke
         "y": {"npm": "@ai-sdk/there", "models": {"m": {}}},
     }
     monkeypatch.setattr(embedded, "catalogue", lambda _: document)
-    monkeypatch.setattr(
-        ask, "not_bundled", lambda _, models, __: set(catalogue.packages(models)) - {"@ai-sdk/there"}
-    )
+    monkeypatch.setattr(ask, "bundled", lambda *_: {"@ai-sdk/there", "@ai-sdk/of-no-catalogue"})
     made = locked(providers=plan.CATALOGUE, extra_providers=["extra"])
+    assert made.opencode.bundled == ("@ai-sdk/of-no-catalogue", "@ai-sdk/there")
     assert set(versions(made)) == {"@ai-sdk/lacking", "extra"}
 
 

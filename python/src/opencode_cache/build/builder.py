@@ -134,6 +134,7 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
         layout=lock.opencode.layout,
         cache_version=lock.opencode.cache_version,
         sdk_major=lock.opencode.sdk_major,
+        bundled=lock.opencode.bundled,
         system=inputs.system.name,
         kept_all=inputs.keep_all,
         catalogue=shipped.what,

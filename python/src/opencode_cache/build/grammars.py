@@ -38,8 +38,8 @@ def install(
     locked: Mapping[str, Package],
     tarballs: Path,
     cache: Path,
-) -> tuple[str, ...]:
-    """Write the pinned languages into a cache; returns the files, relative to it.
+) -> None:
+    """Write the pinned languages into a cache.
 
     `known` is what the binary at hand fetches, `locked` has the packages by key, `tarballs` holds files named
     `Package.tarball`. Raises BadInputError where the binary never fetches a language, a package is not in the
@@ -49,7 +49,7 @@ def install(
         if name not in known:
             raise BadInputError(f"languages: {why_not(name, known, ())}, or lock again")
     if not pins:
-        return ()
+        return
     content = _read(pins.values(), locked, tarballs)
     written: dict[str, bytes] = {}
     for name, pin in pins.items():
@@ -67,7 +67,6 @@ def install(
         path.chmod(0o644)
         for directory in (path.parent, cache / DIRECTORY):
             directory.chmod(0o755)
-    return tuple(f"{DIRECTORY}/{where}" for where in sorted(written))
 
 
 def _read(pins: Iterable[Grammar], locked: Mapping[str, Package], tarballs: Path) -> dict[str, bytes]:

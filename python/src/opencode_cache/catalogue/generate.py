@@ -1,37 +1,34 @@
 """models.dev's TOML sources -> the `api.json` that OpenCode reads.
 
-Upstream: anomalyco/models.dev, `packages/core/src/generate.ts`; compared with its own output on revisions
-from 2025-11-12 to 2026-07-01. Layout of the sources:
+Upstream: anomalyco/models.dev, `packages/core/src/generate.ts`, at the revision that flake.lock pins;
+compared with its own output there. Sources older than 2026-06-27 have other rules, and are refused where
+those differ. Layout of the sources:
 
 * `providers/<id>/provider.toml`, and `providers/<id>/models/**/<model>.toml`, whose path is the model's id;
-* `models/<lab>/<model>.toml` (since 2026-06-03): what a model is at every provider.
+* `models/<lab>/<model>.toml`: what a model is at every provider.
 
 Rules of upstream that the sources do not show:
 
 * `base_model = "lab/model"`: the model begins with that metadata, except benchmarks, licence, links and
   weights; its own tables are merged in deeply, lists replace; then each dotted path of `base_model_omit` is
   taken out, with the tables that this leaves empty. A path that leads nowhere is passed over.
-* `[extends]` with `from = "provider/model"` and `omit` (2026-04-17 to 2026-06-03): the same, from another
-  provider's finished model, without `reasoning_options`.
 * A single cost tier from 200,000 tokens on is repeated as `cost.context_over_200k`, for older readers.
 * A link to a file is read as that file, and one that leads nowhere is passed over (the sources have some).
   A link that leaves the sources is refused here, where upstream follows it.
-* Two providers of one name, whatever the case, are refused.
+* Two providers of one name, whatever the case, are refused, and so is a model that reasons and does not
+  say how to steer that.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.catalogue.schema import Metadata, Model, Provider
 from opencode_cache.catalogue.sources import Tree, listed, load
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 Table = dict[str, Any]
 Key = tuple[str, str]
@@ -40,10 +37,6 @@ Key = tuple[str, str]
 _LEGACY_FROM = 200_000
 """Tokens of context."""
 _NOT_INHERITED = frozenset({"id", "benchmarks", "license", "links", "weights"})
-_ONE_NAME = frozenset({"stepfun", "stepfun-ai"})
-"""Both were called StepFun in the weeks before 2026-05-29, when upstream began to refuse that."""
-_STRAYS = 100
-"""If no more reasoning models than these lack `reasoning_options`, those are mistakes."""
 
 
 def generate(source: Path) -> dict[str, Any]:
@@ -61,18 +54,15 @@ class _Generator:
     def __init__(self, source: Path) -> None:
         self.source = source
         self.tree = Tree(str(source))
-        self.factored = (source / "models").is_dir()
-        """Sources since 2026-06-03, which know neither `extends` nor a written `context_over_200k`."""
         self.metadata: dict[str, Table] = {}
         self.providers: dict[str, Table] = {}
         self.files: dict[Key, str] = {}
-        self.derived: dict[Key, Table] = {}
 
     def catalogue(self) -> dict[str, Any]:
-        if self.factored:
-            for model, path in self.tree.toml_files(str(self.source / "models")):
-                known = _checked(Metadata, load(path) | {"id": model}, path)
-                self.metadata[model] = {k: v for k, v in known.items() if k not in _NOT_INHERITED}
+        shared = self.source / "models"
+        for model, path in self.tree.toml_files(str(shared)) if shared.is_dir() else ():
+            known = _checked(Metadata, load(path) | {"id": model}, path)
+            self.metadata[model] = {k: v for k, v in known.items() if k not in _NOT_INHERITED}
         for entry in listed(str(self.source / "providers")):
             described = Path(entry.path) / "provider.toml"
             # Upstream's pattern enters no directory that is a link.
@@ -82,8 +72,6 @@ class _Generator:
             raise BadInputError(
                 f"{self.source}: has no providers/*/provider.toml; give a directory with models.dev's sources"
             )
-        for key in sorted(self.derived):
-            self._derive(key, [])
         for provider in self.providers.values():
             provider["models"] = dict(sorted(provider["models"].items()))
         self._check_names()
@@ -101,20 +89,16 @@ class _Generator:
             raise BadInputError(f"{path}: has no models/ beside it; add it, or take the provider out")
         for model, file in self.tree.toml_files(str(directory)):
             self.files[identifier, model] = file
-            table = load(file) | {"id": model}
-            if "extends" in table and not self.factored:
-                self.derived[identifier, model] = table
-            else:
-                self.providers[identifier]["models"][model] = self._model(table, file)
+            self.providers[identifier]["models"][model] = self._model(load(file) | {"id": model}, file)
 
     def _model(self, table: Table, path: str) -> Table:
         if "extends" in table:
-            raise BadInputError(f"{path}: extends: is not read where there is a models/; use base_model")
+            raise BadInputError(f"{path}: extends: is of older sources; use base_model")
         base, omit = table.pop("base_model", None), table.pop("base_model_omit", None)
         if base is None and omit is not None:
             raise BadInputError(f"{path}: base_model_omit: there is no base_model to omit from; remove it")
         cost = table.get("cost")
-        if self.factored and isinstance(cost, dict) and "context_over_200k" in cost:
+        if isinstance(cost, dict) and "context_over_200k" in cost:
             raise BadInputError(f"{path}: cost.context_over_200k: is made from cost.tiers; write a tier")
         if base is not None:
             known = self.metadata.get(base) if isinstance(base, str) else None
@@ -124,62 +108,25 @@ class _Generator:
             _omit(table, _paths(omit, path, "base_model_omit"))
         return _with_legacy_cost(_checked(Model, table, path))
 
-    def _derive(self, key: Key, below: list[Key]) -> Table:
-        """The finished model, which may extend another one. `below` are those that wait for it."""
-        provider, identifier = key
-        models = self.providers.get(provider, {"models": {}})["models"]
-        if identifier in models:
-            return dict(models[identifier])
-        if key in below:
-            raise BadInputError(f"{self.files[key]}: extends.from: the model extends itself; correct it")
-        if key not in self.derived:
-            raise BadInputError(
-                f"{self.files[below[-1]]}: extends.from: there is no model {'/'.join(key)!r}; correct it"
-            )
-        path, table = self.files[key], self.derived[key]
-        extends = table["extends"]
-        source = extends.get("from") if isinstance(extends, dict) else None
-        if not isinstance(source, str) or source.count("/") != 1:
-            raise BadInputError(f'{path}: extends.from: must be "provider/model", got {source!r}')
-        left, right = source.split("/")
-        base = self._derive((left, right), [*below, key])
-        base.pop("reasoning_options", None)
-        merged = _merged(base, {k: v for k, v in table.items() if k != "extends"})
-        _omit(merged, _paths(extends.get("omit"), path, "extends.omit"))
-        models[identifier] = _with_legacy_cost(_checked(Model, merged, path))
-        return dict(models[identifier])
-
     def _check_names(self) -> None:
         names: dict[str, str] = {}
         for identifier, provider in self.providers.items():
             first = names.setdefault(provider["name"].lower(), identifier)
-            if first != identifier and (self.factored or {first, identifier} != _ONE_NAME):
+            if first != identifier:
                 path = self.source / "providers" / identifier / "provider.toml"
                 raise BadInputError(
                     f"{path}: name: {provider['name']!r} is the name of {first!r} as well; change one of them"
                 )
 
-    def _models(self) -> Iterator[tuple[Key, Table]]:
+    def _check_reasoning(self) -> None:
         for identifier, provider in self.providers.items():
             for model, table in provider["models"].items():
-                yield (identifier, model), table
-
-    def _check_reasoning(self) -> None:
-        """Since 2026-06-27 a model that reasons says how to steer that, and no other model does.
-
-        The sources do not tell their day; up to that day hundreds of models said nothing.
-        """
-        models = dict(self._models())
-        silent = [
-            key for key, model in models.items() if model["reasoning"] and "reasoning_options" not in model
-        ]
-        if not self.factored or len(silent) > _STRAYS:
-            return
-        for key in silent:
-            raise BadInputError(f"{self.files[key]}: reasoning_options: missing, though reasoning is true")
-        for key, model in models.items():
-            if not model["reasoning"] and "reasoning_options" in model:
-                raise BadInputError(f"{self.files[key]}: reasoning_options: set, though reasoning is false")
+                options = "reasoning_options" in table
+                if table["reasoning"] != options:
+                    what = (
+                        "set, though reasoning is false" if options else "missing, though reasoning is true"
+                    )
+                    raise BadInputError(f"{self.files[identifier, model]}: reasoning_options: {what}")
 
 
 def _checked(schema: type[BaseModel], table: Table, path: str) -> Table:

@@ -1,8 +1,8 @@
 """The schema of models.dev's TOML sources, as far as its generator enforces it.
 
-Upstream: anomalyco/models.dev, `packages/core/src/schema.ts`, read in every version from 2025-11-12 to
-2026-07-01 and in two later ones. What any of those accepts is accepted here; `models_dev.py` adds the rules
-that hold from some day on. Two things follow upstream closely:
+Upstream: anomalyco/models.dev, `packages/core/src/schema.ts`, read at the revision that flake.lock pins
+and in two later ones. `generate.py` adds the rules that need more than one file. Two things
+follow upstream closely:
 
 * Most tables are strict upstream: a field that its schema does not know is an error. So a field that is
   unknown here is one that came later, and is read through.
@@ -98,8 +98,6 @@ class CostTier(Cost):
 
 
 class ModelCost(Cost):
-    context_over_200k: Cost | None = None
-    """Written by hand up to 2026-05-11, since then only by the generator."""
     tiers: list[CostTier] | None = None
 
     @model_validator(mode="after")

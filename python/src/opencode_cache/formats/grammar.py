@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from opencode_cache.base.model import Model
+from opencode_cache.npm.spec import EXACT, NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,9 +25,7 @@ INDEX = "files.json"
 PINNED: Literal["pinned"] = "pinned"
 
 
-_FILE = re.compile(
-    r"(?P<package>(?:@[^/@\s]+/)?[^/@\s]+@\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?)/(?P<path>[^/\s]\S*)"
-)
+_FILE = re.compile(rf"(?P<package>{NAME}@{EXACT})/(?P<path>[^/\s]\S*)")
 
 
 def _file(value: str) -> str:

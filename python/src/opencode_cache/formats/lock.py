@@ -25,20 +25,19 @@ from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import Model, RelativePath, first_problem, safe_relative
 from opencode_cache.formats import user_files
 from opencode_cache.formats.grammar import Grammar
+from opencode_cache.npm.spec import NAME
 from opencode_cache.opencode import versions
 
 Kind = Literal["provider", "plugin", "tool", "config"]
 """Who asks: a model provider's SDK, a plugin, an npm tool (LSP, formatter), or a config directory."""
 
-_PART = r"[A-Za-z0-9~_-][A-Za-z0-9~._-]*"
-_NAME = re.compile(rf"(?:@[A-Za-z0-9~._-]+/)?{_PART}")
-_HOME = re.compile(rf"node_modules/{_NAME.pattern}(?:/node_modules/{_NAME.pattern})*")
+_HOME = re.compile(rf"node_modules/{NAME}(?:/node_modules/{NAME})*")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*")
 _COMMIT = r"^[A-Za-z0-9-]+/[A-Za-z0-9_.-]+#[0-9a-f]{40}$"
 
 
 def _name(value: str) -> str:
-    if not _NAME.fullmatch(value):
+    if not re.fullmatch(NAME, value):
         raise ValueError(f"{value!r} is not an npm package name")
     return value
 
@@ -73,6 +72,8 @@ def _tree_id(value: str) -> str:
 Name = Annotated[str, AfterValidator(_name)]
 Version = Annotated[str, AfterValidator(_version)]
 Integrity = Annotated[str, AfterValidator(_integrity)]
+Module = Annotated[str, Field(pattern=r"^[@A-Za-z0-9~._/-]+$")]
+"""What a program imports: a package, or a file of one (`@ai-sdk/google-vertex/anthropic`)."""
 TreeId = Annotated[str, AfterValidator(_tree_id)]
 """Directory that holds a tree's `node_modules`, relative to the cache; "." is the cache itself."""
 
@@ -144,6 +145,8 @@ class Opencode(Model):
     """bun layout: the content of the file `version`; anything else makes OpenCode wipe the cache."""
     sdk_major: int | None = None
     """The newest major of @ai-sdk/provider that the binary speaks."""
+    bundled: tuple[Module, ...]
+    """Provider SDKs that are compiled into the binary, as it says when it is asked."""
     binaries: dict[str, Package]
     """System -> the npm package whose `bin/opencode` is the program."""
     missing: dict[str, str] = Field(default_factory=dict)

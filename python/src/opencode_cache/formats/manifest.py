@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import Model, RelativePath, first_problem
 from opencode_cache.catalogue.document import Catalogue
-from opencode_cache.formats.lock import Kind, Name, Signatures, TreeId, Unavailable
+from opencode_cache.formats.lock import Kind, Module, Name, Signatures, TreeId, Unavailable
 from opencode_cache.opencode import versions
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class Manifest(Model):
     layout: versions.LayoutName
     cache_version: str | None = None
     sdk_major: int | None = None
+    bundled: tuple[Module, ...] = ()
+    """Provider SDKs that are compiled into the binary."""
     system: str
     kept_all: bool = False
     catalogue: Catalogue | None = None

@@ -10,15 +10,25 @@ import re
 
 from opencode_cache.base.errors import BadInputError
 
-_PART = r"[A-Za-z0-9~_][A-Za-z0-9~._-]*"
-_NAME = rf"(?!node_modules(?:@|$))(?:@[A-Za-z0-9~._-]+/)?{_PART}"
+NAME = r"(?!node_modules(?:[@/]|$))(?:@[A-Za-z0-9~._-]+/)?[A-Za-z0-9~_-][A-Za-z0-9~._-]*"
+"""A package's name, as a regular expression: the one grammar of names."""
+EXACT = r"[0-9]+\.[0-9]+\.[0-9]+(?:[-+][0-9A-Za-z.+-]+)?"
+"""One version, not a range or a tag."""
+
+_NAME = rf"(?!-){NAME}"
+"""npm would take a word with a dash in front for an option."""
 _RANGE = r"[0-9A-Za-z^~<>=*][0-9A-Za-z.^~<>=*|+_ -]*"
 _SPEC = re.compile(rf"{_NAME}(?:@(?:npm:{_NAME}(?:@{_RANGE})?|{_RANGE}))?")
 
 
 def is_name(name: str) -> bool:
-    """Whether it is a package's name, as npm has them."""
+    """Whether it is a package's name that npm may be given."""
     return re.fullmatch(_NAME, name) is not None
+
+
+def is_exact(version: str) -> bool:
+    """Whether it is one version, not a range or a tag."""
+    return re.fullmatch(EXACT, version) is not None
 
 
 def check(field: str, spec: str) -> None:

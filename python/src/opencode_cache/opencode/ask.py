@@ -25,6 +25,7 @@ _SDK_CHECK = re.compile(
     rb"""(?=.{0,120}throw)""",
     re.DOTALL,
 )
+_SDK_NAME = re.compile(rb'"(@ai-sdk/[a-z0-9-]+(?:/[a-z0-9-]+)?)"')
 _SDK_VERSION = re.compile(rb'"v(\d+)"')
 _NOT_INSTALLED = re.compile(r"\bpkg=(\S+) version=(\S+) (?:name|error)=BunInstallFailedError")
 _NOBODYS = "opencode-cache-no-such-sdk"
@@ -113,21 +114,30 @@ def _pretend(cache: Path, specs: Iterable[str]) -> None:
     (cache / "package.json").write_text(f'{{"dependencies":{{{",".join(lines)}}}}}', encoding="utf-8")
 
 
-def not_bundled(binary: Path, models: Mapping[str, Any], era: BunEra | None) -> set[str]:
-    """Which SDKs of a catalogue the binary asks the registry for, because it does not bundle them."""
-    return _asked_for(binary, sorted(catalogue.packages(models)), models, era)
+def bundled(binary: Path, models: Mapping[str, Any], era: BunEra | None) -> set[str]:
+    """The provider SDKs that are compiled into the binary: those of a catalogue, and others of the AI SDK.
+
+    Raises BadInputError where it asks the registry for none at all, so that nothing can be told.
+    """
+    named = {name.decode() for name in _SDK_NAME.findall(opencode.image(binary).read_bytes())}
+    names = sorted(named | catalogue.packages(models).keys())
+    return set(names) - _asking(binary, names, models, era)
 
 
 def bundles(binary: Path, name: str) -> bool:
     """Whether the binary has that SDK compiled in. Raises BadInputError where it cannot be asked."""
     models = embedded.catalogue(binary)
     bun = versions.layout_name(opencode.version(binary)) == "bun"
-    asked = _asked_for(binary, [name, _NOBODYS], models, bun_era(binary, models) if bun else None)
+    return name not in _asking(binary, [name], models, bun_era(binary, models) if bun else None)
+
+
+def _asking(binary: Path, names: Sequence[str], models: Mapping[str, Any], era: BunEra | None) -> set[str]:
+    asked = _asked_for(binary, [*names, _NOBODYS], models, era)
     if _NOBODYS not in asked:
         raise BadInputError(
-            f"{binary}: does not ask for SDKs that it lacks, so it cannot be asked for {name}"
+            f"{binary}: does not ask for SDKs that it lacks, so it cannot be asked for {', '.join(names)}"
         )
-    return name not in asked
+    return asked - {_NOBODYS}
 
 
 def _asked_for(

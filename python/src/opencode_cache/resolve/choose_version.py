@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import semver
 
 from opencode_cache.npm import client as npm
-from opencode_cache.npm.spec import split_spec
+from opencode_cache.npm.spec import is_exact, split_spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,17 +23,11 @@ if TYPE_CHECKING:
 
 _PROVIDER = "@ai-sdk/provider"
 _OPENCODES_OWN = "@opencode-ai/"
-_EXACT = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+(?:[-+][0-9A-Za-z.+-]+)?")
 _MAJOR = re.compile(r"(?:^|[\s|])[\^~>=<v]*([0-9]+)")
 
 
 class UnavailableError(Exception):
     """A spec cannot be locked; the text says why."""
-
-
-def is_exact(version: str) -> bool:
-    """Whether it is one version, not a range or a tag."""
-    return _EXACT.fullmatch(version) is not None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import first_problem
 from opencode_cache.formats.lock import Package
-from opencode_cache.resolve.choose_version import UnavailableError, is_exact
+from opencode_cache.npm.spec import is_exact
+from opencode_cache.resolve.choose_version import UnavailableError
 
 
 def package_from(entry: dict[str, Any], name: str) -> Package:

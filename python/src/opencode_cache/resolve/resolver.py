@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +132,7 @@ class Resolver:
                 layout=self.layout.name,
                 cache_version=era.cache_version if era else None,
                 sdk_major=self.sdk_major,
+                bundled=tuple(sorted(self._bundled(era))),
                 binaries=dict(sorted(found.items())),
                 missing=dict(sorted(missing.items())),
             ),
@@ -158,8 +159,12 @@ class Resolver:
     def _providers(self, era: ask.BunEra | None) -> list[str]:
         if self.plan.providers != CATALOGUE:
             return list(self.plan.providers)
-        self.on_step("asking the binary which provider SDKs it does not bundle")
-        return sorted(ask.not_bundled(self.binary, self.models, era))
+        return sorted(catalogue.packages(self.models).keys() - self._bundled(era))
+
+    @cache  # noqa: B019 - a resolver lives as long as its one lock is made
+    def _bundled(self, era: ask.BunEra | None) -> set[str]:
+        self.on_step("asking the binary which provider SDKs it has compiled in")
+        return ask.bundled(self.binary, self.models, era)
 
     def _choose(self, wanted: Sequence[_Wanted]) -> tuple[list[Request], list[Unavailable]]:
         self.on_step(f"choosing versions for {len(wanted)} specs")

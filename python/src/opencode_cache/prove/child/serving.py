@@ -18,19 +18,18 @@ from typing import TYPE_CHECKING
 from opencode_cache.base.errors import CheckFailedError, OpencodeCacheError
 from opencode_cache.opencode import run as opencode
 from opencode_cache.prove.child import terminal
-from opencode_cache.prove.child.record import ended, version
+from opencode_cache.prove.child.record import ended
 from opencode_cache.sandbox.loopback import ANSWER, ModelServer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from opencode_cache.formats.manifest import Entry, Manifest
+    from opencode_cache.formats.manifest import Entry
     from opencode_cache.prove.child.record import Record, Subject
 
-_BUNDLED = ("@ai-sdk/openai-compatible", "@ai-sdk/anthropic", "@ai-sdk/openai")
-_BUNDLED_LATER = ("@ai-sdk/google",)
-_FIRST_BUNDLING = (1, 0, 152)
+_DRIVEN = ("@ai-sdk/openai-compatible", "@ai-sdk/anthropic", "@ai-sdk/openai", "@ai-sdk/google")
+"""SDKs whose API the loopback model speaks, the first one for `run`."""
 _LOADED_TIMEOUT = 120
 _PROMPT_TIMEOUT = 90
 _PROMPTS_AT_ONCE = 4
@@ -70,13 +69,6 @@ class Driven:
     @property
     def label(self) -> str:
         return f"answer {self.npm}" + ("" if self.locked else " (bundled)")
-
-
-def _bundled(made: Manifest) -> tuple[str, ...]:
-    """Provider SDKs in the binary that the loopback model can answer; 1.0.61 has none."""
-    if made.layout == "packages":
-        return (*_BUNDLED, *_BUNDLED_LATER)
-    return _BUNDLED if version(made.opencode) >= _FIRST_BUNDLING else ()
 
 
 def _configure(subject: Subject, home: Path, driven: Sequence[Driven], model: ModelServer) -> None:
@@ -200,7 +192,7 @@ def _prove_answers(
 
 def prove_serving(subject: Subject, record: Record, drivable: Sequence[Entry]) -> None:
     locked = {entry.spec: entry.note for entry in drivable}
-    bundled = [name for name in _bundled(subject.made) if name not in locked]
+    bundled = [name for name in _DRIVEN if name in subject.made.bundled and name not in locked]
     names = [(name, False) for name in bundled] + [(name, True) for name in locked]
     driven = [
         Driven(f"proof{index}", npm, is_locked, locked.get(npm))

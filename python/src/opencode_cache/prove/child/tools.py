@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opencode_cache.base.errors import CheckFailedError
@@ -25,6 +24,7 @@ from opencode_cache.prove.child.record import ended
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from opencode_cache.formats.manifest import Entry
     from opencode_cache.opencode.tools import Tool
