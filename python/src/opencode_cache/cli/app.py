@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _ORDER = (
-    *("run", "lock", "fetch", "build", "wrap", "verify"),
+    *("run", "plan", "lock", "fetch", "build", "wrap", "verify"),
     *("list", "explain", "doctor", "bundle", "unbundle", "catalogue", "update"),
 )
 """As the help lists them: the way through, then what looks at its result, then the rest."""

@@ -11,6 +11,7 @@ import typer
 from opencode_cache import __version__
 from opencode_cache.base import console
 from opencode_cache.base.errors import INTERRUPTED, INTERRUPTED_STATUS, BadInputError, OpencodeCacheError
+from opencode_cache.cli import configuration as _planning  # noqa: F401
 from opencode_cache.cli import explain as _explaining  # noqa: F401
 from opencode_cache.cli import inspect as _asking  # noqa: F401 - registers its commands
 from opencode_cache.cli import make as _making  # noqa: F401

@@ -16,6 +16,7 @@ from opencode_cache.catalogue import document as catalogue
 from opencode_cache.catalogue import generate
 from opencode_cache.cli import options
 from opencode_cache.cli.app import app
+from opencode_cache.cli.configuration import with_configuration
 from opencode_cache.formats import lock
 from opencode_cache.npm import platforms
 from opencode_cache.wrapper import render as wrapper
@@ -166,8 +167,15 @@ def run_command(
         typer.Option("--link", help="Also leave a link to the wrapped program here.", metavar="FILE"),
     ] = None,
 ) -> None:
-    """Do whatever of lock, fetch, build, wrap and verify is not done yet, then start OpenCode."""
+    """Do whatever of lock, fetch, build, wrap and verify is not done yet, then start OpenCode.
+
+    Without a plan it is the default one, and what your own OpenCode configuration asks for.
+    """
     chosen, is_default = options.planned(plan_file, opencode_version, provider, plugin, tool, resolve)
+    if plan_file is None:
+        asked = with_configuration(chosen, pipeline.shipped_lock(chosen.opencode))
+        is_default = is_default and asked == chosen
+        chosen = asked
     program = pipeline.ready_for(chosen, before.date() if before else None, is_default=is_default).program
     if link:
         pipeline.leave_link(program, link)

@@ -17,7 +17,7 @@ from opencode_cache.config.offer import Judgement
 from opencode_cache.npm import repository
 from opencode_cache.npm import spec as npm_spec
 from opencode_cache.npm.spec import public, split_spec
-from opencode_cache.opencode import bundled, plugins, tools
+from opencode_cache.opencode import plugins, tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,7 +110,7 @@ def _provider(entry: Entry, offer: Offer) -> Judgement:
     spec = entry.value
     if spec.startswith(_LOCAL):
         return Judgement(entry, "not needed", "OpenCode imports it from where it lies")
-    if spec in bundled.NAMES and not offer.bun:
+    if offer.bundles(spec):
         return Judgement(entry, "bundled", "is compiled into OpenCode")
     try:
         npm_spec.check("provider", spec)
@@ -224,6 +224,11 @@ _RULES: dict[str, Callable[[Entry, Offer], Judgement]] = {
     "url": _url,
     "reference": _reference,
 }
+
+
+def worst(same: Sequence[Judgement]) -> Judgement:
+    """Of what several caches make of one entry, what counts: each of them is used by some OpenCode here."""
+    return next((each for each in same if each.word == "not covered"), same[0])
 
 
 def lacking(judgements: Sequence[Judgement]) -> list[Judgement]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from opencode_cache import layouts
 from opencode_cache.npm.spec import public, split_spec
+from opencode_cache.opencode import bundled
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +38,12 @@ class Offer:
     opencode: str
     requests: tuple[Have, ...] | None = None
     installed: Path | None = None
+    compiled_in: frozenset[str] = frozenset()
+    """SDKs that the binary bundles, as it was asked when the lock was made."""
+
+    def bundles(self, sdk: str) -> bool:
+        """Whether that npm field of a provider is answered by the program itself."""
+        return sdk in self.compiled_in or (sdk in bundled.NAMES and not self.bun)
 
     @property
     def bun(self) -> bool:
@@ -68,13 +75,14 @@ class Offer:
 
 def of_cache(made: Manifest, installed: Path | None = None) -> Offer:
     """What a cache offers, beside what OpenCode itself has put into its directory."""
-    return Offer(made.opencode, tuple(Have(one.kind, one.name, one.spec) for one in made.requests), installed)
+    requests = tuple(Have(one.kind, one.name, one.spec) for one in made.requests)
+    return Offer(made.opencode, requests, installed, frozenset(made.bundled))
 
 
 def of_lock(found: Lock) -> Offer:
     """What a cache that is built from a lock will offer."""
     requests = tuple(Have(one.kind, one.name, one.spec) for one in found.requests)
-    return Offer(found.opencode.version, requests)
+    return Offer(found.opencode.version, requests, compiled_in=frozenset(found.opencode.bundled))
 
 
 @dataclass(frozen=True)

@@ -98,14 +98,16 @@ class Plan(BaseModel):
         providers: Sequence[str] = (),
         plugins: Sequence[str] = (),
         tools: Sequence[str] = (),
+        config: Sequence[str] = (),
         resolve: Mapping[str, str] | None = None,
     ) -> Plan:
         """The plan with more specs, and with ranges that win over its own. Raises BadInputError."""
         return Plan(
-            **self.model_dump(exclude={"extra_providers", "plugins", "tools", "resolve"}),
+            **self.model_dump(exclude={"extra_providers", "plugins", "tools", "config", "resolve"}),
             extra_providers=[*self.extra_providers, *providers],
             plugins=[*self.plugins, *plugins],
             tools=[*self.tools, *tools],
+            config=[*self.config, *config],
             resolve=self.resolve | dict(resolve or {}),
         )
 

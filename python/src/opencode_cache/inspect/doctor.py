@@ -67,9 +67,8 @@ def examine(environ: Mapping[str, str], cwd: Path, cache: Path | None = None) ->
     `cache` is the one that the next start will use; without it, it is the one that the directory leads to.
     Raises BadInputError where HOME is no absolute path, or `cache` is no cache.
     """
-    directory = _root(environ) / "opencode"
-    pointers = [directory / ".nix" / layout for layout in _LAYOUTS]
-    caches = [cache.resolve()] if cache else [path.resolve() for path in pointers if path.is_symlink()]
+    directory, used = in_use(environ)
+    caches = [cache.resolve()] if cache else used
     found: list[Finding] = list(_directory(directory))
     held: list[tuple[Path, Manifest]] = []
     for one in caches:
@@ -98,13 +97,12 @@ def _configured(
 ) -> Iterator[Finding]:
     """What is wrong in the configuration, and what of it the caches lack."""
     read = configuration.read(environ, [cwd])
-    for one in mistakes(read, lambda: _catalogue(environ, directory, [cache for cache, _ in held])):
+    for one in mistakes(read, lambda: catalogue(environ, directory, [cache for cache, _ in held])):
         state: State = "wrong" if one.certain else "note"
         yield Finding(state=state, what=one.where, detail=one.text, next=one.fix)
     offers = [offer.of_cache(about, directory) for _, about in held] or [offer.Offer(plan.DEFAULT_OPENCODE)]
-    # Of several caches each one is used by some OpenCode here: the worst that is said counts.
     for same in zip(*(judge.judge(read, each) for each in offers), strict=True):
-        worst = next((each for each in same if each.word == "not covered"), same[0])
+        worst = judge.worst(same)
         if worst.word == "not covered" or worst.fix:
             wrong = worst.word == "not covered" and worst.certain
             said = f"{worst.shown} {worst.reason}"
@@ -113,8 +111,8 @@ def _configured(
             )
 
 
-def _catalogue(environ: Mapping[str, str], directory: Path, caches: Sequence[Path]) -> dict[str, Any]:
-    """The catalogue that OpenCode will read; empty where neither a file nor an OpenCode on PATH tells."""
+def catalogue(environ: Mapping[str, str], directory: Path, caches: Sequence[Path]) -> dict[str, Any]:
+    """The catalogue that OpenCode will read; empty where neither a file nor a program at hand tells."""
     for path in (directory / "models.json", *(cache / "models.json" for cache in caches)):
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
@@ -122,12 +120,14 @@ def _catalogue(environ: Mapping[str, str], directory: Path, caches: Sequence[Pat
             continue
         if isinstance(document, dict):
             return document
-    program = shutil.which("opencode", path=environ.get("PATH"))
-    if program:
+    on_path = shutil.which("opencode", path=environ.get("PATH"))
+    data = environ.get("XDG_DATA_HOME") or f"{environ.get('HOME', '')}/.local/share"
+    kept = sorted(Path(data).glob("opencode-cache/store/*-opencode-*/bin/opencode"), key=os.path.getmtime)
+    for program in ([Path(on_path)] if on_path else []) + kept[-1:]:
         try:
-            return embedded.catalogue(Path(program))
+            return embedded.catalogue(program)
         except (BadInputError, OSError, subprocess.SubprocessError, ValueError):
-            return {}  # then nothing is said of models
+            continue  # then nothing is said of models
     return {}
 
 
@@ -137,6 +137,13 @@ def _other_dependencies(config: Path) -> bool:
         return bool(configuration.dependencies(config))
     except BadInputError:
         return True
+
+
+def in_use(environ: Mapping[str, str]) -> tuple[Path, list[Path]]:
+    """OpenCode's cache directory, and the caches that the last starts put into it. Raises BadInputError."""
+    directory = _root(environ) / "opencode"
+    pointers = [directory / ".nix" / layout for layout in _LAYOUTS]
+    return directory, [path.resolve() for path in pointers if path.is_symlink()]
 
 
 def _root(environ: Mapping[str, str]) -> Path:

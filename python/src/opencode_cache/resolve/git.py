@@ -34,8 +34,8 @@ def pinned(source: Source) -> Pin:
     if commit is None:
         named = f"branch or tag {source.ref!r}" if source.ref else "default branch"
         raise BadInputError(
-            f"{source.owner}/{source.repo}: has no {named}; give one that `git ls-remote {source.url}` lists, "
-            "or a whole commit"
+            f"{source.owner}/{source.repo}: has no {named}; "
+            f"give one that `git ls-remote {source.url}` lists, or a whole commit"
         )
     return source.at(commit)
 
