@@ -18,9 +18,11 @@ from opencode_cache.fetch import github as github_archives
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import contents, lock
 from opencode_cache.formats.proof import verdict
+from opencode_cache.npm import client as npm
 from opencode_cache.npm import nodejs, platforms
 from opencode_cache.prove import warm_up
 from opencode_cache.prove.verify import verify
+from opencode_cache.resolve import missing as missing_names
 from opencode_cache.resolve import resolver as resolve
 from opencode_cache.wrapper import render as wrapper
 
@@ -91,7 +93,7 @@ def _unpack_binary(package: Package, tarballs: Path, out: Path) -> None:
     program.chmod(0o755)
 
 
-def make_lock(plan: Plan, before: date | None) -> Lock:
+def make_lock(plan: Plan, before: date | None, *, allow_missing: bool = False) -> Lock:
     """The lock step, with the binary that it asks fetched into the store first."""
     plan.check_files()
     tarballs, place = store.downloads(), store.default()
@@ -100,13 +102,24 @@ def make_lock(plan: Plan, before: date | None) -> Lock:
     console.step(f"looking for OpenCode {plan.opencode}")
     found, missing = resolve.binaries(plan.opencode, dict.fromkeys([here.name, *names]))
     if here.name not in found:
-        raise BadInputError(f"OpenCode {plan.opencode} cannot be asked here: {missing[here.name]}")
+        near = missing_names.near_versions(here.binaries[0], plan.opencode)
+        hint = f"; it has {', '.join(near)}" if near else ""
+        raise npm.NotInRegistryError(
+            f"OpenCode {plan.opencode} cannot be asked here: {missing[here.name]}{hint}"
+        )
     package = found[here.name]
     console.step(f"fetching {package.key}")
     tarball.fetch([package], tarballs)
     program = binary(package, tarballs, place)
     kept = {name: found[name] for name in names if name in found}
-    resolver = resolve.Resolver(plan, program, before=before, on_step=console.step, archives=tarballs)
+    resolver = resolve.Resolver(
+        plan,
+        program,
+        before=before,
+        on_step=console.step,
+        archives=tarballs,
+        allow_missing=allow_missing,
+    )
     return resolver.lock(kept, {name: why for name, why in missing.items() if name in names})
 
 
@@ -164,10 +177,12 @@ def ready(path: Path, models: Path | None = None) -> Built:
     return Built(opencode, cache, wrapped / "bin" / "opencode")
 
 
-def ready_for(plan: Plan, before: date | None = None, *, is_default: bool) -> Built:
+def ready_for(
+    plan: Plan, before: date | None = None, *, is_default: bool, allow_missing: bool = False
+) -> Built:
     """The same for a plan, whose lock is made where there is none yet."""
     models = Path(plan.catalogue) if plan.catalogue else None
-    return ready(locked(plan, before, is_default=is_default), models)
+    return ready(locked(plan, before, is_default=is_default, allow_missing=allow_missing), models)
 
 
 def _this_program() -> str:
@@ -220,16 +235,17 @@ def _prove(key: str, cache: Path, opencode: Path) -> None:
     files.write_atomically(stamp, proof.model_dump_json(indent=2) + "\n")
 
 
-def locked(plan: Plan, before: date | None = None, *, is_default: bool) -> Path:
+def locked(plan: Plan, before: date | None = None, *, is_default: bool, allow_missing: bool = False) -> Path:
     """The lock file for a plan: the one that is shipped, else one that was made for it once."""
     if is_default and before is None:
         shipped = shipped_lock(plan.opencode)
         if shipped:
             return shipped
-    key = store.key("plan", plan.stamp(), str(before))
+    # What was locked without something is not what is asked for without that option.
+    key = store.key("plan", plan.stamp(), str(before), *(["allow-missing"] if allow_missing else []))
     path = store.data_home() / "locks" / f"{plan.opencode}-{key}.lock.json"
     if not path.exists():
-        files.write_atomically(path, lock.dumps(make_lock(plan, before)))
+        files.write_atomically(path, lock.dumps(make_lock(plan, before, allow_missing=allow_missing)))
     return path
 
 

@@ -34,10 +34,12 @@ def lock_command(
     tool: options.Tools = [],  # noqa: B006
     resolve: options.Resolve = [],  # noqa: B006
     before: options.Before = None,
+    *,
+    allow_missing: options.AllowMissing = False,
 ) -> None:
     """Resolve a plan with npm into exact versions and hashes (needs the registry)."""
     chosen, _ = options.planned(plan_file, opencode_version, provider, plugin, tool, resolve)
-    made = pipeline.make_lock(chosen, before.date() if before else None)
+    made = pipeline.make_lock(chosen, before.date() if before else None, allow_missing=allow_missing)
     files.write_atomically(output, lock.dumps(made))
     for request in made.requests:
         if request.note:
@@ -166,6 +168,8 @@ def run_command(
         Path | None,
         typer.Option("--link", help="Also leave a link to the wrapped program here.", metavar="FILE"),
     ] = None,
+    *,
+    allow_missing: options.AllowMissing = False,
 ) -> None:
     """Do whatever of lock, fetch, build, wrap and verify is not done yet, then start OpenCode.
 
@@ -176,7 +180,8 @@ def run_command(
         asked = with_configuration(chosen, pipeline.shipped_lock(chosen.opencode))
         is_default = is_default and asked == chosen
         chosen = asked
-    program = pipeline.ready_for(chosen, before.date() if before else None, is_default=is_default).program
+    day = before.date() if before else None
+    program = pipeline.ready_for(chosen, day, is_default=is_default, allow_missing=allow_missing).program
     if link:
         pipeline.leave_link(program, link)
     os.execv(program, [str(program), *context.args])  # noqa: S606 - the wrapper is the point

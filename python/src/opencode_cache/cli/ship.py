@@ -49,9 +49,10 @@ def bundle_command(
     offline: Annotated[
         bool, typer.Option("--offline/--online", help="Whether OpenCode may look for newer things.")
     ] = True,
+    allow_missing: options.AllowMissing = False,
 ) -> None:
     """Put OpenCode, its cache and the wrapper into one file for a machine without a network."""
-    cache, opencode = _subject(plan_file, cache, opencode)
+    cache, opencode = _subject(plan_file, cache, opencode, allow_missing=allow_missing)
     beside = Path(sys.executable).parent / "rg"
     found = ripgrep or (beside if beside.is_file() else None)
     if not found:
@@ -72,14 +73,16 @@ def bundle_command(
     sys.stdout.write(f"{made.file}\n")
 
 
-def _subject(plan_file: Path | None, cache: Path | None, opencode: Path | None) -> tuple[Path, Path]:
+def _subject(
+    plan_file: Path | None, cache: Path | None, opencode: Path | None, *, allow_missing: bool
+) -> tuple[Path, Path]:
     """The cache and the program that are given, or those of a plan, which are made where they are not yet."""
     if cache and opencode and not plan_file:
         return cache, opencode
     if cache or opencode:
         raise BadInputError("bundle: give --cache and --opencode, or --plan, or nothing for the default plan")
     chosen, is_default = options.planned(plan_file, None, [], [], [], [])
-    ready = pipeline.ready_for(chosen, is_default=is_default)
+    ready = pipeline.ready_for(chosen, is_default=is_default, allow_missing=allow_missing)
     return ready.cache, ready.opencode
 
 

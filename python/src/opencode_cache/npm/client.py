@@ -46,10 +46,19 @@ _TIMEOUT = 300
 # npm holds an answer in memory, however long it is; 1 GB is ten times what a large lock needs.
 _BOUNDED = ("/bin/sh", "-c", 'ulimit -d 1000000 2>/dev/null; exec "$@"', "npm")
 _MISSING = ("E404", "ETARGET", "ENOVERSIONS")
+_NAMED_MISSING = re.compile(
+    r"'([^'\s]+)' (?:could not be found|is not in this registry)|No matching version found for (\S+?)\.?$",
+    re.MULTILINE,
+)
+"""How npm 10 and 11 name what is missing, for E404 and for ETARGET."""
 
 
 class NotInRegistryError(NetworkError):
-    """The registry answered, and does not have it."""
+    """The registry answered, and does not have it. `missing`: the spec that npm names, if it names one."""
+
+    def __init__(self, text: str, missing: str = "") -> None:
+        super().__init__(text)
+        self.missing = missing
 
 
 class ConflictError(BadInputError):
@@ -119,8 +128,11 @@ def _run(arguments: Sequence[str], cwd: Path | None = None) -> str:
             line for line in lines if line.startswith(("Found: ", "peer ", "Could not resolve"))
         )
         raise ConflictError(f"{detail or what}; choose another version with --resolve 'NAME=RANGE'")
-    kind = NotInRegistryError if code and code[1] in _MISSING else NetworkError
-    raise kind(f"npm {arguments[0]} failed: {what} ({code[1] if code else 'no code'})")
+    said = f"npm {arguments[0]} failed: {what} ({code[1] if code else 'no code'})"
+    if code and code[1] in _MISSING:
+        named = _NAMED_MISSING.search("\n".join(lines))
+        raise NotInRegistryError(said, (named[1] or named[2]) if named else "")
+    raise NetworkError(said)
 
 
 def package_lock(

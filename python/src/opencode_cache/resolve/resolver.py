@@ -18,18 +18,19 @@ from opencode_cache.catalogue import document as catalogue
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import grammar, user_files
 from opencode_cache.formats.lock import Lock, Opencode, Request, Signatures, Unavailable
-from opencode_cache.formats.plan import CATALOGUE, dependencies, is_local
+from opencode_cache.formats.plan import CATALOGUE, default, dependencies, is_local
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import platforms, repository
 from opencode_cache.npm.client import NotInRegistryError
 from opencode_cache.npm.spec import split_spec
-from opencode_cache.opencode import ask, embedded, highlighting, tools
+from opencode_cache.opencode import ask, embedded, highlighting, plugins, tools
 from opencode_cache.resolve import git, github, grammars, signatures
+from opencode_cache.resolve import missing as missing_names
 from opencode_cache.resolve.choose_version import UnavailableError, Versions
 from opencode_cache.resolve.metadata import nodes, package_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from datetime import date
 
     from opencode_cache.formats.grammar import Grammar
@@ -87,11 +88,13 @@ class Resolver:
         before: date | None,
         on_step: Callable[[str], None],
         archives: Path | None = None,
+        allow_missing: bool = False,
     ) -> None:
         self.plan = plan
         self.binary = binary
         self.before = before
         self.on_step = on_step
+        self.allow_missing = allow_missing
         self.archives = archives or store.downloads()
         self.taken: dict[str, tuple[Package, Path]] = {}
         """Spec -> the package out of GitHub and its archive."""
@@ -100,7 +103,10 @@ class Resolver:
         self.versions = Versions(plan.opencode, self.sdk_major, plan.resolve, before)
 
     def lock(self, found: dict[str, Package], missing: dict[str, str]) -> Lock:
-        """Resolve the whole plan. Raises NetworkError, BadInputError."""
+        """Resolve the whole plan. Raises NetworkError, BadInputError.
+
+        What a person named and cannot be had is a MissingError with all of it, unless that is allowed.
+        """
         files = user_files.read(self.plan.files)
         given = catalogue.given(Path(self.plan.catalogue))[0] if self.plan.catalogue else None
         local = [spec for spec in self.plan.plugins if is_local(spec)]
@@ -118,8 +124,14 @@ class Resolver:
         wanted += [_Wanted("plugin", spec) for spec in (*built_in, *installed)]
         wanted += [_Wanted("tool", spec) for spec in self.plan.tools]
         wanted += [_Wanted("config", spec) for spec in _unnamed(self.plan.config, needed)]
-        requests, unavailable = self._choose(list(dict.fromkeys(wanted)))
-        trees, packages = self._resolve(requests)
+        requests, unavailable = self._choose(list(dict.fromkeys(wanted)), self._bundled(era))
+        trees, packages, broken = self._resolve(requests)
+        unavailable += broken
+        lost = {(gone.kind, gone.spec) for gone in broken}
+        requests = [request for request in requests if (request.kind, request.spec) not in lost]
+        asked = missing_names.named(unavailable, {(want.kind, want.spec) for want in self._named(wanted)})
+        if asked and not self.allow_missing:
+            raise missing_names.MissingError(asked)
         packages |= self._grammars(languages)
         self.on_step(f"asking for the sizes of {len(packages)} tarballs")
         everything = [p for p in packages.values() if not p.github] + list(found.values())
@@ -166,11 +178,28 @@ class Resolver:
         self.on_step("asking the binary which provider SDKs it has compiled in")
         return ask.bundled(self.binary, self.models, era)
 
-    def _choose(self, wanted: Sequence[_Wanted]) -> tuple[list[Request], list[Unavailable]]:
+    def _named(self, wanted: Sequence[_Wanted]) -> list[_Wanted]:
+        """Those of the specs that a person named: neither the catalogue nor the version's default plan."""
+        usual = default(self.plan.opencode)
+        providers = usual.providers if usual.providers != CATALOGUE else []
+        own = {("provider", spec) for spec in providers} | {("config", spec) for spec in usual.config}
+        if self.plan.providers == CATALOGUE:
+            own |= {(want.kind, want.spec) for want in wanted if want.kind == "provider"}
+            own -= {("provider", spec) for spec in (*self.plan.extra_providers, *self.plan.resolve)}
+        if self.plan.built_in_plugins:
+            own |= {(want.kind, want.spec) for want in wanted if want.kind == "plugin"}
+            own -= {("plugin", spec) for spec in self.plan.plugins}
+        return [want for want in wanted if (want.kind, want.spec) not in own]
+
+    def _choose(
+        self, wanted: Sequence[_Wanted], compiled_in: Collection[str]
+    ) -> tuple[list[Request], list[Unavailable]]:
         self.on_step(f"choosing versions for {len(wanted)} specs")
 
         def one(want: _Wanted) -> Request | Unavailable:
             name = want.name
+            if want.kind == "plugin" and plugins.ignored(want.spec, self.plan.opencode):
+                return Unavailable(spec=want.spec, kind=want.kind, reason=plugins.TAKE_IT_OUT)
             source = repository.source(want.spec) if want.kind == "plugin" else None
             try:
                 if source:
@@ -181,13 +210,14 @@ class Resolver:
                     version, note = self.versions.choose(want.kind, want.spec)
                 if want.kind == "tool":
                     note = tools.note(name)
-            except (NotInRegistryError, UnavailableError) as error:
-                reason = "the registry has no such package or version"
-                return Unavailable(
-                    spec=want.spec,
-                    kind=want.kind,
-                    reason=reason if isinstance(error, NotInRegistryError) else str(error),
-                )
+                elif want.kind == "provider" and want.spec in compiled_in:
+                    note = plugins.TAKE_IT_OUT
+            except NotInRegistryError:
+                return missing_names.unknown(want.kind, want.spec, catalogue.packages(self.models).keys())
+            except (UnavailableError, BadInputError) as error:
+                if isinstance(error, BadInputError) and not source:
+                    raise
+                return Unavailable(spec=want.spec, kind=want.kind, reason=str(error))
             place = self.layout.place(self.plan.opencode, want.kind, want.spec, version)
             return Request(
                 spec=want.spec,
@@ -223,7 +253,10 @@ class Resolver:
         with ThreadPoolExecutor(_WORKERS) as pool:
             return dict(zip(specs, pool.map(one, specs), strict=True))
 
-    def _resolve(self, requests: Sequence[Request]) -> tuple[dict[str, dict[str, str]], dict[str, Package]]:
+    def _resolve(
+        self, requests: Sequence[Request]
+    ) -> tuple[dict[str, dict[str, str]], dict[str, Package], list[Unavailable]]:
+        """Tree → place → key, key → package, and the requests behind which something is missing."""
         by_tree: dict[str, list[Request]] = {}
         for request in requests:
             members = by_tree.setdefault(request.tree, [])
@@ -235,11 +268,20 @@ class Resolver:
                     )
             members.append(request)
 
+        broken: list[Unavailable] = []
+
         def one(item: tuple[str, list[Request]]) -> tuple[str, dict[str, Package]]:
-            return item[0], self._tree(*item)
+            tree, members = item
+            try:
+                return tree, self._tree(tree, members)
+            except NotInRegistryError as error:
+                lost = self._lacking(tree, members, error)
+            broken.extend(gone for _, gone in lost)
+            left = [request for request in members if all(request is not other for other, _ in lost)]
+            return tree, self._tree(tree, left) if left else {}
 
         with ThreadPoolExecutor(_WORKERS) as pool:
-            resolved = dict(pool.map(one, by_tree.items()))
+            resolved = {tree: inside for tree, inside in pool.map(one, by_tree.items()) if inside}
         packages: dict[str, Package] = {}
         for inside in resolved.values():
             for package in inside.values():
@@ -248,9 +290,30 @@ class Resolver:
                     raise BadInputError(
                         f"{package.key}: the registry gives two integrities for it; lock again"
                     )
-        return {
-            tree: {path: package.key for path, package in inside.items()} for tree, inside in resolved.items()
-        }, packages
+        return (
+            {
+                tree: {path: package.key for path, package in inside.items()}
+                for tree, inside in resolved.items()
+            },
+            packages,
+            broken,
+        )
+
+    def _lacking(
+        self, tree: str, members: Sequence[Request], error: NotInRegistryError
+    ) -> list[tuple[Request, Unavailable]]:
+        """Which of a tree's requests cannot be had: each alone is asked for. Raises NotInRegistryError."""
+        if len(members) == 1:
+            return [(members[0], missing_names.behind(members[0], error))]
+        found = []
+        for request in members:
+            try:
+                self._tree(tree, [request])
+            except NotInRegistryError as alone:
+                found.append((request, missing_names.behind(request, alone)))
+        if not found:
+            raise error
+        return found
 
     def _tree(self, tree: str, members: Sequence[Request]) -> dict[str, Package]:
         """Place below the tree -> package, as npm resolves it."""
