@@ -21,7 +21,7 @@ from opencode_cache.formats import lock, plan
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import repository
 from opencode_cache.opencode import ask, embedded
-from opencode_cache.resolve import missing
+from opencode_cache.resolve import git, missing
 from opencode_cache.resolve import resolver as resolve
 
 SPEAKS = "@ai-sdk/provider"
@@ -675,6 +675,20 @@ def test_a_plugin_out_of_a_repository_is_locked_by_the_hash_of_its_archive(
     with pytest.raises(NetworkError, match="GitHub's archive has"):
         github_archives.fetch([package], tmp_path / "elsewhere")
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize(("start", "name"), [("", "my-plugin"), ("mine@", "mine")])
+def test_a_git_spec_is_locked_under_its_own_text(
+    repositories, from_file, locked, tmp_path, monkeypatch, start, name
+):
+    """What stands in opencode.json stays as it is: OpenCode makes one slash of two where it looks."""
+    spec = f"{start}git+https://github.com/owner/repo.git"
+    monkeypatch.setattr(git, "pinned", lambda source: source.at(COMMIT))
+    made = locked(plugins=[spec])
+    (request,) = made.requests
+    tree = f"packages/{start}git+https:/github.com/owner/repo.git"
+    assert (request.name, request.tree, request.spec) == (name, tree, spec)
+    assert made.packages[f"{name}@1.2.0+{COMMIT[:12]}"].github == f"owner/repo#{COMMIT}"
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ class Resolver:
         wanted += [_Wanted("config", spec) for spec in _unnamed(self.plan.config, needed)]
         requests, unavailable = self._choose(list(dict.fromkeys(wanted)), self._bundled(era))
         trees, packages, broken = self._resolve(requests)
-        unavailable += broken
+        unavailable += sorted(broken, key=lambda gone: (gone.kind, gone.spec))
         lost = {(gone.kind, gone.spec) for gone in broken}
         requests = [request for request in requests if (request.kind, request.spec) not in lost]
         asked = missing_names.named(unavailable, {(want.kind, want.spec) for want in self._named(wanted)})
