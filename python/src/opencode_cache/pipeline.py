@@ -198,7 +198,9 @@ def _wrap(cache: Path, opencode: Path, out: Path, extra_path: list[str]) -> None
 
 def _extra_path(found: Lock, place: store.Store) -> list[str]:
     """Directories for the end of the wrapper's PATH, each with one program that OpenCode or a tool needs."""
-    directories = [*_ripgrep(place), *([nodejs.directory(place)] if contents.needs_node(found) else [])]
+    # Without a Node.js, what the wrapper preloads starts npm tools with the Bun inside OpenCode.
+    node = contents.needs_node(found) and nodejs.there()
+    directories = [*_ripgrep(place), *([nodejs.directory(place)] if node else [])]
     # For the proof as well, which starts its own wrapper.
     known = os.environ.get("PATH", "").split(os.pathsep)
     os.environ["PATH"] = os.pathsep.join([*known, *(one for one in directories if one not in known)])

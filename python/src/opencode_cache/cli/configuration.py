@@ -134,5 +134,6 @@ def with_configuration(base: Plan, shipped: Path | None) -> Plan:
         providers=more.get("extra_providers", ()),
         plugins=more.get("plugins", ()),
         tools=more.get("tools", ()),
+        commands=more.get("commands", ()),
         config=more.get("config", ()),
     )

@@ -22,6 +22,7 @@ from opencode_cache.opencode import plugins, tools
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from opencode_cache.config.commands import Fetched
     from opencode_cache.config.entries import Entry
     from opencode_cache.config.offer import Offer
     from opencode_cache.config.read import Configuration
@@ -144,18 +145,14 @@ def _servers(entry: Entry, offer: Offer) -> Judgement:
     )
 
 
-def _command(entry: Entry, offer: Offer) -> Judgement:  # noqa: ARG001
+def _command(entry: Entry, offer: Offer) -> Judgement:
     """A command of the user's: of `mcp`, `lsp` or `formatter`."""
     found = commands.fetched(entry.words)
     if found is None:
         return Judgement(entry, "not needed", f"starts {PurePath(entry.value).name} of the machine")
     what = public(found.spec) or "what it names"
     if found.by == "npm":
-        name = split_spec(found.spec)[0]
-        fix = f"run npm install -g {what} where there is a network, and write the command that {name} has"
-        return Judgement(
-            entry, "not covered", f"{found.runner} asks the registry for {what} at every start", fix
-        )
+        return _npm_command(entry, found, offer)
     if found.by == "python":
         fix = f"run uv tool install {what} where there is a network, and write its command"
         return Judgement(entry, "not covered", f"{found.runner} asks for the Python package {what}", fix)
@@ -166,6 +163,21 @@ def _command(entry: Entry, offer: Offer) -> Judgement:  # noqa: ARG001
         )
     fix = "write the command itself, without a shell around it"
     return Judgement(entry, "not covered", f"{found.runner} starts something that asks a registry", fix)
+
+
+def _npm_command(entry: Entry, found: Fetched, offer: Offer) -> Judgement:
+    what = public(found.spec) or "what it names"
+    fix = f"run npm install -g {what} where there is a network, and write the command that it has"
+    try:
+        npm_spec.check("command", found.spec)
+    except BadInputError:
+        return Judgement(entry, "not covered", f"{found.runner} asks for {what}", fix)
+    if offer.bun:
+        reason = (
+            f"{found.runner} asks the registry for {what}, and only OpenCode 1.14 or newer can be answered"
+        )
+        return Judgement(entry, "not covered", reason, fix)
+    return _lockable(entry, offer, "commands", (found.spec,), there=offer.has("command", found.spec))
 
 
 def _remote(entry: Entry, offer: Offer) -> Judgement:  # noqa: ARG001 - one shape for all

@@ -59,7 +59,8 @@ class Offer:
             same = [one.spec for one in self.requests if one.name == name]
             return spec in same or (bool(same) and version in ("", "latest"))
         tree = self._tree(kind, spec)
-        if any(self._tree(one.kind, one.spec) == tree for one in self.requests if one.kind != "config"):
+        others = (one for one in self.requests if one.kind != "config")
+        if any(self._tree(one.kind, one.spec) == tree for one in others):
             return True
         return self.installed is not None and (self.installed / tree / "node_modules" / name).exists()
 

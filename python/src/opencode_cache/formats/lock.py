@@ -28,8 +28,9 @@ from opencode_cache.formats.grammar import Grammar
 from opencode_cache.npm.spec import NAME
 from opencode_cache.opencode import versions
 
-Kind = Literal["provider", "plugin", "tool", "config"]
-"""Who asks: a model provider's SDK, a plugin, an npm tool (LSP, formatter), or a config directory."""
+Kind = Literal["provider", "plugin", "tool", "command", "config"]
+"""Who asks: a model provider's SDK, a plugin, an npm tool (LSP, formatter), a command of the configuration
+that starts with `npx` or the like (MCP server, formatter), or a config directory."""
 
 _HOME = re.compile(rf"node_modules/{NAME}(?:/node_modules/{NAME})*")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*")

@@ -4,6 +4,7 @@ opencode = "1.18.33"
 providers = ["@ai-sdk/fireworks"]   # or "catalogue": all that the model catalogue names
 plugins = ["opencode-gemini-auth", "github:owner/repo#COMMIT", "./my-plugin"]
 tools = ["pyright", "typescript-language-server"]
+commands = ["@modelcontextprotocol/server-memory"]   # what `npx` starts
 config = ["@opencode-ai/plugin"]
 warmup = ["models"]                 # what must work without asking the registry
 catalogue = "api.json"              # or a directory with the sources of models.dev
@@ -77,6 +78,8 @@ class Plan(BaseModel):
     """Also the plugins that the binary itself asks for at every start."""
     tools: list[str] = Field(default_factory=list)
     """Language servers and formatters that OpenCode installs from npm: `tools.py` has the table."""
+    commands: list[str] = Field(default_factory=list)
+    """Packages that the configuration starts with `npx` and the like, as they are named there."""
     config: list[str] = Field(default_factory=list)
     """Packages for OpenCode's config directories."""
     resolve: dict[str, str] = Field(default_factory=dict)
@@ -98,15 +101,19 @@ class Plan(BaseModel):
         providers: Sequence[str] = (),
         plugins: Sequence[str] = (),
         tools: Sequence[str] = (),
+        commands: Sequence[str] = (),
         config: Sequence[str] = (),
         resolve: Mapping[str, str] | None = None,
     ) -> Plan:
         """The plan with more specs, and with ranges that win over its own. Raises BadInputError."""
         return Plan(
-            **self.model_dump(exclude={"extra_providers", "plugins", "tools", "config", "resolve"}),
+            **self.model_dump(
+                exclude={"extra_providers", "plugins", "tools", "commands", "config", "resolve"}
+            ),
             extra_providers=[*self.extra_providers, *providers],
             plugins=[*self.plugins, *plugins],
             tools=[*self.tools, *tools],
+            commands=[*self.commands, *commands],
             config=[*self.config, *config],
             resolve=self.resolve | dict(resolve or {}),
         )
@@ -149,6 +156,7 @@ class Plan(BaseModel):
             ("providers", [*providers, *self.extra_providers]),
             ("plugins", published),
             ("tools", self.tools),
+            ("commands", self.commands),
             ("config", self.config),
         ):
             for spec in names:

@@ -42,6 +42,7 @@ class _Packages:
         return locked.split(".")[:2] == found.split(".")[:2]
 
     def place(self, opencode: str, kind: Kind, spec: str, resolved: str) -> Place:  # noqa: ARG002
+        # A `command` is no matter of OpenCode's: the wrapper finds it under the text of its spec.
         if kind == "config":
             return Place(CONFIG, resolved)
         name, asked = split_spec(spec)
@@ -77,6 +78,12 @@ class _Packages:
         return ("models.json",) if (cache / "models.json").is_file() else ()
 
     def installed(self, cache: Path, entry: Entry, opencode: str) -> tuple[bool, str]:  # noqa: ARG002
+        if entry.kind == "command":
+            there = (cache / entry.path).is_dir()
+            return (
+                there,
+                f"{entry.path}, from where the wrapper starts it, {'is' if there else 'is not'} there",
+            )
         if entry.kind == "tool":
             command = _which(cache / entry.modules, entry.name)
             looked = f"{entry.modules}/.bin" + (f"/{command}" if command else "")

@@ -188,7 +188,18 @@ def audit_signatures(project: Path) -> dict[str, Any]:
 
 def view(spec: str) -> list[dict[str, Any]]:
     """The registry's manifests of every version that `spec` matches, in the registry's order."""
-    fields = ("name", "version", "dependencies", "peerDependencies", "dist", "time", "license", "os", "cpu")
+    fields = (
+        "name",
+        "version",
+        "dependencies",
+        "peerDependencies",
+        "dist",
+        "time",
+        "license",
+        "os",
+        "cpu",
+        "engines",
+    )
     found = _json(_run(["view", "--json", spec, *fields, "libc", "bin"]) or "[]", "view")
     return [
         entry

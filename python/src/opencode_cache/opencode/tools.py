@@ -45,6 +45,8 @@ class Tool:
     """Arguments with which the server speaks on its standard streams."""
     linked: bool = True
     """Whether OpenCode looks for the server's command in `<cache>/bin`."""
+    brings: str | None = None
+    """A package that it cannot do without, as an npm spec, and does not depend on: it gets that beside it."""
     project: str | None = None
     """A package that the user's project must have for OpenCode to start the server."""
     files: tuple[str, ...] = ()
@@ -62,6 +64,8 @@ _ALL = (
         files=(".ts", ".tsx", ".js", ".jsx", ".mjs", ".cjs", ".mts", ".cts"),
         server="typescript",
         linked=False,
+        # 7 has no tsserver.js. The server takes the project's own, where there is one.
+        brings="typescript@>=4.7 <7",
         project="typescript",
         sample=Sample("mistake.ts", 'const x: number = "no"\nexport default x\n'),
     ),
@@ -153,11 +157,19 @@ def check(name: str) -> None:
         raise BadInputError(f"tools: {name!r} is not what OpenCode asks npm for; write {found.package!r}")
 
 
+def brings(name: str) -> str:
+    """The npm spec that a tool cannot do without, or an empty text."""
+    tool = TOOLS.get(name)
+    return (tool.brings or "") if tool else ""
+
+
 def note(name: str) -> str | None:
     """What a user should know of a tool, or None."""
     tool = TOOLS.get(name)
     if tool is None:
         return "OpenCode asks for no such tool by itself; name its command under `lsp` or `formatter`"
     if tool.project:
+        if tool.brings:
+            return f"in a project without {tool.project}, the one that the cache has counts"
         return f"OpenCode starts it only in a project that has {tool.project} in its own node_modules"
     return tool.remark or None

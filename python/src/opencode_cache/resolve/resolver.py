@@ -123,6 +123,7 @@ class Resolver:
         installed = [spec for spec in self.plan.plugins if spec not in local]
         wanted += [_Wanted("plugin", spec) for spec in (*built_in, *installed)]
         wanted += [_Wanted("tool", spec) for spec in self.plan.tools]
+        wanted += [_Wanted("command", spec) for spec in self.plan.commands]
         wanted += [_Wanted("config", spec) for spec in _unnamed(self.plan.config, needed)]
         requests, unavailable = self._choose(list(dict.fromkeys(wanted)), self._bundled(era))
         trees, packages, broken = self._resolve(requests)
@@ -209,7 +210,7 @@ class Resolver:
                 else:
                     version, note = self.versions.choose(want.kind, want.spec)
                 if want.kind == "tool":
-                    note = tools.note(name)
+                    note = tools.note(name) or note
                 elif want.kind == "provider" and want.spec in compiled_in:
                     note = plugins.TAKE_IT_OUT
             except NotInRegistryError:
@@ -299,6 +300,12 @@ class Resolver:
             broken,
         )
 
+    def _brought(self, tool: str) -> str:
+        """What a tool gets beside it, in the version that the plan says."""
+        spec = tools.brings(tool)
+        name = split_spec(spec)[0]
+        return f"{name}@{self.plan.resolve[name]}" if name in self.plan.resolve else spec
+
     def _lacking(
         self, tree: str, members: Sequence[Request], error: NotInRegistryError
     ) -> list[tuple[Request, Unavailable]]:
@@ -323,8 +330,10 @@ class Resolver:
             f"{r.name}@file:{taken[r.name][1]}" if r.name in taken else f"{r.name}@{r.version}"
             for r in members
         ]
+        brought = [self._brought(r.name) for r in members if r.kind == "tool" and tools.brings(r.name)]
+        specs += brought
         # A range for a package that nobody asked for by name speaks of the packages' own dependencies.
-        named = {r.name for r in members}
+        named = {r.name for r in members} | {split_spec(spec)[0] for spec in brought}
         overrides = {name: wanted for name, wanted in self.plan.resolve.items() if name not in named}
         try:
             document = npm.package_lock(specs, self.before, overrides)

@@ -132,10 +132,11 @@ def render(
     # The bun layout's `version` is written from its value, which OpenCode compares byte for byte.
     version = manifest.cache_version if manifest.layout == "bun" else None
     special = {"version"} if version else set()
-    text, restore = (
+    text, restore, programs = (
         resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-        for name in ("wrapper.sh", "restore.js")
+        for name in ("wrapper.sh", "restore.js", "programs.js")
     )
+    restore += programs
 
     def place(path: str) -> str:
         below = os.path.relpath(path, root) if root else ".."
