@@ -77,12 +77,12 @@ def test_every_kind_of_entry_gets_a_word(home):
         "provider.one.models.m.provider.npm 'other-sdk'": "cached",
         "provider.two.npm '@ai-sdk/openai-compatible'": "bundled",
         "provider.three.npm 'file:///x.js'": "not needed",
-        "mcp.memory 'npx -y server-memory'": "not covered",
+        "mcp.memory 'npx -y server-memory'": "cached",
         "mcp.clock 'uvx mcp-server-time'": "not covered",
         "mcp.off 'npx x'": "not needed",
         "mcp.docs 'https://mcp.example.com/mcp'": "not needed",
         "mcp.own '/usr/bin/server --x'": "not needed",
-        "formatter.mine 'npx prettier $FILE'": "not covered",
+        "formatter.mine 'npx prettier $FILE'": "cached",
         "lsp.mine 'gopls'": "not needed",
         "lsp": "not covered",
         "instructions 'https://rules.example.com/house.md'": "not covered",
@@ -323,6 +323,27 @@ def test_what_opencode_takes_is_no_mistake(home, config):
 def test_the_catalogue_is_asked_for_only_where_a_model_is_named(home):
     home.config({"plugin": ["x"]})
     assert list(mistakes(home.read(), lambda: pytest.fail("asked"))) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "spec"),
+    [("npx -y server", "server"), ("bunx @s/server@1.2.3 --port 1", "@s/server@1.2.3"), ("npx -p a b", "a")],
+)
+def test_commands_are_planned_under_their_own_text(home, command, spec):
+    home.config({"mcp": {"a": {"type": "local", "command": command.split()}}})
+    assert plan(home) == [("commands", (spec,))]
+    assert list(words(home, NOTHING).values()) == ["not covered"]
+    name = spec.removesuffix("@1.2.3")
+    assert list(words(home, Offer(OPENCODE, (Have("command", name, spec),))).values()) == ["cached"]
+    assert list(words(home, Offer(OPENCODE, (Have("command", name, f"{spec}x"),))).values()) == [
+        "not covered"
+    ]
+
+
+@pytest.mark.parametrize("command", ["npx", "npx -y github:o/r", "npx ./local"])
+def test_commands_that_name_no_package_of_the_registry(home, command):
+    home.config({"mcp": {"a": {"type": "local", "command": command.split()}}})
+    assert list(words(home).values()) == ["not covered"]
 
 
 def test_servers_in_the_table_of_version_2_are_looked_at(home):

@@ -19,7 +19,7 @@ from opencode_cache.fetch import github as github_archives
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import lock, plan
 from opencode_cache.npm import client as npm
-from opencode_cache.npm import repository
+from opencode_cache.npm import nodejs, repository
 from opencode_cache.opencode import ask, embedded
 from opencode_cache.resolve import git, missing
 from opencode_cache.resolve import resolver as resolve
@@ -296,6 +296,44 @@ def test_without_a_date_nothing_is_said_of_time(registry, locked):
 def test_a_package_without_a_latest_version_is_listed_as_unavailable(registry, locked):
     registry.packages["p"] = {}
     assert [gone.spec for gone in locked(plugins=["p"], allow_missing=True).unavailable] == ["p"]
+
+
+# Tools
+
+
+@pytest.mark.parametrize(
+    ("node", "version"),
+    [((20, 20, 2), "5.3.0"), ((22, 22, 2), "6.0.2"), (None, "6.0.2"), ((8, 0, 0), "6.0.2")],
+)
+def test_a_tool_is_one_that_the_nodejs_here_runs(registry, locked, monkeypatch, node, version):
+    registry.has("pyright", "5.3.0", engines={"node": ">=20"})
+    registry.has("pyright", "6.0.2", engines={"node": ">=22.22.2"})
+    monkeypatch.setattr(nodejs, "version", lambda: node)
+    (request,) = locked(tools=["pyright"]).requests
+    assert request.version == version
+    wants = "it wants Node.js >=22.22.2, and 8.0.0 is here"
+    assert request.note == (wants if node == (8, 0, 0) else None)
+
+
+def test_a_tool_brings_what_it_needs(registry, locked):
+    registry.has("typescript-language-server", "6.0.2")
+    with contextlib.suppress(KeyError):  # the registry of tables knows exact versions only
+        locked(tools=["typescript-language-server"])
+    with contextlib.suppress(KeyError):
+        locked(tools=["typescript-language-server"], resolve={"typescript": "^5"})
+    server = "typescript-language-server@6.0.2"
+    assert [specs for specs, _ in registry.locked] == [
+        (server, "typescript@>=4.7 <7"),
+        (server, "typescript@^5"),
+    ]
+    assert registry.overrides == [{}, {}]  # npm takes no range for what is a dependency of the project itself
+
+
+def test_what_npx_starts_is_locked_under_its_own_text(registry, locked):
+    registry.has("@s/server", "1.0.0")
+    made = locked(commands=["@s/server"])
+    (request,) = made.requests
+    assert (request.kind, request.spec, request.tree) == ("command", "@s/server", "packages/@s/server")
 
 
 # Named means wanted

@@ -13,14 +13,14 @@ esac
 case ${XDG_CACHE_HOME+x}${XDG_CONFIG_HOME+x}${BUN_INSPECT_PRELOAD+x}${OPENCODE_CACHE_SET+x}${OPENCODE_CACHE_TRACE+x}${npm_config_userconfig+x}${NPM_CONFIG_USERCONFIG+x}${OPENCODE_DISABLE_AUTOUPDATE+x}${OPENCODE_DISABLE_MODELS_FETCH+x}${npm_config_fetch_retries+x}${NPM_CONFIG_FETCH_RETRIES+x}:${HOME-} in
 :/*)
   if [ ! -e "$HOME/.npmrc" ] && [ -x /nix/store/00000000000000000000000000000000-opencode/bin/opencode ] &&
-  [ -s "$HOME"/.cache-nix/opencode/.nix/restore-b9b53e1c2085.js ] &&
+  [ -s "$HOME"/.cache-nix/opencode/.nix/restore-3880f6a0fb00.js ] &&
   [ "$HOME"/.cache-nix/opencode/packages/@scope/bar -ef /nix/store/00000000000000000000000000000000-opencode-cache/packages/@scope/bar ] &&
   [ "$HOME"/.cache-nix/opencode/packages/@scope/plugin@latest -ef /nix/store/00000000000000000000000000000000-opencode-cache/packages/@scope/plugin@latest ] &&
   [ "$HOME"/.cache-nix/opencode/packages/foo -ef /nix/store/00000000000000000000000000000000-opencode-cache/packages/foo ] &&
   [ "$HOME"/.config/opencode/node_modules/@opencode-ai/plugin -ef /nix/store/00000000000000000000000000000000-opencode-cache/config/node_modules/@opencode-ai/plugin ] &&
   [ -s "$HOME"/.config/opencode/package-lock.json ] &&
   [ ! -e "$HOME"/.cache-nix/opencode/.nix/busy ]; then
-    export XDG_CACHE_HOME="$HOME/.cache-nix" OPENCODE_DISABLE_AUTOUPDATE=1 OPENCODE_DISABLE_MODELS_FETCH=1 npm_config_fetch_retries=0 BUN_INSPECT_PRELOAD="$HOME"/.cache-nix/opencode/.nix/restore-b9b53e1c2085.js OPENCODE_CACHE_SET="XDG_CACHE_HOME OPENCODE_DISABLE_AUTOUPDATE OPENCODE_DISABLE_MODELS_FETCH npm_config_fetch_retries BUN_INSPECT_PRELOAD"
+    export XDG_CACHE_HOME="$HOME/.cache-nix" OPENCODE_DISABLE_AUTOUPDATE=1 OPENCODE_DISABLE_MODELS_FETCH=1 npm_config_fetch_retries=0 BUN_INSPECT_PRELOAD="$HOME"/.cache-nix/opencode/.nix/restore-3880f6a0fb00.js OPENCODE_CACHE_SET="XDG_CACHE_HOME OPENCODE_DISABLE_AUTOUPDATE OPENCODE_DISABLE_MODELS_FETCH npm_config_fetch_retries BUN_INSPECT_PRELOAD"
     exec /nix/store/00000000000000000000000000000000-opencode/bin/opencode "$@"
   fi
   ;;
@@ -34,7 +34,7 @@ oc_version=''
 oc_config=config
 oc_plugin=node_modules/@opencode-ai/plugin
 oc_tools=/nix/store/00000000000000000000000000000000-coreutils/bin
-oc_restore=restore-b9b53e1c2085.js
+oc_restore=restore-3880f6a0fb00.js
 oc_die() {
   printf '%s: %s\n' "$oc_name" "$1" >&2
   exit 2
@@ -561,8 +561,9 @@ globalThis.Worker = class Worker extends Thread {
 const own = started[USERS + "BUN_INSPECT_PRELOAD"]
 if (own && isMainThread) require(resolve(own))
 
-// A project's `.opencode` has no node_modules where OpenCode could not install them: its plugins and tools get
-// what they import, and cannot find, from the cache. (Bun asks no onResolve hook about a bare name.)
+// A config directory (a project's `.opencode`, the user's own, OPENCODE_CONFIG_DIR) has no node_modules where OpenCode
+// could not install them: its plugins and tools get what they import, and cannot find, from the cache. (Bun asks no
+// onResolve hook about a bare name.)
 const cached = join(__dirname, "packages", "config")
 const resolved = (name, from) => {
   try {
@@ -572,11 +573,17 @@ const resolved = (name, from) => {
   }
 }
 if (existsSync(join(cached, "node_modules"))) {
+  const { HOME, OPENCODE_CONFIG_DIR, XDG_CONFIG_HOME } = started
+  const own = [XDG_CONFIG_HOME || (HOME && join(HOME, ".config"))].map((path) => path && join(path, "opencode"))
+  const places = [...own, OPENCODE_CONFIG_DIR && resolve(OPENCODE_CONFIG_DIR)].filter((path) => path && existsSync(path))
+  const patterns = places.flatMap((path) => [path, fs.realpathSync(path)]).map((path) => path.replace(/[^\w/]/g, "\\$&"))
+  const directories = ["/(?:.*/)?\\.opencode", ...patterns].join("|")
+  const filter = new RegExp(`^(?:${directories})/(?!(.*/)?node_modules/).*\\.[cm]?[jt]sx?$`)
   const imported = /(\bfrom\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*)(["'])([@\w][^"':\n]*)\2/g
   Bun.plugin({
     name: "opencode-cache",
     setup(build) {
-      build.onLoad({ filter: /\/\.opencode\/(?!(.*\/)?node_modules\/).*\.[cm]?[jt]sx?$/ }, ({ path }) => ({
+      build.onLoad({ filter }, ({ path }) => ({
         contents: readFileSync(path, "utf8").replace(imported, (text, before, _, name) => {
           const found = resolved(name, dirname(path)) ? undefined : resolved(name, cached)
           return found ? before + JSON.stringify(found) : text
@@ -586,6 +593,101 @@ if (existsSync(join(cached, "node_modules"))) {
     },
   })
 }
+
+// Programs out of npm that OpenCode itself starts: MCP servers, formatters and language servers as `npx NAME` and the
+// like, for which the cache has `packages/NAME`, and the npm tools. What a shell of the agent starts is left alone.
+;((cache) => {
+  const { realpathSync } = fs
+  const trees = join(cache, "packages")
+  if (!existsSync(trees)) return
+  const RUNNERS = [["npx"], ["bunx"], ["pnpx"], ["npm", "exec"], ["npm", "x"], ["pnpm", "dlx"], ["yarn", "dlx"], ["bun", "x"]]
+  const SPEC = /^((?:@[\w.~-]+\/)?[\w~-][\w.~-]*)(@[\w.^~<>=*+-]+)?$/
+
+  // As `config/commands.py` takes such a command apart.
+  function fetched([program, ...words]) {
+    const command = [basename(String(program)), ...words]
+    const runner = RUNNERS.find((runner) => runner.every((word, index) => command[index] === word))
+    if (!runner) return
+    const rest = command.slice(runner.length)
+    let spec, named
+    while (rest[0]?.startsWith("-")) {
+      const [option, value] = rest.shift().split(/=(.*)/s)
+      if (option === "--") break
+      if (!["-p", "--package"].includes(option)) continue
+      if (spec) return // several packages
+      spec = value ?? rest.shift()
+    }
+    if (spec) named = rest[0] === "--" ? (rest.shift(), rest.shift()) : rest.shift()
+    else {
+      if (rest[0] === "--") rest.shift()
+      spec = rest.shift()
+      if (runner[0] === "npm" && rest[0] === "--") rest.shift()
+    }
+    const [, name] = SPEC.exec(spec ?? "") ?? []
+    return name && { place: join(trees, spec, "node_modules", name), name, named, rest }
+  }
+
+  // npm's choice of a package's program (libnpmexec `get-bin-from-manifest.js`, npm 11).
+  function script({ place, name, named }) {
+    const { bin } = JSON.parse(readFileSync(join(place, "package.json"), "utf8"))
+    const short = name.split("/").pop()
+    if (typeof bin === "string") return named && named !== short ? undefined : join(place, bin)
+    const names = Object.keys(bin ?? {})
+    const single = new Set(Object.values(bin ?? {})).size === 1 ? names[0] : undefined
+    const chosen = named ?? single ?? short
+    return bin?.[chosen] && join(place, bin[chosen])
+  }
+
+  function fromCache(command, env) {
+    const wanted = fetched(command)
+    let file, rest
+    if (wanted && existsSync(wanted.place)) [file, rest] = [script(wanted), wanted.rest]
+    else if (String(command[0]).startsWith("/") && existsSync(command[0])) {
+      file = realpathSync(command[0])
+      rest = command.slice(1)
+      if (!file.startsWith(realpathSync(trees) + "/")) return
+    }
+    if (!file) return
+    const isNodes = /^#!.*\bnode\b/.test(readFileSync(file, "latin1").slice(0, 80)) || /\.[cm]?js$/.test(file)
+    if (!isNodes) return wanted && { command: [file, ...rest] }
+    const node = Bun.which("node", { PATH: env.PATH ?? "" })
+    if (node) return wanted && { command: [node, file, ...rest] }
+    // The Bun that OpenCode is made of runs them as well.
+    return { command: [process.execPath, file, ...rest], env: { BUN_BE_BUN: "1" } }
+  }
+
+  for (const name of ["spawn", "spawnSync"]) {
+    const start = Bun[name]
+    Bun[name] = (first, second) => {
+      const [command, options] = Array.isArray(first) ? [first, second] : [first.cmd, first]
+      let found
+      try {
+        found = fromCache(command, options?.env ?? started)
+      } catch {} // then it starts as it is written
+      if (!found) return start.call(Bun, first, second)
+      const { cmd, argv0, ...others } = options ?? {}
+      return start.call(Bun, found.command, { ...others, env: { ...(others.env ?? started), ...found.env } })
+    }
+  }
+
+  // OpenCode starts the TypeScript server where it finds the project's TypeScript. Where there is none, the server's own.
+  const nodeModule = require("node:module")
+  const { createRequire } = nodeModule
+  nodeModule.createRequire = (from) => {
+    const made = createRequire(from)
+    const { resolve } = made
+    made.resolve = Object.assign((id, ...rest) => {
+      try {
+        return resolve.call(made, id, ...rest)
+      } catch (error) {
+        const own = join(trees, "typescript-language-server/node_modules", String(id))
+        if (/^typescript\/lib\//.test(id) && existsSync(own)) return own
+        throw error
+      }
+    }, resolve)
+    return made
+  }
+})(join(__dirname, "packages"))
 oc_end
 }
 

@@ -64,7 +64,8 @@ def bundle_command(
     tools = [entry.spec for entry in about.requests if entry.kind == "tool"]
     node = node or (nodejs.in_wheel() if tools else None)
     if tools and not node:
-        console.step(f"without Node.js, which {', '.join(tools)} cannot do without; see --node")
+        names = ", ".join(tools)
+        console.step(f"without Node.js: {names} will run on the Bun inside OpenCode, unless --node gives one")
     made = pack.bundle(cache, opencode, output, ripgrep=found, node=node, sign_key=sign_key, offline=offline)
     console.step(
         f"OpenCode {made.info.opencode} for {made.info.system}: {len(made.listing.entries)} entries, "

@@ -170,6 +170,6 @@ def note(name: str) -> str | None:
         return "OpenCode asks for no such tool by itself; name its command under `lsp` or `formatter`"
     if tool.project:
         if tool.brings:
-            return f"in a project without {tool.project}, the one that the cache has counts"
+            return f"a project without {tool.project} in its own node_modules gets the cache's"
         return f"OpenCode starts it only in a project that has {tool.project} in its own node_modules"
     return tool.remark or None

@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import selectors
 import shutil
 import subprocess
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opencode_cache.base.errors import CheckFailedError
-from opencode_cache.npm import nodejs
 from opencode_cache.opencode import run as opencode
 from opencode_cache.opencode.tools import TOOLS
 from opencode_cache.prove.child.record import ended
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from opencode_cache.formats.manifest import Entry
     from opencode_cache.opencode.tools import Tool
@@ -32,18 +32,15 @@ if TYPE_CHECKING:
 
 _START_TIMEOUT = 30
 _TRIES = 3
+_HEADER = re.compile(rb"Content-Length: (\d+)\r\n(?:[^\r\n]+\r\n)*\r\n")
 
 
 def prove_tools(subject: Subject, record: Record) -> None:
-    """One step for each tool of the cache. Needs `node` on PATH, as the tools do."""
+    """One step for each tool of the cache: with the `node` on PATH, else with the Bun inside OpenCode."""
     for entry in subject.of_kind("tool"):
         with record.step(f"tool {entry.spec}") as detail:
             links = _own_commands(subject.cache, entry)
             detail.append(f"{entry.version}: {', '.join(link.name for link in links)}")
-            if shutil.which("node") is None:
-                raise CheckFailedError(
-                    f"it is a Node.js program, and there is no `node` on PATH; {nodejs.MEND}"
-                )
             tool = TOOLS.get(entry.name)
             if tool is not None:
                 detail.append(_prove(subject, tool, links[0].parent / tool.command))
@@ -64,16 +61,25 @@ def _own_commands(cache: Path, entry: Entry) -> list[Path]:
 
 def _prove(subject: Subject, tool: Tool, command: Path) -> str:
     with opencode.private_home() as home:
+        start, extra = _start(subject, command)
         if not tool.server:
-            done = opencode.run(command, ["--version"], home, extra=subject.extra)
+            done = opencode.run(Path(start[0]), [*start[1:], "--version"], home, extra=extra)
             if done.returncode != 0:
                 raise CheckFailedError(ended(done))
             return "starts"
         typescript = _typescript(subject.cache)
         if tool.sample and (not tool.project or typescript):
             return _diagnosed(subject, tool, home, typescript)
-        started([str(command), *tool.start], home, opencode.environment(home, subject.extra))
+        started([*start, *tool.start], home, opencode.environment(home, extra))
         return f"answers; no diagnostics tried: {tool.remark or f'there is no {tool.project} here'}"
+
+
+def _start(subject: Subject, command: Path) -> tuple[list[str], dict[str, str]]:
+    """How the wrapper has a tool started, and in which environment: without a Node.js, on OpenCode's Bun."""
+    extra = dict(subject.extra)
+    if shutil.which("node"):
+        return [str(command)], extra
+    return [str(subject.program), str(command.resolve())], extra | {"BUN_BE_BUN": "1"}
 
 
 def _typescript(cache: Path) -> Path | None:
@@ -132,27 +138,33 @@ def started(command: Sequence[str], home: Path, environment: dict[str, str]) -> 
             assert process.stdin is not None  # noqa: S101 - it was asked for
             with suppress(BrokenPipeError):
                 process.stdin.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
-            if not _answers(process):
+            answer = _answer(process)
+            if answer is None or "capabilities" not in answer:
                 said.seek(0)
                 words = " ".join(said.read().decode("utf-8", "replace").split())[-300:]
+                if answer:
+                    words = " ".join(answer.split())[-300:]
                 raise CheckFailedError(f"it does not answer `initialize`: {words or 'it says nothing'}")
         finally:
             process.kill()
 
 
-def _answers(process: subprocess.Popen[bytes]) -> bool:
-    """Whether a message comes that answers request 1."""
+def _answer(process: subprocess.Popen[bytes]) -> str | None:
+    """The message that answers request 1, right or wrong; None where none comes in time."""
     assert process.stdout is not None  # noqa: S101 - it was asked for
     limit, heard = time.monotonic() + _START_TIMEOUT, b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while (left := limit - time.monotonic()) > 0:
             if not selector.select(left):
-                return False
+                return None
             block = os.read(process.stdout.fileno(), 1 << 16)
             if not block:
-                return False
+                return None
             heard += block
-            if b'"id":1' in heard.replace(b" ", b"") and b'"capabilities"' in heard:
-                return True
-    return False
+            while (start := _HEADER.search(heard)) and len(heard) >= start.end() + int(start[1]):
+                message = heard[start.end() : start.end() + int(start[1])]
+                heard = heard[start.end() + int(start[1]) :]
+                if b'"id":1' in message.replace(b" ", b"") and b'"method"' not in message:
+                    return message.decode("utf-8", "replace")
+    return None
