@@ -1,4 +1,12 @@
-# Programs for `nix run`: OpenCode itself, and the steps that need a network.
+/**
+  Programs for `nix run`: OpenCode itself, and the steps that need a network.
+
+  # Type
+
+  ```
+  apps :: { pkgs, ours } -> { NAME = { type, program, meta }; … }
+  ```
+*/
 { pkgs, ours }:
 let
   inherit (pkgs) lib;

@@ -4,6 +4,7 @@
   stdenvNoCC,
   nodejs,
   opencode-cache-builder,
+  patchelf,
   cache,
 }:
 let
@@ -14,11 +15,13 @@ let
       nativeBuildInputs = [
         nodejs
         opencode-cache-builder
-      ];
+      ]
+      ++ lib.optional stdenvNoCC.hostPlatform.isLinux patchelf;
       dontUnpack = true;
       dontInstall = true;
       dontFixup = true;
-      buildPhase = script;
+      # Nix gives builds a terminal, and what is drawn there stays in the log.
+      buildPhase = "export TERM=dumb\n${script}";
       __darwinAllowLocalNetworking = true;
     };
 in

@@ -1,4 +1,12 @@
-# What `nix flake check` builds: the packages and their tests, and the project's own tests that need no network.
+/**
+  What `nix flake check` builds: the packages and their tests, and the project's own tests that need no network.
+
+  # Type
+
+  ```
+  checks :: { pkgs, ours } -> { NAME = derivation; … }
+  ```
+*/
 { pkgs, ours }:
 let
   inherit (pkgs) lib;
@@ -7,11 +15,12 @@ let
   source = lib.fileset.toSource {
     root = ../.;
     fileset = lib.fileset.unions [
-      ../python/pyproject.toml
+      ../pyproject.toml
       ../python/src
       ../tests/unit
       ../tests/wrapper
       ./locks
+      ./rules.json
     ];
   };
   python = pkgs.python3.withPackages (
@@ -40,7 +49,7 @@ let
         chmod -R u+w source
         cd source
         export HOME=$NIX_BUILD_TOP PYTHONPATH=$PWD/python/src
-        python3 -m pytest -c python/pyproject.toml --rootdir . -p no:cacheprovider -q ${arguments} | tee $out
+        python3 -m pytest -c pyproject.toml --rootdir . -p no:cacheprovider -q ${arguments} | tee $out
       '';
 in
 {

@@ -30,10 +30,12 @@ in
           inherit lib cfg;
           settings = lib.optionalAttrs together { "programs.opencode.settings" = theirs.settings; };
         };
+        warnings = import ./module-warnings.nix { inherit lib cfg; };
+        home.sessionVariables = lib.mkIf cfg.shareSessions (import ./shared-sessions.nix);
       }
 
       (lib.mkIf (!together) {
-        home.packages = [ cfg.finalPackage ];
+        home.packages = lib.optional (cfg.finalPackage != null) cfg.finalPackage;
         xdg.configFile."opencode/opencode.json" = lib.mkIf (cfg.finalSettings != { }) {
           source = (pkgs.formats.json { }).generate "opencode.json" (
             { "$schema" = "https://opencode.ai/config.json"; } // cfg.finalSettings
@@ -50,6 +52,14 @@ in
             name: value: if name == "plugin" || cfg.settings ? ${name} then value else lib.mkDefault value
           ) cfg.finalSettings;
         };
+        # OpenCode takes one of the two; which, is nothing to guess about.
+        warnings =
+          let
+            named = theirs.settings.plugin or [ ];
+            twice = lib.filter (plugin: lib.length (lib.filter (one: one == plugin) named) > 1) cfg.plugins;
+          in
+          lib.optional (theirs.enable && twice != [ ])
+            "programs.opencode.settings.plugin and programs.opencode-cache.plugins both name ${lib.concatStringsSep ", " twice}; leave it out of programs.opencode.settings.plugin";
         assertions = [
           {
             assertion = !theirs.enable || theirs.package == cfg.finalPackage;

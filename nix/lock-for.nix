@@ -1,10 +1,29 @@
-# lockFor : version of OpenCode -> path of the shipped lock that a cache for it is built from.
-#
-# The lock of that very version; else the newest of the same series where the layout is `packages`, which asks
-# for the same things in all of a series. The builder asks the binary itself and judges again.
+/**
+  Which of the shipped locks a cache for a version of OpenCode is built from.
+
+  The lock of that very version; else the newest of the same series where the layout is `packages`, which asks for the
+  same things in all of a series. The builder asks the binary itself and judges again.
+
+  # Type
+
+  ```
+  lockFor :: { lib } -> string -> { path :: null | path; problem :: null | string }
+  ```
+
+  `problem` is the sentence about a version that has no lock, and tells one that can be locked from one that cannot.
+
+  # Example
+
+  ```nix
+  lockFor { inherit lib; } "1.18.33"
+  => { path = ./locks/opencode-cache.lock.json; problem = null; }
+  ```
+*/
 { lib }:
 version:
 let
+  rules = lib.importJSON ./rules.json;
+  repository = import ./repository.nix;
   directory = ./locks;
   locks = map (
     name:
@@ -16,19 +35,26 @@ let
       inherit ((lib.importJSON path).opencode) version layout;
     }
   ) (lib.filter (lib.hasSuffix ".lock.json") (lib.attrNames (builtins.readDir directory)));
+  accepts = import ./lock-accepts.nix { inherit lib; };
 
   exact = lib.filter (lock: lock.version == version) locks;
-  series = lib.versions.majorMinor;
-  whole = lib.filter (lock: lock.layout == "packages") locks;
   near = lib.sort (a: b: lib.versionOlder b.version a.version) (
-    lib.filter (lock: series lock.version == series version) whole
+    lib.filter (lock: accepts lock.version version) locks
   );
-  found = exact ++ near;
+  chosen = exact ++ near;
+
+  release = (lib.importJSON ./releases.json).x86_64-linux.version;
+  instead = "or take ${repository}'s opencode-release-with-cache, which is OpenCode ${release} with its cache";
 in
-lib.throwIf (found == [ ])
-  "opencode-cache: there is no lock for OpenCode ${version}, only for ${
-    lib.concatStringsSep ", " (map (lock: lock.version) locks)
-  } and others of the series ${
-    lib.concatStringsSep ", " (lib.unique (map (lock: series lock.version) whole))
-  }; make one with `opencode-cache lock --opencode-version ${version} -o FILE` and give it as `lock`"
-  (lib.head found).path
+{
+  path = if chosen == [ ] then null else (lib.head chosen).path;
+  problem =
+    if chosen != [ ] then
+      null
+    else if (import ./layout-for.nix { inherit lib; }) version == null then
+      "OpenCode ${version} is not supported by this opencode-cache; the supported versions are ${rules.supported}: run `nix flake update opencode-cache`, since a newer one may support it, ${instead}"
+    else
+      "there is no lock for OpenCode ${version} in this opencode-cache, only for ${
+        lib.concatStringsSep ", " (map (lock: lock.version) locks)
+      }; it can be locked: run `nix run ${repository}#lock -- --opencode-version ${version} -o opencode-cache.lock.json` and give the file as `lock`, ${instead}";
+}

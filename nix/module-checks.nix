@@ -1,6 +1,13 @@
-# moduleChecks : { lib, cfg, … } -> assertions: what the options of `programs.opencode-cache` name is in the lock.
-#
-# Each failure is one sentence with the option, the value and the command that mends it.
+/**
+  Assertions of the modules: what the options of `programs.opencode-cache` name is in the lock. Each failure is one
+  sentence with the option, the value and the command that fixes it.
+
+  # Type
+
+  ```
+  moduleChecks :: { lib, cfg, settings ? { } } -> [ { assertion :: bool, message :: string } ]
+  ```
+*/
 {
   lib,
   # config.programs.opencode-cache
@@ -10,17 +17,32 @@
 }:
 let
   here = "programs.opencode-cache";
+  repository = import ./repository.nix;
   ready = cfg.package ? cache;
+  version = cfg.package.version or null;
+  shipped = import ./lock-for.nix { inherit lib; } version;
 
+  # What is wrong with the lock that was given, and whether there is one at all.
+  problem =
+    if ready || cfg.lock == null then
+      null
+    else
+      import ./lock-problem.nix { inherit lib; } {
+        inherit (cfg) lock;
+        inherit version;
+        command = command [ ];
+      };
   lockFile =
     if ready then
       cfg.package.cache.lock
     else if cfg.lock != null then
       cfg.lock
+    else if version == null then
+      null
     else
-      import ./lock-for.nix { inherit lib; } cfg.package.version;
+      shipped.path;
+  isLock = lockFile != null && problem == null;
   locked = lib.importJSON lockFile;
-  isLock = builtins.pathExists lockFile && builtins.isAttrs locked && locked ? requests && locked ? opencode;
   which =
     if ready then
       "the lock of ${here}.package"
@@ -30,14 +52,7 @@ let
       "the lock that comes with opencode-cache for OpenCode ${locked.opencode.version}";
 
   of = kind: lib.filter (request: request.kind == kind) locked.requests;
-  # As lock.py has them: `requested` is what stands behind the name, "latest" for a bare one.
-  spellings =
-    request:
-    [
-      request.spec
-      "${request.name}@${request.requested}"
-    ]
-    ++ lib.optional (request.requested == "latest") request.name;
+  spellings = import ./spellings.nix { inherit lib; };
   has = kind: wanted: lib.any (request: lib.elem wanted (spellings request)) (of kind);
   list = names: if names == [ ] then "none" else lib.concatStringsSep ", " names;
 
@@ -45,14 +60,14 @@ let
   command =
     plugins:
     lib.concatStringsSep " " (
-      [ "nix run github:OWNER/REPO#lock --" ]
+      [ "nix run ${repository}#lock --" ]
       ++ map (name: "--plugin ${lib.escapeShellArg name}") (lib.unique (cfg.plugins ++ plugins))
       ++ map (name: "--provider ${lib.escapeShellArg name}") cfg.providers
       ++ map (name: "--tool ${lib.escapeShellArg name}") cfg.tools
-      ++ lib.optional (cfg.package ? version) "--opencode-version ${cfg.package.version}"
+      ++ lib.optional (version != null) "--opencode-version ${version}"
       ++ [ "-o opencode-cache.lock.json" ]
     );
-  mend =
+  fix =
     plugins:
     "run `${command plugins}`, then set ${here}.lock = ./opencode-cache.lock.json"
     + lib.optionalString ready " (and no package that has a cache already)";
@@ -79,7 +94,7 @@ let
           if unavailable then
             "; it could not be locked, since ${(lib.head reasons).reason}: leave it out of ${option}"
           else
-            "; ${mend (lib.optional (kind == "plugin") wanted)}"
+            "; ${fix (lib.optional (kind == "plugin") wanted)}"
         )
         + lib.optionalString (
           kind == "provider" && !unavailable
@@ -110,14 +125,12 @@ let
 in
 [
   {
-    assertion = isLock;
-    message =
-      if cfg.lock == null then
-        "${here}.package: its lock is not one of opencode-cache"
-      else
-        "${here}.lock: ${toString cfg.lock} is ${
-          if builtins.pathExists cfg.lock then "no lock of opencode-cache" else "not there; `git add` it if it is"
-        }; ${mend [ ]}";
+    assertion = problem == null;
+    message = "${here}.lock: ${toString problem}";
+  }
+  {
+    assertion = cfg.onUnsupported != "throw" || cfg.unsupported == null;
+    message = "${here}.package: ${toString cfg.unsupported}, or set ${here}.onUnsupported = \"bare\" for OpenCode without a cache";
   }
   (fromPackage "lock" null)
   (fromPackage "offline" true)

@@ -1,7 +1,14 @@
-# moduleOptions : { lib, pkgs, mkOpencode } -> the options that the home-manager and the NixOS module share, as a
-# module: `programs.opencode-cache.*`.
-#
-# What they come to is in `finalPackage` and `finalSettings`; module-checks.nix holds them against the lock.
+/**
+  The options that the modules for home-manager, NixOS and nix-darwin share, as a module: `programs.opencode-cache.*`.
+
+  What they come to is in `finalPackage` and `finalSettings`; module-checks.nix holds them against the lock.
+
+  # Type
+
+  ```
+  moduleOptions :: { mkOpencode } -> module
+  ```
+*/
 { mkOpencode }:
 {
   config,
@@ -25,20 +32,17 @@ let
       )
     );
 
-  # Of the tools that OpenCode knows, those that format; the others are language servers. @biomejs/biome is both.
-  formatters = [
-    "@biomejs/biome"
-    "oxfmt"
-    "prettier"
-  ];
+  inherit (lib.importJSON ./rules.json) formatters servers;
   nameOf = tool: builtins.head (builtins.match "(@?[^@]+)(@.*)?" tool);
   tools = map nameOf cfg.tools;
   formats = lib.any (tool: lib.elem tool formatters) tools;
-  serves = lib.any (tool: tool == "@biomejs/biome" || !lib.elem tool formatters) tools;
+  # One that OpenCode does not know is a server of the user's, or nothing.
+  serves = lib.any (tool: lib.elem tool servers || !lib.elem tool formatters) tools;
   # Both are off unless the config says otherwise, in 1.18; the schema of 1.0 does not know `true`.
   knowsTrue = lib.versionAtLeast (cfg.package.version or "0") "1.18";
 
   ready = cfg.package ? cache;
+  repository = import ./repository.nix;
 in
 {
   key = "opencode-cache/nix/module-options.nix";
@@ -47,20 +51,45 @@ in
   options.programs.opencode-cache = {
     enable = lib.mkEnableOption "OpenCode with everything that it would download: pinned, and there without a network";
 
-    package = mkOption {
-      type = types.package;
-      default = pkgs.opencode;
-      defaultText = literalExpression "pkgs.opencode";
-      example = literalExpression "inputs.opencode-cache.packages.\${pkgs.stdenv.hostPlatform.system}.opencode-release";
-      description = ''
+    package = lib.mkPackageOption pkgs "opencode" {
+      nullable = true;
+      example = "inputs.opencode-cache.packages.\${pkgs.stdenv.hostPlatform.system}.opencode-release";
+      extraDescription = ''
         The OpenCode that the cache is for. A package that has a cache already, as
         `inputs.opencode-cache.lib.mkOpencode { … }` makes it, is taken as it is; `lock`, `offline` and
-        `extraPackages` are then to be given there.
+        `extraPackages` are then to be given there. `null` installs none, and writes the configuration alone.
       '';
     };
 
+    onUnsupported = mkOption {
+      type = types.enum [
+        "bare"
+        "throw"
+      ];
+      default = "bare";
+      example = "throw";
+      description = ''
+        What happens where there is no lock for that OpenCode, as after an update of nixpkgs. `"bare"`: OpenCode without
+        a cache, and a warning. `"throw"`: evaluation ends with the sentence that the warning has.
+      '';
+    };
+
+    unsupported = mkOption {
+      type = types.nullOr types.str;
+      readOnly = true;
+      internal = true;
+      default =
+        if ready || cfg.lock != null || !(cfg.package ? version) then
+          null
+        else
+          (import ./lock-for.nix { inherit lib; } cfg.package.version).problem;
+      defaultText = literalExpression "null";
+      example = "there is no lock for OpenCode 1.17.0";
+      description = "Why there is no cache for that OpenCode; null where there is one.";
+    };
+
     lock = mkOption {
-      type = described "null or the path of a lock file, written by `nix run github:OWNER/REPO#lock -- -o opencode-cache.lock.json` (`./opencode-cache.lock.json`, without quotes)" (
+      type = described "null or the path of a lock file, written by `nix run ${repository}#lock -- -o opencode-cache.lock.json` (`./opencode-cache.lock.json`, without quotes)" (
         types.nullOr types.path
       );
       default = null;
@@ -69,7 +98,7 @@ in
         What is in the cache, with versions and hashes. `null`: the lock that comes with this flake for that version of
         OpenCode, which has the SDKs that OpenCode does not bundle, and no plugins and tools.
 
-        `nix run github:OWNER/REPO#lock -- --plugin NAME --provider NAME --tool NAME -o opencode-cache.lock.json`
+        `nix run ${repository}#lock -- --plugin NAME --provider NAME --tool NAME -o opencode-cache.lock.json`
         writes one.
       '';
     };
@@ -140,11 +169,22 @@ in
       '';
     };
 
+    shareSessions = mkOption {
+      type = types.bool;
+      default = false;
+      example = true;
+      description = ''
+        Whether nixpkgs' OpenCode has its sessions where OpenCode's own releases have theirs (`opencode.db` in the data
+        directory), and not in a database of its own (`opencode-stable.db`). For whoever changes between the two. A
+        database that a newer version has written is not always read by an older one.
+      '';
+    };
+
     finalPackage = mkOption {
-      type = types.package;
+      type = types.nullOr types.package;
       readOnly = true;
       default =
-        if ready then
+        if cfg.package == null || ready || (cfg.unsupported != null && cfg.onUnsupported == "bare") then
           cfg.package
         else
           mkOpencode (
@@ -166,7 +206,11 @@ in
       internal = true;
       default =
         let
-          plugins = lib.unique (cfg.settings.plugin or [ ] ++ cfg.plugins);
+          # An entry may be a list of a name and its options.
+          nameOf = entry: if builtins.isList entry then lib.head entry else entry;
+          theirs = lib.unique (cfg.settings.plugin or [ ]);
+          plugins =
+            theirs ++ lib.filter (name: !lib.elem name (map nameOf theirs)) (lib.unique cfg.plugins);
         in
         lib.optionalAttrs (serves && knowsTrue) { lsp = true; }
         // lib.optionalAttrs (formats && knowsTrue) { formatter = true; }

@@ -19,13 +19,17 @@ in
   ];
 
   config = lib.mkMerge [
-    (lib.mkIf cfg.enable { environment.systemPackages = [ cfg.finalPackage ]; })
+    (lib.mkIf cfg.enable {
+      environment.systemPackages = lib.optional (cfg.finalPackage != null) cfg.finalPackage;
+      environment.variables = lib.mkIf cfg.shareSessions (import ./shared-sessions.nix);
+    })
 
     (lib.mkIf (cfg.enable || server.enable) {
       assertions = import ./module-checks.nix {
         inherit lib cfg;
         settings = lib.optionalAttrs server.enable { "services.opencode-cache.settings" = server.settings; };
       };
+      warnings = import ./module-warnings.nix { inherit lib cfg; };
 
       # OpenCode's managed configuration (src/config/managed.ts, 1.18): read last, so it wins over the users' own.
       environment.etc."opencode/opencode.json" = lib.mkIf (cfg.finalSettings != { }) {

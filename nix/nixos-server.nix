@@ -1,6 +1,6 @@
 # `services.opencode-cache`: `opencode serve` as a unit that has no more than it needs.
 #
-# Its package and its managed configuration are those of `programs.opencode-cache`.
+# Its package and its managed configuration are those of `programs.opencode-cache`. The units are in server-units.nix.
 {
   config,
   lib,
@@ -13,82 +13,18 @@ let
   programs = config.programs.opencode-cache;
   here = "services.opencode-cache";
 
-  state = "/var/lib/opencode-cache";
-  workingDirectory = if cfg.workingDirectory == null then "${state}/work" else cfg.workingDirectory;
-  hidden = lib.any (place: lib.hasPrefix "${place}/" "${workingDirectory}/") [
-    "/home"
-    "/root"
-    "/run/user"
-  ];
-
   matches = pattern: text: builtins.match pattern text != null;
   isLoopback = matches "localhost|::1|127\\.[0-9]+\\.[0-9]+\\.[0-9]+";
   isAddress = matches "([0-9]{1,3}\\.){3}[0-9]{1,3}(/[0-9]{1,2})?|[0-9a-fA-F]*:[0-9a-fA-F:.]*(/[0-9]{1,3})?";
-  isHost = text: matches "(\\*\\.)?([a-zA-Z0-9-]+\\.)*[a-zA-Z0-9-]+" text && !isAddress text;
+  isHost =
+    text:
+    matches "(\\*\\.)?([a-zA-Z0-9-]+\\.)*[a-zA-Z0-9-]+(:[0-9]{1,5})?" text
+    && !isAddress (lib.head (lib.splitString ":" text));
   list = lib.concatStringsSep ", ";
   notAddresses = lib.filter (text: !isAddress text) cfg.allowedAddresses;
   notHosts = lib.filter (text: !isHost text) cfg.allowedHosts;
 
   filtered = cfg.allowedHosts != [ ];
-  proxy = "http://127.0.0.1:${toString cfg.proxyPort}";
-  proxyVariables = lib.optionalAttrs filtered {
-    HTTPS_PROXY = proxy;
-    HTTP_PROXY = proxy;
-    https_proxy = proxy;
-    http_proxy = proxy;
-    NO_PROXY = "localhost,127.0.0.1,::1";
-    no_proxy = "localhost,127.0.0.1,::1";
-  };
-
-  # What OpenCode and the filter share.
-  hardening = {
-    DynamicUser = true;
-    NoNewPrivileges = true;
-    ProtectSystem = "strict";
-    PrivateTmp = true;
-    PrivateDevices = true;
-    PrivateUsers = true;
-    ProtectClock = true;
-    ProtectControlGroups = true;
-    ProtectHostname = true;
-    ProtectKernelLogs = true;
-    ProtectKernelModules = true;
-    ProtectKernelTunables = true;
-    ProtectProc = "invisible";
-    CapabilityBoundingSet = "";
-    KeyringMode = "private";
-    LockPersonality = true;
-    RemoveIPC = true;
-    RestrictNamespaces = true;
-    RestrictRealtime = true;
-    RestrictSUIDSGID = true;
-    SystemCallArchitectures = "native";
-    UMask = "0077";
-    Restart = "on-failure";
-    RestartSec = 5;
-  };
-
-  pattern =
-    host:
-    let
-      escaped = lib.replaceStrings [ "." ] [ "\\." ];
-    in
-    if lib.hasPrefix "*." host then
-      "^.+\\.${escaped (lib.removePrefix "*." host)}$"
-    else
-      "^${escaped host}$";
-  filter = pkgs.writeText "opencode-cache-hosts" (lib.concatMapStrings (host: "${pattern host}\n") cfg.allowedHosts);
-  filterConfig = pkgs.writeText "opencode-cache-egress.conf" ''
-    Port ${toString cfg.proxyPort}
-    Listen 127.0.0.1
-    Allow 127.0.0.1
-    ConnectPort 443
-    Filter "${filter}"
-    FilterDefaultDeny Yes
-    FilterType ere
-    DisableViaHeader Yes
-    LogLevel Notice
-  '';
 in
 {
   options.services.opencode-cache = {
@@ -109,6 +45,54 @@ in
       default = 4096;
       example = 4097;
       description = "TCP port to listen on.";
+    };
+
+    package = mkOption {
+      type = types.nullOr types.package;
+      default = programs.finalPackage;
+      defaultText = literalExpression "config.programs.opencode-cache.finalPackage";
+      example = literalExpression "inputs.opencode-cache.packages.\${pkgs.stdenv.hostPlatform.system}.default";
+      description = "The OpenCode that serves.";
+    };
+
+    user = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      example = "opencode";
+      description = ''
+        User that the server is, which has to exist. `null`: one that systemd makes while the server runs (`DynamicUser`).
+      '';
+    };
+
+    group = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      example = "developers";
+      description = "Group of `user`, which has to exist. `null`: that user's own.";
+    };
+
+    umask = mkOption {
+      type = types.nullOr (types.strMatching "[0-7]{3,4}");
+      default = null;
+      example = "0027";
+      description = ''
+        Which rights the server's new files do not have. `null`: `0077`, or `0007` where `workingDirectory` is set, so that
+        its group can write them.
+      '';
+    };
+
+    memoryMax = mkOption {
+      type = types.str;
+      default = "4G";
+      example = "16G";
+      description = "Memory that the server and the commands of the agent may have together (`MemoryMax`).";
+    };
+
+    tasksMax = mkOption {
+      type = types.ints.positive;
+      default = 1024;
+      example = 256;
+      description = "How many processes and threads they may be (`TasksMax`).";
     };
 
     passwordFile = mkOption {
@@ -164,9 +148,9 @@ in
       default = null;
       example = "/srv/project";
       description = ''
-        Directory that the server works in, the only one beside its own that it can write. It has to exist, and one of
-        `supplementaryGroups` needs to have the right to write there. `null`: `work` in the server's state directory,
-        `/var/lib/opencode-cache`.
+        Directory that the server works in, the only one beside its own that it can write. Where it is not there, it
+        is made, of `user`, or of the first of `supplementaryGroups` and setgid; one that is there is left as it is, and
+        one below a home is not made. `null`: `work` in the server's state directory, `/var/lib/opencode-cache`.
       '';
     };
 
@@ -189,12 +173,13 @@ in
       default = [ ];
       example = [
         "api.anthropic.com"
-        "*.openai.azure.com"
+        "models.example.com:8443"
       ];
       description = ''
-        Names of hosts that the server and the commands of the agent may reach over HTTPS (port 443) and HTTP. A filtering
-        proxy (tinyproxy, its own unit) connects to them: the kernel can filter addresses only, and those of a provider
-        change. `*.` at the start stands for any name below. Programs that do not follow `HTTPS_PROXY` reach nothing.
+        Names of hosts that the server and the commands of the agent may reach over HTTPS, on port 443, or the one after
+        `:`. A filtering proxy (tinyproxy, its own unit) connects to them: the kernel can filter addresses only, and those
+        of a provider change. Programs that do not follow `HTTPS_PROXY` reach nothing. `*.` at the start stands for any
+        name below; where anybody can have a name below, as with clouds, anybody's machine is then allowed.
       '';
     };
 
@@ -207,7 +192,8 @@ in
       ];
       description = ''
         Addresses and networks that the server and the commands of the agent may reach directly (systemd's
-        `IPAddressAllow`). Loopback is always allowed; everything else is not. Not names: see `allowedHosts`.
+        `IPAddressAllow`). With any, the server has no network of its own but the machine's, filtered: what listens on
+        loopback of the machine it reaches as well. Not names: see `allowedHosts`.
       '';
     };
 
@@ -235,7 +221,19 @@ in
       }
       {
         assertion = notHosts == [ ];
-        message = "${here}.allowedHosts: ${list notHosts} is not the name of a host (\"api.anthropic.com\", \"*.openai.azure.com\"; no https://, no port); give addresses to ${here}.allowedAddresses instead";
+        message = "${here}.allowedHosts: ${list notHosts} is not the name of a host (\"api.anthropic.com\", or \"models.example.com:8443\" for another port than 443; no https://); give addresses to ${here}.allowedAddresses instead";
+      }
+      {
+        assertion = cfg.package != null;
+        message = "${here}.package is null, as programs.opencode-cache.package is; set it to an OpenCode, as pkgs.opencode with its cache: config.programs.opencode-cache.finalPackage";
+      }
+      {
+        assertion = cfg.workingDirectory == null || cfg.user != null || cfg.supplementaryGroups != [ ];
+        message = "${here}.workingDirectory: a user that systemd makes for the server cannot write ${toString cfg.workingDirectory}; set ${here}.supplementaryGroups = [ \"developers\" ] to a group that can, or ${here}.user";
+      }
+      {
+        assertion = cfg.group == null || cfg.user != null;
+        message = "${here}.group is \"${toString cfg.group}\", and ${here}.user is not set; set ${here}.user as well, or ${here}.supplementaryGroups instead";
       }
       {
         assertion = !filtered || cfg.proxyPort != cfg.port;
@@ -253,117 +251,6 @@ in
         "environmentFile"
       ];
 
-    systemd.services.opencode-cache = {
-      description = "OpenCode server";
-      wantedBy = [ "multi-user.target" ];
-      after = [ "network.target" ] ++ lib.optional filtered "opencode-cache-egress.service";
-      wants = lib.optional filtered "opencode-cache-egress.service";
-      restartTriggers = lib.optional (
-        programs.finalSettings != { }
-      ) config.environment.etc."opencode/opencode.json".source;
-      path = [
-        pkgs.bash
-        pkgs.git
-      ]
-      ++ cfg.path;
-
-      environment = {
-        HOME = state;
-        XDG_CACHE_HOME = "/var/cache/opencode-cache";
-        XDG_CONFIG_HOME = "${state}/config";
-        XDG_DATA_HOME = "${state}/data";
-        XDG_STATE_HOME = "${state}/state";
-        # A user made by DynamicUser has nologin, and OpenCode runs commands with $SHELL.
-        SHELL = lib.getExe pkgs.bash;
-        OPENCODE_SERVER_USERNAME = cfg.username;
-      }
-      # Whose files they are is not who the server is; git would refuse them.
-      // lib.optionalAttrs (cfg.workingDirectory != null) {
-        GIT_CONFIG_COUNT = "1";
-        GIT_CONFIG_KEY_0 = "safe.directory";
-        GIT_CONFIG_VALUE_0 = workingDirectory;
-      }
-      // proxyVariables
-      // lib.optionalAttrs (cfg.settings != { }) {
-        OPENCODE_CONFIG = "${(pkgs.formats.json { }).generate "opencode-server.json" (
-          { "$schema" = "https://opencode.ai/config.json"; } // cfg.settings
-        )}";
-      }
-      // cfg.environment;
-
-      # OpenCode takes the password from the environment, and goes on without one where that is empty.
-      script = ''
-        OPENCODE_SERVER_PASSWORD=$(cat "$CREDENTIALS_DIRECTORY/password")
-        if [ -z "$OPENCODE_SERVER_PASSWORD" ]; then
-          echo "${here}.passwordFile is empty; write a password into it" >&2
-          exit 1
-        fi
-        export OPENCODE_SERVER_PASSWORD
-        exec ${lib.getExe programs.finalPackage} serve --hostname ${lib.escapeShellArg cfg.hostname} --port ${toString cfg.port}
-      '';
-
-      serviceConfig =
-        hardening
-        // {
-          StateDirectory = [
-            "opencode-cache"
-            "opencode-cache/work"
-          ];
-          StateDirectoryMode = "0700";
-          CacheDirectory = "opencode-cache";
-          CacheDirectoryMode = "0700";
-          WorkingDirectory = workingDirectory;
-          ProtectHome = if hidden then "tmpfs" else true;
-          LoadCredential = "password:${toString cfg.passwordFile}";
-          SupplementaryGroups = cfg.supplementaryGroups;
-
-          IPAddressDeny = "any";
-          IPAddressAllow = [ "localhost" ] ++ cfg.allowedAddresses;
-          # Netlink: Node's networkInterfaces().
-          RestrictAddressFamilies = [
-            "AF_UNIX"
-            "AF_INET"
-            "AF_INET6"
-            "AF_NETLINK"
-          ];
-          # Bun's JIT compiles JavaScript into memory that is both writable and executable.
-          MemoryDenyWriteExecute = false;
-          # Bun lowers the priority of threads (@resources) and hands files over with fchown (@chown).
-          SystemCallFilter = [
-            "@system-service"
-            "~@privileged"
-            "@chown"
-          ];
-          SystemCallErrorNumber = "EPERM";
-        }
-        // lib.optionalAttrs (cfg.workingDirectory != null) (
-          # In an empty /home nothing is there that could be made writable.
-          (if hidden then { BindPaths = [ workingDirectory ]; } else { ReadWritePaths = [ workingDirectory ]; })
-          // {
-            UMask = "0007";
-          }
-        )
-        // lib.optionalAttrs (cfg.environmentFile != null) { EnvironmentFile = toString cfg.environmentFile; };
-    };
-
-    systemd.services.opencode-cache-egress = lib.mkIf filtered {
-      description = "What the OpenCode server may reach";
-      after = [ "network.target" ];
-      serviceConfig = hardening // {
-        ExecStart = "${lib.getExe' pkgs.tinyproxy "tinyproxy"} -d -c ${filterConfig}";
-        ProtectHome = true;
-        ProcSubset = "pid";
-        MemoryDenyWriteExecute = true;
-        RestrictAddressFamilies = [
-          "AF_UNIX"
-          "AF_INET"
-          "AF_INET6"
-        ];
-        SystemCallFilter = [
-          "@system-service"
-          "~@privileged"
-        ];
-      };
-    };
+    systemd = import ./server-units.nix { inherit config lib pkgs; };
   };
 }

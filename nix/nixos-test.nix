@@ -1,4 +1,12 @@
-# nixosTest : { pkgs, module } -> the NixOS module on a virtual machine, which has no network but its own.
+/**
+  The NixOS module on a virtual machine, which has no network but its own.
+
+  # Type
+
+  ```
+  nixosTest :: { pkgs, module } -> derivation
+  ```
+*/
 { pkgs, module }:
 pkgs.testers.runNixOSTest {
   name = "opencode-cache";
@@ -26,9 +34,12 @@ pkgs.testers.runNixOSTest {
         workingDirectory = "/srv/project";
         supplementaryGroups = [ "developers" ];
         allowedHosts = [ "api.example.com" ];
-        allowedAddresses = [ "192.0.2.0/24" ];
+        path = [ pkgs.curl ];
       };
-      environment.systemPackages = [ pkgs.jq ];
+      environment.systemPackages = [
+        pkgs.jq
+        pkgs.python3
+      ];
     };
 
   testScript = ''
@@ -69,15 +80,22 @@ pkgs.testers.runNixOSTest {
         machine.fail("test -e /var/lib/outside -o -e /etc/outside")
 
     with subtest("what may be reached"):
-        allowed = machine.succeed("systemctl show -P IPAddressAllow opencode-cache.service")
-        assert "192.0.2.0/24" in allowed and "127.0.0.0/8" in allowed, allowed
-        assert "0.0.0.0/0" in machine.succeed("systemctl show -P IPAddressDeny opencode-cache.service")
+        assert machine.succeed("systemctl show -P PrivateNetwork opencode-cache.service").strip() == "yes"
         machine.wait_for_unit("opencode-cache-egress.service")
         machine.wait_for_open_port(4098)
-        proxied = "curl -s -o /dev/null -w '%{http_connect}' -x http://127.0.0.1:4098"
-        # 403: refused; the other one is let through, and has no address here.
-        assert machine.execute(f"{proxied} https://example.org")[1] == "403"
-        assert machine.execute(f"{proxied} https://api.example.com")[1] != "403"
+        # From in there, through the socket that leads out. 403: refused; the other one has no address here.
+        proxied = "curl -s -o /dev/null -w 'got-%{http_connect}'"
+        assert "got-403" in shell(f"{proxied} https://example.org")
+        assert "got-403" not in shell(f"{proxied} https://api.example.com")
+        machine.succeed("systemd-run --unit other python3 -m http.server 8000 --bind 127.0.0.1")
+        machine.wait_for_open_port(8000)
+        assert "got-200" not in shell("curl -s -o /dev/null -w 'got-%{http_code}' http://127.0.0.1:8000")
+
+    with subtest("its configuration is read-only, and the system's bus is not there"):
+        shell("touch $XDG_CONFIG_HOME/opencode/planted && touch /srv/project/planted")
+        machine.fail("test -e /srv/project/planted")
+        shell("ls /run/dbus && touch /srv/project/bus")
+        machine.fail("test -e /srv/project/bus")
 
     with subtest("users have it as well, without a network"):
         machine.succeed("su -s /bin/sh -c 'HOME=/tmp/home opencode models | grep -q /' nobody")

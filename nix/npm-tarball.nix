@@ -1,41 +1,66 @@
-# npmTarball : { package, mirror ? null } -> derivation whose output is the tarball, checked against the lock.
-#
-# `package` is an entry of a lock's `packages`: name, version, integrity; `github` where it is GitHub's archive. npm downloads it by name, so the registry
-# is npm's own configuration: its default, or NPM_CONFIG_REGISTRY and proxies in the environment of whoever builds
-# (of the Nix daemon, where there is one). `mirror` is a registry's URL instead, for Nix's own downloader.
+/**
+  A tarball of the registry, or GitHub's archive of a commit, as a fixed-output derivation: its hash is the lock's
+  integrity, so that wherever the tarball comes from, it is that one.
+
+  # Type
+
+  ```
+  npmTarball :: { package, registries ? { }, withNpm ? false } -> derivation
+  ```
+
+  `package` is an entry of a lock's `packages`: name, version, integrity; `github` where it is GitHub's archive.
+
+  # Example
+
+  ```nix
+  npmTarball { inherit package; registries."@mine" = "https://npm.example.com"; }
+  ```
+*/
 {
   lib,
   stdenvNoCC,
   nodejs,
   fetchurl,
+  npmRegistry,
 }:
 {
   package,
-  mirror ? null,
+  registries ? { },
+  withNpm ? false,
 }:
 let
   name = lib.removePrefix "-" (lib.strings.sanitizeDerivationName "${package.name}-${package.version}.tgz");
-  file = "${baseNameOf package.name}-${package.version}.tgz";
+  hash = package.integrity;
+
+  # Of the scope, or the default one. [ ]: what npm knows, which is a matter of the build.
+  scope = lib.head (lib.splitString "/" package.name);
+  places = lib.toList (registries.${scope} or registries.default or [ ]);
+
+  # Where every registry has it that npm's own clients were written for. Others are for `withNpm`.
+  path = "${package.name}/-/${baseNameOf package.name}-${package.version}.tgz";
+  variables = [
+    "NIX_MIRRORS_npm"
+    "NPM_CONFIG_REGISTRY"
+    "npm_config_registry"
+  ];
+  download =
+    urls:
+    fetchurl {
+      inherit name hash urls;
+      curlOptsList = [ "--no-progress-meter" ];
+      # Of the environment of whoever builds: nothing but these, proxies and NIX_CURL_FLAGS gets into a build.
+      netrcImpureEnvVars = variables;
+    };
 in
 if package ? github then
   let
     parts = lib.splitString "#" package.github;
   in
-  fetchurl {
-    inherit name;
-    url = "https://codeload.github.com/${lib.head parts}/tar.gz/${lib.last parts}";
-    hash = package.integrity;
-  }
-else if mirror != null then
-  fetchurl {
-    inherit name;
-    url = "${lib.removeSuffix "/" mirror}/${package.name}/-/${file}";
-    hash = package.integrity;
-  }
-else
+  download [ "https://codeload.github.com/${lib.head parts}/tar.gz/${lib.last parts}" ]
+else if withNpm then
   stdenvNoCC.mkDerivation {
     inherit name;
-    outputHash = package.integrity;
+    outputHash = hash;
     outputHashMode = "flat";
     impureEnvVars = lib.fetchers.proxyImpureEnvVars ++ [
       "NODE_EXTRA_CA_CERTS"
@@ -47,7 +72,6 @@ else
     nativeBuildInputs = [ nodejs ];
     dontUnpack = true;
     dontFixup = true;
-    spec = "${package.name}@${package.version}";
     installPhase = ''
       export HOME=$NIX_BUILD_TOP npm_config_cache=$NIX_BUILD_TOP/npm npm_config_update_notifier=false
       # Where Nix shows its own `ssl-cert-file` to builds with a network: an authority of a company's is in there.
@@ -56,8 +80,20 @@ else
         export NODE_EXTRA_CA_CERTS=$authorities
       fi
       mkdir got
-      npm pack --loglevel=error --pack-destination got "$spec"
+      npm pack --loglevel=error --no-progress --pack-destination got ${
+        lib.escapeShellArgs (
+          # npm asks one registry, and not the next where that fails.
+          lib.optional (places != [ ]) (
+            if registries ? ${scope} then "--${scope}:registry=${lib.head places}" else "--registry=${lib.head places}"
+          )
+          ++ [ "${package.name}@${package.version}" ]
+        )
+      }
       mv got/*.tgz "$out"
     '';
     preferLocalBuild = true;
   }
+else if places != [ ] then
+  download (map (place: "${lib.removeSuffix "/" place}/${path}") places)
+else
+  (download [ "mirror://npm/${path}" ]).overrideAttrs { mirrorsFile = npmRegistry; }

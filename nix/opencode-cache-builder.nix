@@ -1,20 +1,20 @@
-# The Python tool `opencode-cache`: the builder of the cache, and of the wrapper.
+/** The Python tool `opencode-cache`: the builder of the cache, and of the wrapper. */
 { lib, python3Packages }:
 python3Packages.buildPythonApplication {
   pname = "opencode-cache-builder";
-  version = "0.1.0";
+  inherit ((lib.importTOML ../python/pyproject.toml).project) version;
   pyproject = true;
 
   # Edits of the documentation and the tests rebuild nothing. The locks become part of the wheel.
   src = lib.fileset.toSource {
     root = ../.;
     fileset = lib.fileset.unions [
-      ../python/pyproject.toml
+      ../LICENSE
+      ../pyproject.toml
       ../python/src
       ./locks
     ];
   };
-  sourceRoot = "source/python";
 
   build-system = [ python3Packages.hatchling ];
   dependencies = import ./python-dependencies.nix python3Packages;

@@ -1,57 +1,54 @@
-# The content of OpenCode's cache directory, and manifest.json.
-#
-# Each tarball of the lock is one fixed-output derivation. The builder has no network: it unpacks, runs the real
-# OpenCode beside a loopback registry that has nothing, and fails with the name of whatever that is asked for.
+/**
+  The content of OpenCode's cache directory, and manifest.json.
+
+  Each tarball of the lock is one fixed-output derivation. The builder has no network: it unpacks, runs the real
+  OpenCode beside a loopback registry that has nothing, and fails with the name of whatever that is asked for.
+*/
 {
   lib,
   stdenvNoCC,
   linkFarm,
-  lockFor,
-  modelsDev,
   nodejs,
   npmTarball,
   opencode-cache-builder,
-  opencode-release,
+  opencodeLoader,
+  patchelf,
+  stdenv,
   # The OpenCode that the cache is for.
   opencode,
   # A lock file made by `opencode-cache lock`; null: the shipped one for that OpenCode.
   lock ? null,
-  # Sources of models.dev, or an api.json: used unless the catalogue compiled into OpenCode is newer. null: none.
-  models ? modelsDev,
-  # Whether `tui/tui-<version>` is there, a link to the release binary.
+  # Sources of models.dev, or an api.json: used unless the catalogue compiled into OpenCode is newer. null: that one.
+  models ? null,
+  # Whether `tui/tui-<version>` is there, a link to the OpenCode that is started.
   withTui ? true,
   # OpenCode's arguments, one string for each start, that must work without asking the registry. [ ]: no warm-up;
   # null: what the lock says, or else `models`.
   warmup ? null,
-  # URL of a registry that Nix downloads from, instead of npm with npm's own configuration.
-  mirror ? null,
+  # Where tarballs come from: { default = URL; "@scope" = URL; }. A URL may be a list, tried in order.
+  registries ? { },
+  # Whether npm itself downloads them, with its own configuration: for registries with a login.
+  withNpm ? false,
 }:
 let
   inherit (stdenvNoCC.hostPlatform) system;
   version = opencode.version or (throw "opencode-cache: the package given as `opencode` has no version");
-  lockFile = if lock == null then lockFor version else lock;
+  shipped = import ./lock-for.nix { inherit lib; } version;
+  lockFile =
+    if lock != null then
+      lock
+    else if shipped.path != null then
+      shipped.path
+    else
+      throw "opencode-cache: ${shipped.problem}";
   locked = lib.importJSON lockFile;
 
-  # npm's rule for `os`, `cpu` and `libc`, as in python/src/opencode_cache/systems.py.
-  platform = stdenvNoCC.hostPlatform;
-  words = {
-    os = if platform.isDarwin then "darwin" else "linux";
-    cpu = if platform.isAarch64 then "arm64" else "x64";
-    libc = if platform.isDarwin then "" else "glibc";
-  };
-  admits =
-    package: field:
-    let
-      listed = package.${field} or [ ];
-      wanted = lib.filter (word: !lib.hasPrefix "!" word) listed;
-    in
-    listed == [ "any" ]
-    || (!lib.elem "!${words.${field}}" listed && (wanted == [ ] || lib.elem words.${field} wanted));
-  fits = package: lib.all (admits package) (lib.attrNames words);
+  words = (lib.importJSON ./rules.json).systems.${system};
+  fits = import ./platform.nix { inherit lib; } words;
 
   tarballs = map (package: {
     name = "${lib.replaceStrings [ "/" ] [ "+" ] package.name}@${package.version}.tgz";
-    path = npmTarball { inherit package mirror; };
+    path = npmTarball { inherit package registries withNpm; };
     inherit package;
   }) (lib.filter fits (lib.attrValues locked.packages));
 
@@ -65,6 +62,11 @@ let
     "--system"
     system
   ]
+  # Programs in npm packages ask for /lib64/ld-linux-x86-64.so.2, which NixOS does not have.
+  ++ lib.optionals stdenvNoCC.hostPlatform.isLinux [
+    "--interpreter"
+    "${opencodeLoader}/lib/${baseNameOf stdenv.cc.bintools.dynamicLinker}"
+  ]
   ++ lib.optionals (models != null) [
     "--models"
     "${models}"
@@ -75,7 +77,7 @@ let
   ]
   ++ lib.optionals withTui [
     "--tui"
-    (lib.getExe opencode-release)
+    (lib.getExe opencode)
   ]
   ++ (
     if warmup == null then
@@ -93,7 +95,13 @@ stdenvNoCC.mkDerivation (finalAttrs: {
   pname = "opencode-cache";
   inherit version;
 
-  nativeBuildInputs = [ opencode-cache-builder ];
+  strictDeps = true;
+  __structuredAttrs = true;
+
+  nativeBuildInputs = [
+    opencode-cache-builder
+  ]
+  ++ lib.optional stdenvNoCC.hostPlatform.isLinux patchelf;
   dontUnpack = true;
   dontInstall = true;
   # What the lock names stays as it is, byte for byte.
@@ -101,6 +109,8 @@ stdenvNoCC.mkDerivation (finalAttrs: {
 
   buildPhase = ''
     runHook preBuild
+    # Nix gives builds a terminal, and what is drawn there stays in the log.
+    export TERM=dumb
     opencode-cache build ${lib.escapeShellArgs arguments} --out "$out"
     runHook postBuild
   '';
@@ -122,6 +132,7 @@ stdenvNoCC.mkDerivation (finalAttrs: {
         stdenvNoCC
         nodejs
         opencode-cache-builder
+        patchelf
         ;
       cache = finalAttrs.finalPackage;
     };
@@ -129,7 +140,15 @@ stdenvNoCC.mkDerivation (finalAttrs: {
 
   meta = {
     description = "Provider SDKs and plugins for OpenCode ${version}, pinned, for machines without a network";
-    license = lib.licenses.mit;
+    homepage = "https://opencode.ai";
+    changelog = "https://github.com/anomalyco/opencode/releases/tag/v${version}";
+    license = import ./licenses.nix { inherit lib; } (map (tarball: tarball.package) tarballs);
+    # What npm has is JavaScript, and programs and libraries that others have built.
+    sourceProvenance = [
+      lib.sourceTypes.binaryBytecode
+      lib.sourceTypes.binaryNativeCode
+    ];
+    maintainers = [ ];
     platforms = [
       "x86_64-linux"
       "aarch64-linux"

@@ -3,7 +3,8 @@
 # Bun binaries stand no rpath, and the file watcher inside needs libstdc++ at run time. LD_LIBRARY_PATH would reach
 # the agent's commands, which are not Nix's. So glibc's own loader is copied with the directory that it searches by
 # itself turned to this one, where libstdc++ lies beside glibc's libraries. The two paths have the same length since
-# the two derivations have the same name (nixpkgs' replaceDependencies works in this way).
+# the two derivations have names of the same length (nixpkgs' replaceDependencies works in this way), and this one has
+# no version: what looks for old versions of glibc by name finds glibc, and not its copy.
 {
   lib,
   stdenv,
@@ -11,8 +12,10 @@
 }:
 let
   loader = stdenv.cc.bintools.dynamicLinker;
+  length = lib.stringLength stdenv.cc.libc.name;
+  name = lib.substring 0 length "opencode-loader-${lib.concatStrings (lib.genList (_: "x") length)}";
 in
-runCommand stdenv.cc.libc.name
+runCommand name
   {
     meta.platforms = lib.platforms.linux;
   }

@@ -1,7 +1,9 @@
-# OpenCode's own release binary as a package.
-#
-# The program is Bun with the JavaScript appended: strip makes plain bun of it, and an rpath makes it crash. Only the
-# ELF interpreter is changed, and the install check runs the result: --version, and a listing of models.
+/**
+  OpenCode's own release binary as a package.
+
+  The program is Bun with the JavaScript appended: strip makes plain bun of it, and an rpath makes it crash. Only the
+  ELF interpreter is changed, and the install check runs the result: --version, and a listing of models.
+*/
 {
   lib,
   stdenvNoCC,
@@ -15,9 +17,12 @@ let
   inherit (stdenvNoCC.hostPlatform) isLinux;
   loader = "${opencodeLoader}/lib/${baseNameOf stdenv.cc.bintools.dynamicLinker}";
 in
-stdenvNoCC.mkDerivation {
+stdenvNoCC.mkDerivation (finalAttrs: {
   pname = "opencode-release";
   inherit version src;
+
+  strictDeps = true;
+  __structuredAttrs = true;
 
   nativeBuildInputs = lib.optional isLinux patchelf;
   dontUnpack = true;
@@ -37,8 +42,8 @@ stdenvNoCC.mkDerivation {
     export HOME=$NIX_BUILD_TOP/home TMPDIR=$NIX_BUILD_TOP/tmp
     mkdir -p $HOME $TMPDIR
     found=$($out/bin/opencode --version)
-    if [ "$found" != ${version} ]; then
-      echo "the release binary says '$found', nix/releases.json says ${version}" >&2
+    if [ "$found" != ${finalAttrs.version} ]; then
+      echo "the release binary says '$found', nix/releases.json says ${finalAttrs.version}" >&2
       exit 1
     fi
     OPENCODE_DISABLE_AUTOUPDATE=1 OPENCODE_DISABLE_MODELS_FETCH=1 $out/bin/opencode models >models
@@ -59,6 +64,8 @@ stdenvNoCC.mkDerivation {
   meta = {
     description = "OpenCode, the AI coding agent for the terminal, as its authors released it";
     homepage = "https://opencode.ai";
+    changelog = "https://github.com/anomalyco/opencode/releases/tag/v${finalAttrs.version}";
+    maintainers = [ ];
     license = lib.licenses.mit;
     mainProgram = "opencode";
     platforms = [
@@ -68,4 +75,4 @@ stdenvNoCC.mkDerivation {
     ];
     sourceProvenance = [ lib.sourceTypes.binaryNativeCode ];
   };
-}
+})

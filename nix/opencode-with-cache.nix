@@ -1,11 +1,11 @@
-# `bin/opencode`: puts the cache into its place below ~/.cache-nix, then becomes the real OpenCode.
+/** `bin/opencode`: puts the cache into its place below ~/.cache-nix, then becomes the real OpenCode. */
 {
   lib,
   linkFarm,
   stdenvNoCC,
   coreutils,
   dash,
-  nodejs,
+  nodejs-slim,
   ripgrep,
   opencode-cache,
   opencode-cache-builder,
@@ -22,7 +22,7 @@ let
   onlyNode = linkFarm "only-node" [
     {
       name = "bin/node";
-      path = lib.getExe nodejs;
+      path = lib.getExe nodejs-slim;
     }
   ];
   found = [ ripgrep ] ++ extraPackages ++ lib.optional hasTools onlyNode;
@@ -31,6 +31,8 @@ stdenvNoCC.mkDerivation (finalAttrs: {
   pname = "opencode-with-cache";
   inherit (opencode) version;
 
+  strictDeps = true;
+  __structuredAttrs = true;
   nativeBuildInputs = [ opencode-cache-builder ];
   dontUnpack = true;
   dontFixup = true;
@@ -68,13 +70,16 @@ stdenvNoCC.mkDerivation (finalAttrs: {
     cache = opencode-cache;
     inherit opencode;
     tests = opencode-cache.tests;
-  };
+  }
+  # What nixpkgs' OpenCode has, as far as it is about OpenCode and not about its package.
+  // lib.optionalAttrs (opencode ? jsonschema) { inherit (opencode) jsonschema; };
 
   meta = {
     description = "OpenCode ${finalAttrs.version} with its cache: starts and works without a network";
     homepage = "https://opencode.ai";
-    license = lib.licenses.mit;
+    changelog = "https://github.com/anomalyco/opencode/releases/tag/v${finalAttrs.version}";
+    license = lib.toList (opencode.meta.license or lib.licenses.mit);
     mainProgram = "opencode";
-    inherit (opencode-cache.meta) platforms;
+    inherit (opencode-cache.meta) maintainers platforms sourceProvenance;
   };
 })

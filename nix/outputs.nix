@@ -1,4 +1,12 @@
-# inputs -> the flake's outputs.
+/**
+  The flake's outputs.
+
+  # Type
+
+  ```
+  outputs :: inputs -> { packages, overlays, lib, homeModules, darwinModules, nixosModules, … }
+  ```
+*/
 inputs@{ self, nixpkgs, ... }:
 let
   inherit (nixpkgs) lib;
@@ -13,14 +21,23 @@ in
     let
       ours = packagesFor pkgs;
     in
-    ours.public // { default = ours.public.opencode-with-cache; }
+    ours.public // ours.images // { default = ours.public.opencode-with-cache; }
   );
 
-  overlays.default = final: _: (packagesFor final).public;
+  # OpenCode is the one that the overlays before this one made.
+  overlays.default =
+    final: prev:
+    (import ./packages.nix {
+      pkgs = final;
+      inherit inputs;
+      inherit (prev) opencode;
+    }).public;
 
   lib = { inherit mkOpencode; };
 
   homeModules.default = import ./home-module.nix { inherit mkOpencode; };
+
+  darwinModules.default = import ./darwin-module.nix { inherit mkOpencode; };
 
   nixosModules.default = import ./nixos-module.nix { inherit mkOpencode; };
 

@@ -1,7 +1,20 @@
-# { pkgs, inputs } -> { public }: the flake's packages, made with the tools of that pkgs.
-#
-# Refuses, as a sentence at evaluation, a system that OpenCode has no release for.
-{ pkgs, inputs }:
+/**
+  The flake's packages, made with the tools of a package set.
+
+  # Type
+
+  ```
+  packages :: { pkgs, inputs, opencode ? pkgs.opencode } -> { public, images :: { NAME = derivation; … } }
+  ```
+
+  A system that OpenCode has no release for is refused at evaluation, with a sentence.
+*/
+{
+  pkgs,
+  inputs,
+  # Of an overlay: what was there before it, lest `opencode = final.opencode-with-cache` lead to itself.
+  opencode ? pkgs.opencode,
+}:
 let
   # Not that of `pkgs`: which names an overlay adds must be known without asking the package set that it is part of.
   inherit (inputs.nixpkgs) lib;
@@ -12,31 +25,35 @@ let
       lib.concatStringsSep ", " (lib.attrNames releases)
     }");
 
-  callPackage = lib.callPackageWith (pkgs // ours);
-  ours = {
-    lockFor = import ./lock-for.nix { inherit lib; };
-    modelsDev = inputs.models-dev;
-    npmTarball = callPackage ./npm-tarball.nix { };
-    opencode-cache-builder = callPackage ./opencode-cache-builder.nix { };
-    opencodeLoader = callPackage ./opencode-loader.nix { };
-    opencode-release = callPackage ./opencode-release.nix {
+  scope = lib.makeScope pkgs.newScope (self: {
+    inherit opencode;
+    npmRegistry = self.callPackage ./npm-registry.nix { };
+    npmTarball = self.callPackage ./npm-tarball.nix { };
+    opencode-cache-builder = self.callPackage ./opencode-cache-builder.nix { };
+    opencodeLoader = self.callPackage ./opencode-loader.nix { };
+    opencode-release = self.callPackage ./opencode-release.nix {
       inherit (release) version;
-      src = inputs.${release.input};
+      src = self.callPackage ./release-archive.nix { } release.input;
     };
-    opencode-cache = callPackage ./opencode-cache.nix { };
-    opencode-with-cache = callPackage ./opencode-with-cache.nix { };
-    opencode-release-with-cache = ours.opencode-with-cache.override {
-      opencode = ours.opencode-release;
-      opencode-cache = ours.opencode-cache.override { opencode = ours.opencode-release; };
+    opencode-cache = self.callPackage ./opencode-cache.nix { };
+    opencode-with-cache = self.callPackage ./opencode-with-cache.nix { };
+    image = self.callPackage ./image.nix { };
+    opencode-release-with-cache = self.opencode-with-cache.override {
+      opencode = self.opencode-release;
+      opencode-cache = self.opencode-cache.override { opencode = self.opencode-release; };
     };
-  };
+  });
 in
 {
-  public = lib.getAttrs [
+  # Of a Linux that has what makes images; not in the overlay, since `image` says nothing there.
+  images = lib.optionalAttrs (pkgs.stdenv.hostPlatform.isLinux && pkgs ? dockerTools) {
+    inherit (scope) image;
+  };
+  public = lib.genAttrs [
     "opencode-cache"
     "opencode-cache-builder"
     "opencode-release"
     "opencode-release-with-cache"
     "opencode-with-cache"
-  ] ours;
+  ] (name: builtins.seq release scope.${name});
 }

@@ -1,4 +1,4 @@
-# What python/pyproject.toml names as dependencies, from a set of Python packages (3.11 or newer needs no tomli).
+# What pyproject.toml names as dependencies, from a set of Python packages (3.11 or newer needs no tomli).
 packages: [
   packages.packaging
   packages.pydantic

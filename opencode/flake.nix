@@ -3,7 +3,8 @@
   description = "OpenCode with everything that it would download: pinned by hash, built without a network";
 
   # Only what a consumer may want to follow or replace. `tui-*` are OpenCode's releases; nix/releases.json has
-  # their version, since a flake's input URLs must be literals.
+  # their version, since a flake's input URLs must be literals. Of them flake.lock alone is read, so that evaluation
+  # downloads none, and of models-dev nothing, unless it is given as `models`.
   inputs = {
     nixpkgs.url = "github:NixOS/nixpkgs/nixpkgs-unstable";
     models-dev = {

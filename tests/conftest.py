@@ -1,4 +1,4 @@
-"""Programs that the tests start and a machine may lack: ripgrep from the environment, others from Debian."""
+"""Programs that the tests start and a machine may lack: Debian's."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ from kept import KEPT
 
 PROGRAMS = KEPT / "programs"
 """At the end of PATH while the tests run."""
-_HARMLESS = {"busybox": ["true"], "minisign": ["-v"]}
-_LIBRARIES = {"minisign": "*/libsodium.so.*"}
+_HARMLESS = {"rg": ["--version"], "bsdtar": ["--version"], "busybox": ["true"], "minisign": ["-v"]}
+_PACKAGES = {"bsdtar": "libarchive-tools", "rg": "ripgrep"}
+"""Debian's package of a program, where its name is another."""
+_LIBRARIES = {
+    "bsdtar": ("archive", "bz2", "icudata", "icuuc", "lz4", "lzma", "nettle", "xml2", "zstd"),
+    "minisign": ("sodium",),
+}
 """Libraries that such a program needs and a machine may lack, below Debian's /usr/lib."""
 
 
@@ -29,26 +34,16 @@ def pytest_configure(config) -> None:
     os.environ["PATH"] += f"{os.pathsep}{PROGRAMS}"
     with (PROGRAMS.parent / "programs.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for name, provide in (("rg", _environments), ("busybox", _debians), ("minisign", _debians)):
+        for name in _HARMLESS:
             if shutil.which(name):
                 continue
-            why = provide(name)
+            why = _debians(name)
             if why:
                 config.opencode_cache_lacking.append(f"{name} is not on PATH, and {why}")
 
 
 def pytest_report_header(config) -> list[str]:
     return getattr(config, "opencode_cache_lacking", [])
-
-
-def _environments(name: str) -> str:
-    """A link to what pip has put beside this Python. What it returns is why not."""
-    found = Path(sys.executable).with_name(name)
-    if not found.is_file():
-        return f"not beside {sys.executable}"
-    (PROGRAMS / name).unlink(missing_ok=True)
-    (PROGRAMS / name).symlink_to(found)
-    return ""
 
 
 def _debians(name: str) -> str:
@@ -61,11 +56,14 @@ def _debians(name: str) -> str:
         return f"to unpack Debian's, this machine {why}"
     with tempfile.TemporaryDirectory(dir=KEPT) as scratch:
         try:
-            debian.unpack("bookworm", [name], Path(scratch, "tree"), Path(scratch, "debs"))
+            debian.unpack(
+                "bookworm", [_PACKAGES.get(name, name)], Path(scratch, "tree"), Path(scratch, "debs")
+            )
         except (debian.CannotError, subprocess.TimeoutExpired) as error:
             return str(error)
         program = Path(scratch, "tree/usr/bin", name)
-        libraries = list(Path(scratch, "tree/usr/lib").glob(_LIBRARIES.get(name, "none")))
+        found = [Path(scratch, "tree/usr/lib").glob(f"*/lib{one}.so.*") for one in _LIBRARIES.get(name, ())]
+        libraries = [path for paths in found for path in paths]
         if libraries:
             program = _with(libraries, program)
         if subprocess.run([program, *_HARMLESS[name]], capture_output=True, check=False).returncode:

@@ -27,6 +27,8 @@ let
     cache = { inherit lock; };
     version = "1.18.33";
   };
+  # As after an update of nixpkgs.
+  moved = package "opencode-new" { version = "1.17.4"; };
   first = evaluated: lib.head (messages evaluated ++ [ "nothing is wrong" ]);
 in
 {
@@ -79,6 +81,89 @@ in
     expected = true;
   };
 
+  "${here "package"}: null installs none, and writes the configuration" = {
+    expr =
+      let
+        evaluated = only {
+          package = null;
+          settings.share = "disabled";
+        };
+      in
+      {
+        inherit (evaluated.config.home) packages;
+        wrong = messages evaluated;
+        file = written evaluated;
+      };
+    expected = {
+      packages = [ ];
+      wrong = [ ];
+      file = schema // {
+        share = "disabled";
+      };
+    };
+  };
+
+  "${here "onUnsupported"}: bare, OpenCode without a cache and a warning" = {
+    expr =
+      let
+        evaluated = only { package = moved; };
+      in
+      {
+        installed = map (one: one.name) evaluated.config.home.packages;
+        wrong = messages evaluated;
+        warned = map (lib.hasPrefix "programs.opencode-cache: OpenCode comes without a cache: there is no lock for OpenCode 1.17.4 ") evaluated.config.warnings;
+      };
+    expected = {
+      installed = [ "opencode-new" ];
+      wrong = [ ];
+      warned = [ true ];
+    };
+  };
+  "${here "onUnsupported"}: throw, an assertion that says what to do" = {
+    expr =
+      let
+        said = first (only {
+          package = moved;
+          onUnsupported = "throw";
+        });
+      in
+      map (part: lib.hasInfix part said) [
+        "programs.opencode-cache.package: there is no lock for OpenCode 1.17.4 in this opencode-cache"
+        "nix run ${import ../repository.nix}#lock -- --opencode-version 1.17.4 -o opencode-cache.lock.json"
+        "opencode-release-with-cache"
+        "set programs.opencode-cache.onUnsupported = \"bare\""
+      ];
+    expected = [
+      true
+      true
+      true
+      true
+    ];
+  };
+  "${here "onUnsupported"}: a lock of one's own is used" = {
+    expr =
+      let
+        evaluated = only {
+          inherit lock;
+          package = moved;
+        };
+      in
+      {
+        inherit (evaluated.config) warnings;
+        wrong = map (lib.hasInfix "is for OpenCode 1.18.33, and the cache of OpenCode 1.17.4 has other things in it; run `nix run") (
+          messages evaluated
+        );
+      };
+    expected = {
+      warnings = [ ];
+      wrong = [ true ];
+    };
+  };
+  "${here "onUnsupported"}: a wrong word" = {
+    expr = refused (only { onUnsupported = "warn"; }) (config: config.programs.opencode-cache.onUnsupported);
+    expected = true;
+  };
+
   "${here "lock"}: given to mkOpencode" = {
     expr = (final { inherit lock; }).lock == lock;
     expected = true;
@@ -89,7 +174,7 @@ in
   };
   "${here "lock"}: a file that is none" = {
     expr = first (only { lock = ../releases.json; });
-    expected = "programs.opencode-cache.lock: ${toString ../releases.json} is no lock of opencode-cache; run `nix run github:OWNER/REPO#lock -- --opencode-version 1.18.33 -o opencode-cache.lock.json`, then set programs.opencode-cache.lock = ./opencode-cache.lock.json";
+    expected = "programs.opencode-cache.lock: ${toString ../releases.json} is no lock of opencode-cache; `nix run github:OWNER/REPO#lock -- --opencode-version 1.18.33 -o opencode-cache.lock.json` writes one";
   };
   "${here "lock"}: a file that is not there" = {
     expr = lib.hasPrefix "programs.opencode-cache.lock: /nowhere/my.lock.json is not there;" (
@@ -298,6 +383,17 @@ in
   "${here "offline"}: a wrong type" = {
     expr = refused (only { offline = "yes"; }) (config: config.home.packages);
     expected = true;
+  };
+
+  "${here "shareSessions"}: a variable for whoever logs in" = {
+    expr = map (shareSessions: (only { inherit shareSessions; }).config.home.sessionVariables) [
+      false
+      true
+    ];
+    expected = [
+      { }
+      { OPENCODE_DISABLE_CHANNEL_DB = "1"; }
+    ];
   };
 
   "${here "finalPackage"}: is to be read" = {

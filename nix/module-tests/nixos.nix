@@ -45,6 +45,12 @@ in
     );
     expected = [ true ];
   };
+  "NixOS: shared sessions" = {
+    expr = (only { shareSessions = true; }).config.environment.variables;
+    expected = {
+      OPENCODE_DISABLE_CHANNEL_DB = "1";
+    };
+  };
   "NixOS: the module may be imported twice" = {
     expr = builtins.length (twice { programs.opencode-cache.enable = true; }).config.environment.systemPackages;
     expected = 1;

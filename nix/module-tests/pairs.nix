@@ -1,6 +1,7 @@
 # { lib, pkgs } -> { pairs, options }: name of a test -> { expr, expected }, and the names of the modules' options.
 #
 # A name is that of an option and what is tested, "programs.opencode-cache.lock: …"; each option has one at least.
+# mkOpencode's arguments and the rules shared with Python are tested here as well.
 # `lib` may be nixpkgs' own or the stand-in's: the modules use nothing that one of them lacks. What surrounds the
 # modules is small enough to be told here; with home-manager itself and on a NixOS machine they are tried elsewhere.
 { lib, pkgs }:
@@ -21,7 +22,7 @@ let
       meta.mainProgram = "opencode";
       arguments = removeAttrs arguments [ "pkgs" ];
     };
-  tools = lib.genAttrs [ "bash" "git" "nodejs" "tinyproxy" ] (name: package name { });
+  tools = lib.genAttrs [ "bash" "git" "nodejs" "systemd" "tinyproxy" ] (name: package name { });
   quietPkgs =
     tools
     // {
@@ -31,6 +32,7 @@ let
         generate = name: value: package name { inherit value; };
       };
       writeText = name: text: package name { inherit text; };
+      runCommand = name: _: script: package name { inherit script; };
     };
 
   open = mkOption {
@@ -43,11 +45,22 @@ let
         type = types.listOf types.raw;
         default = [ ];
       };
+      warnings = mkOption {
+        type = types.listOf types.str;
+        default = [ ];
+      };
       home.packages = packages;
+      home.sessionVariables = open;
       environment.systemPackages = packages;
       environment.etc = open;
+      environment.variables = open;
       xdg.configFile = open;
       systemd.services = open;
+      systemd.sockets = open;
+      systemd.tmpfiles.rules = mkOption {
+        type = types.listOf types.str;
+        default = [ ];
+      };
     };
   };
   packages = mkOption {
@@ -94,6 +107,7 @@ let
       homeModule
       theirs
     ];
+    darwin = evaluate [ (import ../darwin-module.nix { inherit mkOpencode; }) ];
     nixos = evaluate [ nixosModule ];
     twice = evaluate [
       nixosModule
@@ -101,7 +115,15 @@ let
     ];
     refused = evaluated: value: !(builtins.tryEval (builtins.deepSeq (value evaluated.config) true)).success;
   };
-  pairs = import ./home.nix with' // import ./nixos.nix with' // import ./server.nix with';
+  pairs = lib.foldl' (known: file: known // import file with') { } [
+    ./arguments.nix
+    ./darwin.nix
+    ./home.nix
+    ./licenses.nix
+    ./nixos.nix
+    ./rules.nix
+    ./server.nix
+  ];
 
   # Every option says what it is for, and is tested.
   declared = where: options: lib.mapAttrsToList (name: option: { name = "${where}.${name}"; } // option) options;
@@ -122,7 +144,7 @@ in
     "options: each has a test" = {
       expr = names (
         lib.filter (
-          option: !lib.any (lib.hasPrefix "${option.name}:") (lib.attrNames pairs)
+          option: !(option.internal or false) && !lib.any (lib.hasPrefix "${option.name}:") (lib.attrNames pairs)
         ) all
       );
       expected = [ ];

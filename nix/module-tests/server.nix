@@ -29,11 +29,16 @@ in
     expr = {
       wrong = messages (server { });
       units = lib.attrNames (services { });
+      sockets = lib.attrNames (server { }).config.systemd.sockets;
       installed = (server { }).config.environment.systemPackages;
     };
     expected = {
       wrong = [ ];
-      units = [ "opencode-cache" ];
+      units = [
+        "opencode-cache"
+        "opencode-cache-in"
+      ];
+      sockets = [ "opencode-cache-in" ];
       installed = [ ];
     };
   };
@@ -49,12 +54,16 @@ in
           IPAddressAllow
           IPAddressDeny
           MemoryDenyWriteExecute
+          MemoryMax
           NoNewPrivileges
+          PrivateNetwork
           PrivateTmp
           ProtectHome
           ProtectSystem
+          TasksMax
           UMask
           ;
+        bus = lib.elem "-/run/dbus" has.InaccessiblePaths;
       };
     expected = {
       CapabilityBoundingSet = "";
@@ -62,11 +71,32 @@ in
       IPAddressAllow = [ "localhost" ];
       IPAddressDeny = "any";
       MemoryDenyWriteExecute = false;
+      MemoryMax = "4G";
       NoNewPrivileges = true;
+      PrivateNetwork = true;
       PrivateTmp = true;
       ProtectHome = true;
       ProtectSystem = "strict";
+      TasksMax = 1024;
       UMask = "0077";
+      bus = true;
+    };
+  };
+  "${here "enable"}: a socket of the machine leads into the server's own network" = {
+    expr =
+      let
+        inherit ((server { }).config.systemd) services sockets;
+      in
+      {
+        inherit (sockets.opencode-cache-in.socketConfig) ListenStream;
+        inherit (services.opencode-cache-in.unitConfig) JoinsNamespaceOf;
+        inherit (services.opencode-cache-in.serviceConfig) ExecStart PrivateNetwork;
+      };
+    expected = {
+      ListenStream = "127.0.0.1:4096";
+      JoinsNamespaceOf = "opencode-cache.service";
+      ExecStart = "${tools.systemd.outPath}/lib/systemd/systemd-socket-proxyd 127.0.0.1:4096";
+      PrivateNetwork = true;
     };
   };
   "${here "enable"}: OpenCode's directories are systemd's" = {
@@ -89,7 +119,7 @@ in
       HOME = "/var/lib/opencode-cache";
       SHELL = "${tools.bash.outPath}/bin/bash";
       XDG_CACHE_HOME = "/var/cache/opencode-cache";
-      XDG_CONFIG_HOME = "/var/lib/opencode-cache/config";
+      XDG_CONFIG_HOME = "/nix/store/00000000000000000000000000000000-opencode-cache-server-config";
       XDG_DATA_HOME = "/var/lib/opencode-cache/data";
       XDG_STATE_HOME = "/var/lib/opencode-cache/state";
       CacheDirectory = "opencode-cache";
@@ -266,6 +296,92 @@ in
       ProtectHome = "tmpfs";
     };
   };
+  "${here "workingDirectory"}: made where it is not there, of the group" = {
+    expr =
+      map
+        (
+          settings: (server settings).config.systemd.tmpfiles.rules
+        )
+        [
+          { }
+          { workingDirectory = "/home/ada/project"; supplementaryGroups = [ "users" ]; }
+          { workingDirectory = "/srv/project"; supplementaryGroups = [ "developers" ]; }
+          { workingDirectory = "/srv/project"; user = "opencode"; group = "developers"; }
+        ];
+    expected = [
+      [ ]
+      [ ]
+      [ "d /srv/project :2770 :root :developers -" ]
+      [ "d /srv/project :0750 :opencode :developers -" ]
+    ];
+  };
+  "${here "workingDirectory"}: somebody has to be able to write there" = {
+    expr = first { workingDirectory = "/srv/project"; };
+    expected = "services.opencode-cache.workingDirectory: a user that systemd makes for the server cannot write /srv/project; set services.opencode-cache.supplementaryGroups = [ \"developers\" ] to a group that can, or services.opencode-cache.user";
+  };
+
+  "${here "package"}: that of programs.opencode-cache" = {
+    expr = lib.hasInfix "-opencode-with-cache-" (unit { }).script;
+    expected = true;
+  };
+  "${here "package"}: another one" = {
+    expr = lib.hasInfix "exec ${tools.git.outPath}/bin/git serve" (unit { package = tools.git; }).script;
+    expected = true;
+  };
+  "${here "package"}: none" = {
+    expr = map (lib.hasPrefix "services.opencode-cache.package is null") (messages (server { package = null; }));
+    expected = [ true ];
+  };
+  "${here "user"}: one that is there" = {
+    expr =
+      let
+        inherit ((unit { user = "opencode"; })) serviceConfig;
+      in
+      {
+        inherit (serviceConfig) DynamicUser User;
+        group = serviceConfig ? Group;
+      };
+    expected = {
+      DynamicUser = false;
+      User = "opencode";
+      group = false;
+    };
+  };
+  "${here "group"}: beside a user" = {
+    expr = (unit {
+      user = "opencode";
+      group = "developers";
+    }).serviceConfig.Group;
+    expected = "developers";
+  };
+  "${here "group"}: without a user" = {
+    expr = first { group = "developers"; };
+    expected = "services.opencode-cache.group is \"developers\", and services.opencode-cache.user is not set; set services.opencode-cache.user as well, or services.opencode-cache.supplementaryGroups instead";
+  };
+  "${here "umask"}: wins" = {
+    expr = (unit {
+      umask = "0027";
+      workingDirectory = "/srv/project";
+    }).serviceConfig.UMask;
+    expected = "0027";
+  };
+  "${here "umask"}: a wrong one" = {
+    expr = refused (server { umask = "8"; }) (config: config.services.opencode-cache.umask);
+    expected = true;
+  };
+  "${here "memoryMax"}: the unit's" = {
+    expr = (unit { memoryMax = "16G"; }).serviceConfig.MemoryMax;
+    expected = "16G";
+  };
+  "${here "tasksMax"}: the unit's" = {
+    expr = (unit { tasksMax = 256; }).serviceConfig.TasksMax;
+    expected = 256;
+  };
+  "${here "tasksMax"}: a wrong one" = {
+    expr = refused (server { tasksMax = 0; }) (config: config.services.opencode-cache.tasksMax);
+    expected = true;
+  };
+
   "${here "supplementaryGroups"}: the unit's" = {
     expr = (unit { supplementaryGroups = [ "developers" ]; }).serviceConfig.SupplementaryGroups;
     expected = [ "developers" ];
@@ -291,8 +407,13 @@ in
       {
         wrong = messages (server { inherit allowedAddresses; });
         allowed = (unit { inherit allowedAddresses; }).serviceConfig.IPAddressAllow;
+        # What is reached directly is in the machine's network.
+        inherit ((unit { inherit allowedAddresses; }).serviceConfig) PrivateNetwork;
+        sockets = lib.attrNames (server { inherit allowedAddresses; }).config.systemd.sockets;
       };
     expected = {
+      PrivateNetwork = false;
+      sockets = [ ];
       wrong = [ ];
       allowed = [
         "localhost"
@@ -313,25 +434,43 @@ in
         has = services {
           allowedHosts = [
             "api.anthropic.com"
-            "*.openai.azure.com"
+            "*.example.com:8443"
           ];
         };
+        conf = lib.removePrefix "${tools.tinyproxy.outPath}/bin/tinyproxy -d -c " has.opencode-cache-egress.serviceConfig.ExecStart;
       in
       {
         units = lib.attrNames has;
         inherit (has.opencode-cache.environment) HTTPS_PROXY NO_PROXY;
-        inherit (has.opencode-cache.serviceConfig) IPAddressAllow;
+        plain = has.opencode-cache.environment ? HTTP_PROXY;
+        inherit (has.opencode-cache.serviceConfig) IPAddressAllow PrivateNetwork;
         inherit (has.opencode-cache) wants;
+        denied = map (net: lib.elem net has.opencode-cache-egress.serviceConfig.IPAddressDeny) [
+          "link-local"
+          "10.0.0.0/8"
+          "192.168.0.0/16"
+        ];
+        filter = lib.hasSuffix "opencode-cache-egress.conf" conf;
       };
     expected = {
       units = [
         "opencode-cache"
         "opencode-cache-egress"
+        "opencode-cache-in"
+        "opencode-cache-out"
       ];
       HTTPS_PROXY = "http://127.0.0.1:4098";
       NO_PROXY = "localhost,127.0.0.1,::1";
+      plain = false;
       IPAddressAllow = [ "localhost" ];
-      wants = [ "opencode-cache-egress.service" ];
+      PrivateNetwork = true;
+      wants = [ "opencode-cache-out.socket" ];
+      denied = [
+        true
+        true
+        true
+      ];
+      filter = true;
     };
   };
   "${here "allowedHosts"}: neither URLs nor addresses" = {
@@ -342,7 +481,7 @@ in
         "192.0.2.7"
       ];
     };
-    expected = "services.opencode-cache.allowedHosts: https://api.openai.com, 192.0.2.7 is not the name of a host (\"api.anthropic.com\", \"*.openai.azure.com\"; no https://, no port); give addresses to services.opencode-cache.allowedAddresses instead";
+    expected = "services.opencode-cache.allowedHosts: https://api.openai.com, 192.0.2.7 is not the name of a host (\"api.anthropic.com\", or \"models.example.com:8443\" for another port than 443; no https://); give addresses to services.opencode-cache.allowedAddresses instead";
   };
   "${here "proxyPort"}: where the proxy listens" = {
     expr =

@@ -30,6 +30,7 @@ from opencode_cache.wrapper import render as wrapper
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "offline"))
 
+import first_run
 import isolated
 import wrapper_bench
 
@@ -37,7 +38,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 KEPT = REPOSITORY / ".cache" / "bench"
 LOCK = REPOSITORY / "nix" / "locks" / "opencode-cache.lock.json"
 PLUGIN_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "extra-1.18.lock.json"
-PARTS = ("builds", "sizes", "starts", "wrappers")
+PARTS = ("builds", "sizes", "starts", "wrappers", "nix", "first-run")
 NPM_QUIET = ["--no-audit", "--no-fund", "--loglevel=error"]
 
 
@@ -261,6 +262,22 @@ class Bench:
         bench.first()
         bench.version(self.opencode, self.build())
 
+    def first_run(self) -> None:
+        """Of the last commit: what is not committed is not in a clone."""
+        self.note("first runs, from clone to `opencode models`, in turn with npm's")
+        for table in first_run.FirstRun(self.scratch / "first-run", min(self.runs, 3)).measure():
+            self.console.print(table)
+
+    def nix(self) -> None:
+        """Every tarball of the default lock as a derivation of real Nix, by curl and by npm."""
+        import nix_bench  # noqa: PLC0415 - needs Nix, which is got ready here
+
+        self.note("tarballs by Nix, once by curl and once by npm")
+        count, times = nix_bench.tarballs(in_turn, 1)
+        self.table(
+            f"{count} tarballs from a registry on loopback, real Nix, two at a time", times, "curl (default)"
+        )
+
     def taken(self, measured) -> dict[str, list[float]]:
         """As `in_turn`, for actions that tell their own seconds; one start of each, first, is not counted."""
         times: dict[str, list[float]] = {name: [] for name in measured}
@@ -275,16 +292,16 @@ class Bench:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument(
-        "only", nargs="*", choices=["builds", "sizes", "starts", "wrappers", []], help="default: all"
-    )
+    parser.add_argument("only", nargs="*", choices=[*PARTS, []], help="default: all")
     options = parser.parse_args()
     KEPT.mkdir(parents=True, exist_ok=True)
     bench = Bench(options.runs)
     try:
-        bench.prepare()
-        for part in options.only or PARTS:
-            getattr(bench, part)()
+        parts = options.only or PARTS
+        if not set(parts) <= {"first-run", "nix"}:
+            bench.prepare()
+        for part in parts:
+            getattr(bench, part.replace("-", "_"))()
     finally:
         shutil.rmtree(bench.scratch, ignore_errors=True)
 

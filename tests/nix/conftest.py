@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -11,26 +12,22 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import machine as machines
+from consumer_lab import CONSUMER, with_another_hash, without_the_config_directory
 from flake_lab import (
     EXTRA_LOCK,
-    LOCKED,
-    LOCKS,
     SUITE,
-    TARBALLS,
     TOOLS_LOCK,
     Flake,
     Registry,
-    binary_of,
+    commit,
     copy_of_the_project,
+    flake_on,
     get,
     machine_of,
-    store_name,
 )
 from machine import Machine
 
-from opencode_cache import pipeline
-from opencode_cache.formats import contents, lock
-from opencode_cache.npm import platforms
+from opencode_cache.formats import lock
 
 
 @pytest.fixture(scope="session")
@@ -46,37 +43,18 @@ def project(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def flake(machine, project, tmp_path_factory) -> Flake:
     """The project's flake; the stand-in nixpkgs, the release archive and every tarball are in the store."""
-    if LOCKED:
-        return Flake(machine, f"git+file://{project}", {})
-    default, release = LOCKS / "opencode-cache.lock.json", LOCKS / "opencode-cache-1.18.21.lock.json"
-    programs = [binary_of(default), binary_of(release)]
-    wanted = {}
-    for path in (default, release, EXTRA_LOCK, TOOLS_LOCK):
-        wanted |= contents.packages(lock.read(path), platforms.named("x86_64-linux"))
-    # The unchanged lock names this path by its hash: the same bits as the archive that GitHub has.
-    archive = tmp_path_factory.mktemp("release") / "archive"
-    with machines.alone():
-        get([*programs, *wanted.values()])
-        pipeline._unpack_binary(programs[1], TARBALLS, archive.with_name("npm"))
-        archive.mkdir()
-        (archive.with_name("npm") / "bin" / "opencode").rename(archive / "opencode")
-        machine.add_directory(archive, "source")
-        machine.add_files({"opencode.tgz": TARBALLS / programs[0].tarball})
-        machine.add_files({store_name(package): TARBALLS / package.tarball for package in wanted.values()})
-        nixpkgs = machines.stand_in(
-            machine,
-            {"integrity": programs[0].integrity, "version": programs[0].version},
-            tmp_path_factory.mktemp("stand-in") / "nixpkgs",
-        )
-    inputs = {
-        "nixpkgs": f"path:{nixpkgs}",
-        # One old model: what the flake does with a catalogue that the binary's own outdates.
-        "models-dev": f"path:{project / 'tests' / 'nix' / 'models-dev'}",
-        # Nothing has these bits here: they evaluate, and are never built.
-        "tui-linux-arm64": f"path:{archive}",
-        "tui-darwin-arm64": f"path:{archive}",
-    }
-    return Flake(machine, f"git+file://{project}", inputs)
+    return flake_on(machine, project, tmp_path_factory.mktemp("flake"))
+
+
+@pytest.fixture
+def second(machine):
+    """Another machine, whose store is empty."""
+    if isinstance(machine, machines.Host):
+        pytest.skip("a second machine is made with Debian's Nix only; leave out --nix host")
+    made = Machine(machine.suite, "second")
+    made.empty()
+    yield made
+    made.empty()
 
 
 @pytest.fixture(scope="session")
@@ -90,9 +68,19 @@ def registry(flake):
     """A mirror that has the smallest tarball of the extra lock."""
     package = min(lock.read(EXTRA_LOCK).packages.values(), key=lambda package: package.size or 10**9)
     get([package])
-    made = Registry(package)
-    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    with Registry(package) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def consumer(flake, registry, tmp_path_factory) -> Flake:
+    place = tmp_path_factory.mktemp("consumer")
+    (place / "flake.nix").write_text(flake.consumed(CONSUMER).replace("@MIRROR@", registry.url))
+    shutil.copyfile(EXTRA_LOCK, place / "extra.lock.json")
+    shutil.copyfile(TOOLS_LOCK, place / "tools.lock.json")
+    lock_text = EXTRA_LOCK.read_text()
+    (place / "mirrored.lock.json").write_text(lock_text)
+    (place / "lacking.lock.json").write_text(json.dumps(without_the_config_directory(lock_text)))
+    (place / "tampered.lock.json").write_text(json.dumps(with_another_hash(lock_text, registry.package.key)))
+    commit(place)
+    return Flake(flake.machine, f"git+file://{place}", {})

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 import debian
@@ -16,6 +17,7 @@ import trees
 from machine import Machine
 from trees import REPOSITORY
 
+from opencode_cache import pipeline
 from opencode_cache.base.errors import NetworkError
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import contents, lock
@@ -97,6 +99,38 @@ def copy_of_the_project(to: Path) -> Path:
     return to
 
 
+def flake_on(machine: Machine, project: Path, directory: Path) -> Flake:
+    """The project's flake; the stand-in nixpkgs, the release archive and every tarball are in the store."""
+    if LOCKED:
+        return Flake(machine, f"git+file://{project}", {})
+    default, release = LOCKS / "opencode-cache.lock.json", LOCKS / "opencode-cache-1.18.21.lock.json"
+    programs = [binary_of(default), binary_of(release)]
+    wanted = {}
+    for path in (default, release, EXTRA_LOCK, TOOLS_LOCK):
+        wanted |= contents.packages(lock.read(path), platforms.named("x86_64-linux"))
+    # flake.lock names this path by its hash: the same bits as the archive that GitHub has, unpacked.
+    archive = directory / "archive"
+    with machines.alone():
+        get([*programs, *wanted.values()])
+        pipeline._unpack_binary(programs[1], TARBALLS, archive.with_name("npm"))
+        archive.mkdir()
+        (archive.with_name("npm") / "bin" / "opencode").rename(archive / "opencode")
+        machine.add_directory(archive, "source")
+        machine.add_files({"opencode.tgz": TARBALLS / programs[0].tarball})
+        machine.add_files({store_name(package): TARBALLS / package.tarball for package in wanted.values()})
+        nixpkgs = machines.stand_in(
+            machine,
+            {"integrity": programs[0].integrity, "version": programs[0].version},
+            directory / "nixpkgs",
+        )
+    inputs = {
+        "nixpkgs": f"path:{nixpkgs}",
+        # One old model: what the flake does with a catalogue that the binary's own outdates.
+        "models-dev": f"path:{project / 'tests' / 'nix' / 'models-dev'}",
+    }
+    return Flake(machine, f"git+file://{project}", inputs)
+
+
 def commit(directory: Path) -> None:
     """Make a directory a repository with one commit."""
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
@@ -142,28 +176,64 @@ def store_name(package) -> str:
 
 
 class Registry:
-    """A registry's tarballs on loopback: one package, at the path that every registry has it at."""
+    """A registry on loopback, as npm and curl ask for its packages; `login`: what a request must carry."""
 
-    def __init__(self, package) -> None:
-        self.package = package
+    def __init__(self, *packages, login: str = "") -> None:
+        self.package = packages[0]
         self.asked: list[str] = []
-        base = package.name.rpartition("/")[2]
-        path = f"/{package.name}/-/{base}-{package.version}.tgz"
-        content = (TARBALLS / package.tarball).read_bytes()
-        asked = self.asked
+        self.agents: set[str] = set()
+        files, documents = {}, {}
+        for package in packages:
+            base = package.name.rpartition("/")[2]
+            path = f"/{package.name}/-/{base}-{package.version}.tgz"
+            files[path] = TARBALLS / package.tarball
+            documents.setdefault(f"/{package.name}", []).append((package, path))
+        registry = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
-                asked.append(self.path)
-                found = self.path == path
-                self.send_response(200 if found else 404)
-                self.send_header("Content-Length", str(len(content) if found else 0))
+                registry.asked.append(self.path)
+                registry.agents.add(self.headers["User-Agent"].partition("/")[0])
+                if login and self.headers.get("Authorization") != login:
+                    self.answer(401, b"")
+                elif self.path in files:
+                    self.answer(200, files[self.path].read_bytes())
+                elif (name := self.path.replace("%2f", "/")) in documents:
+                    self.answer(200, json.dumps(self.packument(documents[name])).encode())
+                else:
+                    self.answer(404, b"")
+
+            def packument(self, known):
+                versions = {
+                    package.version: {
+                        "name": package.name,
+                        "version": package.version,
+                        "dist": {"tarball": f"{registry.url}{path}", "integrity": package.integrity},
+                    }
+                    for package, path in known
+                }
+                return {
+                    "name": known[0][0].name,
+                    "dist-tags": {"latest": known[-1][0].version},
+                    "versions": versions,
+                }
+
+            def answer(self, status, body):
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                if found:
-                    self.wfile.write(content)
+                self.wfile.write(body)
 
             def log_message(self, *_):
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()

@@ -18,16 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import debian
-from trees import HERE, KEPT, REPOSITORY, remove
+from trees import HERE, KEPT, LIBRARIES, LOADER, REPOSITORY, remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _MOST_KILOBYTES = 10_000_000
 
 # A single user's store, a real sandbox, and no cache to take anything from. What the sandbox has from outside
-# the store is glibc, in the place where the Debian loader looks for it, and a shell. In a user namespace
-# nobody can drop groups.
+# the store is glibc, where the stand-in's loader looks for it, and a shell; no /lib64 and /lib, as on NixOS.
+# In a user namespace nobody can drop groups.
 NIX_CONF = """\
 experimental-features = nix-command flakes
 build-users-group =
@@ -37,11 +38,13 @@ flake-registry =
 sandbox = true
 sandbox-fallback = false
 require-drop-supplementary-groups = false
-sandbox-paths = /bin/sh=/usr/bin/busybox /lib64=/usr/lib64 /lib/x86_64-linux-gnu=/usr/lib/x86_64-linux-gnu
+sandbox-paths = /bin/sh=/usr/bin/busybox @LIBC@
 warn-dirty = false
 accept-flake-config = false
 max-jobs = 2
-"""
+""".replace(
+    "@LIBC@", f"{LOADER}=/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 {LIBRARIES}=/usr/lib/x86_64-linux-gnu"
+)
 
 
 def why_not() -> str:
@@ -72,8 +75,12 @@ class Machine:
         offline: bool = False,
         environment: Mapping[str, str] | None = None,
         timeout: float = 300,
+        only_nix: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command there, as root, with a minimal environment; `offline`: with no network."""
+        """Run a command there, as root, with a minimal environment; `offline`: with no network.
+
+        `only_nix`: on a machine with no programs and libraries but those of the store.
+        """
         home = KEPT / self.store / "home"
         home.mkdir(parents=True, exist_ok=True)
         known = {
@@ -83,17 +90,21 @@ class Machine:
             "PYTHONDONTWRITEBYTECODE": "1",
             "NIX_CONF_DIR": str(_conf()),
             "NIX_SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH": _PATH,
         }
         # No more of the user's environment than what npm needs to reach its registry.
         for name, value in os.environ.items():
             if name.lower().startswith("npm_config_") or name.lower().endswith("_proxy"):
                 known.setdefault(name, value)
+        known |= environment or {}
+        if only_nix:
+            known["ONLY_NIX"] = (environment or {}).get("PATH", "/run/current-system/sw/bin")
+            known["PATH"] = _PATH
         user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
         outside = ["unshare", *user, "--net"] if offline else []
         done = subprocess.run(
             [*outside, HERE / "enter.sh", KEPT / "debian", KEPT / self.store, REPOSITORY, *command],
-            env=known | dict(environment or {}),
+            env=known,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

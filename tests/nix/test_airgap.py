@@ -2,21 +2,7 @@
 
 from __future__ import annotations
 
-import machine as machines
-import pytest
 import trees
-from machine import Machine
-
-
-@pytest.fixture
-def second(machine):
-    """Another machine, whose store is empty."""
-    if isinstance(machine, machines.Host):
-        pytest.skip("a second machine is made with Debian's Nix only; leave out --nix host")
-    made = Machine(machine.suite, "second")
-    made.empty()
-    yield made
-    made.empty()
 
 
 def test_a_signed_closure_travels_as_files_and_runs(machine, second, default, tmp_path):

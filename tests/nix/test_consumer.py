@@ -2,88 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 
 import pytest
-from flake_lab import EXTRA_LOCK, TARBALLS, TOOLS_LOCK, Flake, commit
+from flake_lab import EXTRA_LOCK, TARBALLS, Flake, Registry, commit
 from trees import REPOSITORY
-
-CONSUMER = """\
-{
-  inputs = {
-    nixpkgs.url = "@NIXPKGS@";
-    opencode-cache.url = "@PROJECT@";
-    opencode-cache.inputs.nixpkgs.follows = "nixpkgs";
-    opencode-cache.inputs.models-dev.url = "@MODELS@";
-    opencode-cache.inputs.tui-linux-arm64.follows = "opencode-cache/tui-linux-x64";
-    opencode-cache.inputs.tui-darwin-arm64.follows = "opencode-cache/tui-linux-x64";
-  };
-  outputs = { nixpkgs, opencode-cache, ... }:
-    let
-      pkgs = import nixpkgs {
-        system = "x86_64-linux";
-        overlays = [ opencode-cache.overlays.default ];
-      };
-      inherit (opencode-cache.lib) mkOpencode;
-    in
-    {
-      packages.x86_64-linux = {
-        ours = opencode-cache.packages.x86_64-linux.default;
-        overlaid = pkgs.opencode-with-cache;
-        plugged = mkOpencode { inherit pkgs; lock = ./extra.lock.json; };
-        tooled = mkOpencode { inherit pkgs; lock = ./tools.lock.json; };
-        slim = mkOpencode { inherit pkgs; withTui = false; };
-        darwin = mkOpencode { pkgs = import nixpkgs { system = "x86_64-darwin"; }; };
-        future = mkOpencode {
-          inherit pkgs;
-          opencode = pkgs.opencode // { version = "2.0.1"; };
-        };
-        lacking = mkOpencode { inherit pkgs; lock = ./lacking.lock.json; };
-        tampered = mkOpencode {
-          inherit pkgs;
-          lock = ./tampered.lock.json;
-          mirror = "@MIRROR@";
-        };
-        mirrored = mkOpencode {
-          inherit pkgs;
-          lock = ./mirrored.lock.json;
-          mirror = "@MIRROR@";
-        };
-      };
-    };
-}
-"""
-
-
-def without_the_config_directory(text: str) -> dict:
-    """A lock that lacks what OpenCode asks for at each start: the plugin API for its config directory."""
-    found = json.loads(text)
-    found["requests"] = [request for request in found["requests"] if request["kind"] != "config"]
-    del found["trees"]["config"]
-    used = {key for nodes in found["trees"].values() for key in nodes.values()}
-    found["packages"] = {key: package for key, package in found["packages"].items() if key in used}
-    return found
-
-
-def with_another_hash(text: str, key: str) -> dict:
-    found = json.loads(text)
-    found["packages"][key]["integrity"] = f"sha512-{'A' * 86}=="
-    return found
-
-
-@pytest.fixture(scope="session")
-def consumer(flake, registry, tmp_path_factory) -> Flake:
-    place = tmp_path_factory.mktemp("consumer")
-    (place / "flake.nix").write_text(flake.consumed(CONSUMER).replace("@MIRROR@", registry.url))
-    shutil.copyfile(EXTRA_LOCK, place / "extra.lock.json")
-    shutil.copyfile(TOOLS_LOCK, place / "tools.lock.json")
-    lock_text = EXTRA_LOCK.read_text()
-    (place / "mirrored.lock.json").write_text(lock_text)
-    (place / "lacking.lock.json").write_text(json.dumps(without_the_config_directory(lock_text)))
-    (place / "tampered.lock.json").write_text(json.dumps(with_another_hash(lock_text, registry.package.key)))
-    commit(place)
-    return Flake(flake.machine, f"git+file://{place}", {})
 
 
 def test_package_and_overlay_are_the_same_derivation(consumer, default):
@@ -95,13 +20,10 @@ def test_the_flake_of_the_readme_is_one(flake, default, tmp_path_factory):
     text = (REPOSITORY / "README.md").read_text().split("### In a flake", 1)[1]
     text = text.split("```nix\n", 1)[1].split("```", 1)[0]
     follows = 'inputs.opencode-cache.inputs.nixpkgs.follows = "nixpkgs";\n'
-    ours = CONSUMER.split("    opencode-cache.inputs.nixpkgs", 1)[1].split("\n", 1)[1].split("  };", 1)[0]
     assert follows in text
     text = text.replace("github:NixOS/nixpkgs/nixpkgs-unstable", "@NIXPKGS@").replace(
         "github:OWNER/REPO", "@PROJECT@"
     )
-    # The other inputs are those that the machine of these tests has.
-    text = text.replace(follows, follows + ours.replace("    opencode-cache", "  inputs.opencode-cache"))
     place = tmp_path_factory.mktemp("readme")
     (place / "flake.nix").write_text(flake.consumed(text))
     shutil.copyfile(EXTRA_LOCK, place / "opencode-cache.lock.json")
@@ -142,11 +64,21 @@ def test_a_language_server_finds_node_where_the_lock_has_one(consumer, machine):
     assert "only-node" not in machine.run("cat", f"{consumer.build('plugged')}/bin/opencode").stdout
 
 
-def test_without_the_tui_the_release_is_not_in_the_closure(consumer, machine):
+def test_without_the_tui_the_cache_does_not_lead_to_opencode(consumer, machine, default):
     path = consumer.build("slim")
-    closure = machine.out("path-info", "--recursive", path)
-    assert "opencode-release" not in closure
-    assert "opencode-cache" in closure
+    cache = consumer.value("slim", "p: p.cache.outPath")
+    assert "tui" not in machine.run("ls", cache).stdout.split()
+    opencode = consumer.value("slim", "p: p.opencode.outPath")
+    assert opencode not in machine.out("path-info", "--recursive", cache)
+    assert opencode in machine.out("path-info", "--recursive", path)
+
+
+def test_an_old_catalogue_is_not_shipped_and_the_manifest_says_why(consumer, machine):
+    consumer.build("catalogued")
+    cache = consumer.value("catalogued", "p: p.cache.outPath")
+    found = json.loads(machine.run("cat", f"{cache}/manifest.json").stdout)
+    assert "catalogue" not in found
+    assert "binary is newer" in found["catalogue_why"]
 
 
 def test_an_unsupported_system_is_refused_at_evaluation(consumer):
@@ -158,8 +90,44 @@ def test_an_unsupported_system_is_refused_at_evaluation(consumer):
 def test_an_unsupported_opencode_is_refused_at_evaluation(consumer):
     done = consumer.nix("eval", "--raw", at="#future.drvPath", check=False)
     assert done.returncode
-    assert "there is no lock for OpenCode 2.0.1" in done.stderr
-    assert "opencode-cache lock --opencode-version 2.0.1" in done.stderr
+    assert "OpenCode 2.0.1 is not supported by this opencode-cache; the supported versions are" in done.stderr
+    assert "opencode-release-with-cache" in done.stderr
+
+
+def test_an_opencode_that_only_wants_a_lock_is_told_so(consumer):
+    done = consumer.nix("eval", "--raw", at="#lockable.drvPath", check=False)
+    assert done.returncode
+    assert "there is no lock for OpenCode 1.17.4 in this opencode-cache" in done.stderr
+    assert "#lock -- --opencode-version 1.17.4 -o opencode-cache.lock.json" in done.stderr
+    assert "opencode-release-with-cache" in done.stderr
+
+
+def test_where_wanted_it_is_then_plain_opencode_and_a_warning(consumer):
+    done = consumer.nix("eval", "--raw", at="#bare.drvPath")
+    assert "OpenCode comes without a cache: there is no lock for OpenCode 1.17.4" in done.stderr
+    assert done.stdout == consumer.nix("eval", "--raw", at="#unsupported.drvPath").stdout
+
+
+def test_all_that_is_wrong_with_the_arguments_is_said_at_once(consumer):
+    done = consumer.nix("eval", "--raw", at="#wrong.drvPath", check=False)
+    assert done.returncode
+    assert "mkOpencode: lock: " in done.stderr
+    assert "nothing.lock.json is not there; run `nix run " in done.stderr
+    assert "mkOpencode: warmup: is a string" in done.stderr
+
+
+def test_the_overlay_composes(consumer, default):
+    """`opencode = final.opencode-with-cache` is no recursion."""
+    assert consumer.nix("eval", "--raw", at="#composed").stdout == default
+
+
+def test_attributes_are_overridden_as_in_nixpkgs(consumer):
+    name = consumer.nix("eval", "--raw", at="#changed.name").stdout
+    assert name == "opencode-with-cache-of-mine-1.18.33"
+    assert consumer.value("changed", "p: p.mine && p ? cache && p ? override && p ? overrideAttrs")
+    build = consumer.value("changed-twice", "p: { inherit (p) pname installPhase; }")
+    assert build["pname"] == "of-mine"
+    assert "--online" in build["installPhase"]
 
 
 def test_what_the_lock_lacks_fails_the_build_with_its_name(consumer):
@@ -169,19 +137,74 @@ def test_what_the_lock_lacks_fails_the_build_with_its_name(consumer):
     assert "lock again with" in done.stderr
 
 
-def test_a_tarball_comes_from_a_mirror_and_is_checked(consumer, registry, machine):
-    """Nix's own downloader, from an address that the user gives; then with another hash in the lock."""
-    wanted = f't: t.name == "{registry.package.tarball}"'
-    select = f"p: (builtins.head (builtins.filter ({wanted}) p.cache.tarballs)).path"
-    for which, ok in (("mirrored", True), ("tampered", False)):
-        chosen = f"{select}.drvPath"
-        derivation = consumer.nix("eval", "--raw", "--apply", chosen, at=f"#{which}", offline=False).stdout
-        rebuild = ["--rebuild"] if ok else []
-        done = machine.nix("build", *rebuild, "--no-link", f"{derivation}^*", check=False)
-        assert (done.returncode == 0) is ok, done.stderr
-        if not ok:
-            assert "hash mismatch" in done.stderr
+@pytest.fixture
+def fetched(consumer, machine, registry):
+    """Fetch the tarball of the registry anew, with the arguments of one of the packages."""
+
+    def fetch(which, *options, check=True, **environment):
+        wanted = f't: t.name == "{registry.package.tarball}"'
+        select = f"p: (builtins.head (builtins.filter ({wanted}) p.cache.tarballs))"
+        derivation = consumer.nix(
+            *("eval", "--raw", "--apply", f"{select}.path.drvPath"), at=f"#{which}", offline=False
+        ).stdout
+        machine.nix("build", "--no-link", f"{derivation}^*", check=False, environment=environment)
+        rebuild = ["build", "-L", "--rebuild", "--no-link", *options, f"{derivation}^*"]
+        return machine.nix(*rebuild, check=check, environment=environment)
+
+    return fetch
+
+
+def without_proxies():
+    names = ("http_proxy", "https_proxy", "all_proxy")
+    return dict.fromkeys((*names, *map(str.upper, names)), "")
+
+
+@pytest.mark.parametrize("which", ["mirrored", "listed"])
+def test_a_tarball_comes_from_the_registries_that_are_given(fetched, registry, which):
+    registry.asked.clear()
+    said = fetched(which, **without_proxies()).stderr
     assert registry.asked
+    assert "%" not in said  # no progress bar
+
+
+def test_a_tarball_with_another_hash_is_refused(consumer, machine, registry):
+    done = consumer.nix("build", "--no-link", at="#tampered", check=False, offline=False)
+    assert done.returncode
+    assert "hash mismatch" in done.stderr
+
+
+def test_without_registries_the_environment_names_one(fetched, registry):
+    registry.asked.clear()
+    fetched("plugged", NPM_CONFIG_REGISTRY=f"{registry.url}/", **without_proxies())
+    assert registry.asked
+    assert registry.agents >= {"curl"}
+
+
+def test_npm_logs_in_with_its_own_configuration(fetched, registry, tmp_path):
+    """Its file is shown to the sandbox with `extra-sandbox-paths`, and NPM_CONFIG_USERCONFIG names it."""
+    npmrc = tmp_path / "npmrc"
+    with Registry(registry.package, login="Bearer s3cret") as private:
+        npmrc.write_text(f"registry={private.url}/\n//{private.url[7:]}/:_authToken=s3cret\n")
+        how = {"NPM_CONFIG_USERCONFIG": str(npmrc), "NPM_CONFIG_REGISTRY": private.url} | without_proxies()
+        assert fetched("npm", check=False, **how).returncode  # the file is not shown to the build
+        done = fetched("npm", "--option", "extra-sandbox-paths", str(npmrc), **how)
+        assert private.asked
+        assert "%" not in done.stderr
+
+
+def test_curl_logs_in_with_a_netrc(fetched, registry, tmp_path):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login ada password s3cret\n")
+    login = "Basic " + base64.b64encode(b"ada:s3cret").decode()
+    with Registry(registry.package, login=login) as private:
+        fetched(
+            "plugged",
+            *("--option", "extra-sandbox-paths", str(netrc)),
+            NPM_CONFIG_REGISTRY=private.url,
+            NIX_CURL_FLAGS=f"--netrc-file {netrc}",
+            **without_proxies(),
+        )
+        assert private.asked
 
 
 def test_the_template_evaluates(flake, machine, tmp_path):
@@ -189,11 +212,16 @@ def test_the_template_evaluates(flake, machine, tmp_path):
     place.mkdir()
     shutil.copytree(REPOSITORY / "templates" / "default", place, dirs_exist_ok=True)
     assert flake.nix("eval", "--json", at="#templates.default.description").stdout
-    shutil.copyfile(EXTRA_LOCK, place / "opencode-cache.lock.json")
     commit(place)
     inputs = {"opencode-cache": flake.url}
     for name, url in flake.inputs.items():
         inputs[name if name == "nixpkgs" else f"opencode-cache/{name}"] = url
     mine = Flake(machine, f"git+file://{place}", inputs)
+    early = mine.nix("eval", "--raw", at="#default.drvPath", check=False)
+    assert early.returncode
+    assert "opencode-cache.lock.json is not there; run `nix run " in early.stderr
+    assert "then `git add opencode-cache.lock.json`" in early.stderr
+    shutil.copyfile(EXTRA_LOCK, place / "opencode-cache.lock.json")
+    commit(place)
     assert mine.nix("eval", "--raw", at="#default.drvPath").stdout.endswith(".drv")
     assert mine.nix("eval", "--raw", at="#apps.x86_64-linux.lock.program").stdout

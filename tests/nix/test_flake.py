@@ -7,7 +7,32 @@ import re
 import time
 
 import pytest
-from flake_lab import SUITE, machine_of
+from flake_lab import SUITE, Flake, commit, machine_of
+
+MODULES = """\
+{
+  inputs = {
+    nixpkgs.url = "@NIXPKGS@";
+    opencode-cache.url = "@PROJECT@";
+    opencode-cache.inputs.nixpkgs.follows = "nixpkgs";
+  };
+  outputs = { nixpkgs, opencode-cache, ... }: {
+    home =
+      (nixpkgs.lib.evalModules {
+        modules = [
+          opencode-cache.homeModules.default
+          {
+            options = nixpkgs.lib.genAttrs [ "assertions" "warnings" "home" "xdg" ] (
+              _: nixpkgs.lib.mkOption { type = nixpkgs.lib.types.raw; }
+            );
+            config.programs.opencode-cache.enable = true;
+          }
+        ];
+        specialArgs = { inherit (nixpkgs) lib; pkgs = nixpkgs.legacyPackages.x86_64-linux; };
+      }).config.programs.opencode-cache.finalPackage;
+  };
+}
+"""
 
 
 def test_every_system_evaluates(flake):
@@ -33,7 +58,7 @@ def test_no_input_but_the_promised_ones(project):
 
 
 def test_the_python_dependencies_are_those_of_pyproject(project):
-    text = (project / "python" / "pyproject.toml").read_text()
+    text = (project / "pyproject.toml").read_text()
     listed = re.search(r"^dependencies = \[(.*?)^\]", text, re.MULTILINE | re.DOTALL)[1]
     names = {re.match(r'\s*"([\w-]+)', line)[1] for line in listed.splitlines() if '"' in line}
     ours = (project / "nix" / "python-dependencies.nix").read_text()
@@ -68,14 +93,15 @@ def test_two_such_packages_and_another_share_a_profile(flake, machine, default, 
     assert machine.run("ls", f"{profile}/share/bash-completion/completions/").stdout
 
 
-def test_an_old_catalogue_is_not_shipped_and_the_manifest_says_why(flake, machine, default):
-    found = json.loads(machine.run("cat", f"{flake.build('opencode-cache')}/manifest.json").stdout)
-    assert "catalogue" not in found
-    assert "binary is newer" in found["catalogue_why"]
-
-
 def test_update_app_is_the_builder(flake):
     assert "--check" in flake.nix("run", at="#update", rest=["--help"]).stdout
+
+
+def test_a_build_log_has_no_progress_bar_in_it(flake, default):
+    said = flake.nix("build", "--rebuild", "--print-build-logs", "--no-link", at="#opencode-cache").stderr
+    lines = [line for line in said.splitlines() if line.startswith("opencode-cache> ")]
+    assert lines
+    assert not [line for line in lines if "\x1b[2K" in line or "━" in line or "/199" in line]
 
 
 def test_rebuilding_the_cache_gives_the_same_bits(flake, default):
@@ -92,17 +118,48 @@ def test_the_builder_outside_nix_makes_what_the_sandbox_made(flake, machine, def
     assert machine.out("hash", "path", tmp_path / "cache") == machine.out("hash", "path", cache)
 
 
-def test_the_release_binary_costs_nothing_where_it_is_not_wanted(flake, machine, default):
-    release = flake.build("opencode-release")
-    cache = flake.build("opencode-cache")
-    version = flake.value("opencode-cache", "p: p.version")
-    assert (
-        machine.run("readlink", "-f", f"{cache}/tui/tui-{version}").stdout.strip()
-        == f"{release}/bin/opencode"
-    )
-    closure = machine.out("path-info", "--recursive", default).split()
-    assert release in closure
-    assert not [path for path in closure if "builder" in path or "nodejs" in path or path.endswith(".tgz")]
+def test_the_closure_is_opencode_and_the_cache_and_three_small_programs(flake, machine, default):
+    """Beyond nixpkgs' own OpenCode, and what those programs themselves need."""
+    cache, opencode = (flake.value("default", f"p: p.{name}.outPath") for name in ("cache", "opencode"))
+    nixpkgs = flake.inputs.get("nixpkgs", "nixpkgs")
+    programs = [
+        flake.machine.nix(
+            *(
+                "eval",
+                "--raw",
+                "--no-write-lock-file",
+                f"{nixpkgs}#legacyPackages.x86_64-linux.{name}.outPath",
+            )
+        ).stdout
+        for name in ("dash", "ripgrep", "coreutils")
+    ]
+    known = {default, cache}
+    for path in (opencode, *programs):
+        known |= set(machine.out("path-info", "--recursive", path).split())
+    assert set(machine.out("path-info", "--recursive", default).split()) == known
+    assert set(machine.out("path-info", "--recursive", cache).split()) <= known
+
+
+def test_the_tui_is_the_opencode_that_is_started(flake, machine, default):
+    cache, version = flake.build("opencode-cache"), flake.value("default", "p: p.version")
+    link = machine.run("readlink", "-f", f"{cache}/tui/tui-{version}").stdout.strip()
+    assert link == flake.value("default", "p: p.opencode.outPath") + "/bin/opencode"
+
+
+def test_evaluation_fetches_nothing_but_nixpkgs(flake, second, tmp_path):
+    """In an empty store, without a network: no release archive, no catalogue, and no copy of them either."""
+    if "nixpkgs" not in flake.inputs:
+        pytest.skip("nixpkgs itself is to be had from a network")
+    alone = Flake(second, flake.url, {"nixpkgs": flake.inputs["nixpkgs"]})
+    for name in ("default", "opencode-release", "opencode-release-with-cache", "opencode-cache"):
+        assert alone.nix("eval", "--raw", at=f"#{name}.drvPath").stdout.endswith(".drv")
+    assert "opencode-release" in alone.nix("flake", "show").stdout
+    alone.nix("flake", "check", "--no-build")
+    (tmp_path / "flake.nix").write_text(alone.consumed(MODULES))
+    commit(tmp_path)
+    user = Flake(second, f"git+file://{tmp_path}", {})
+    assert user.nix("eval", "--raw", at="#home.drvPath").stdout.endswith(".drv")
+    assert not [path for path in second.out("path-info", "--all").split() if path.endswith(".tgz")]
 
 
 def test_the_release_runs_with_its_cache(flake, machine, project):

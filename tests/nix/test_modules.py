@@ -1,4 +1,4 @@
-"""The modules as users have them: errors that name the option and the mend, and what the options come to.
+"""The modules as users have them: errors that name the option and the fix, and what the options come to.
 
 The pairs in nix/module-tests are evaluated by the flake's check `modules`, with the module system of the
 nixpkgs that these tests run with: the stand-in's, or, with `--nixpkgs locked`, the genuine one.
@@ -21,9 +21,6 @@ CONSUMER = """\
     nixpkgs.url = "@NIXPKGS@";
     opencode-cache.url = "@PROJECT@";
     opencode-cache.inputs.nixpkgs.follows = "nixpkgs";
-    opencode-cache.inputs.models-dev.url = "@MODELS@";
-    opencode-cache.inputs.tui-linux-arm64.follows = "opencode-cache/tui-linux-x64";
-    opencode-cache.inputs.tui-darwin-arm64.follows = "opencode-cache/tui-linux-x64";
   };
   outputs = { nixpkgs, opencode-cache, ... }:
     let
@@ -34,11 +31,16 @@ CONSUMER = """\
       # What home-manager and NixOS declare, and that they end where an assertion fails.
       surroundings.options = {
         assertions = list lib.types.raw;
+        warnings = list lib.types.str;
         home.packages = list lib.types.package;
+        home.sessionVariables = open;
+        environment.variables = open;
         xdg.configFile = open;
         environment.systemPackages = list lib.types.package;
         environment.etc = open;
         systemd.services = open;
+        systemd.sockets = open;
+        systemd.tmpfiles.rules = list lib.types.str;
       };
       evaluate = module: configuration:
         let
@@ -85,6 +87,10 @@ CONSUMER = """\
         unlocked-setting = installed { settings.plugin = [ "opencode-nobody" ]; };
 
         unit = unit { };
+        proxied = pkgs.writeText "proxy.sh" ''
+          exec ${(nixos { allowedHosts = [ "localhost:9443" ]; })
+            .systemd.services.opencode-cache-egress.serviceConfig.ExecStart}
+        '';
         open-address = unit { hostname = "0.0.0.0"; };
         no-password = unit { passwordFile = null; };
         a-name = unit { allowedAddresses = [ "api.anthropic.com" ]; };
@@ -158,6 +164,57 @@ def test_the_server_starts_the_package_with_what_it_needs(users, default, machin
     unit = json.loads(machine.run("cat", users.build("unit")).stdout)
     assert f"exec {default}/bin/opencode serve --hostname 127.0.0.1 --port 4096" in unit["script"]
     assert unit["serviceConfig"]["LoadCredential"] == "password:/run/password"
+
+
+SERVE = """
+busybox ip link set lo up
+"$1/bin/opencode" serve --hostname 127.0.0.1 --port 4096 >/dev/null 2>&1 &
+server=$!
+trap 'kill $server' EXIT
+ask() {
+  curl --silent --max-time 5 --output /dev/null --write-out '%{http_code}' "$@" http://127.0.0.1:4096/config
+}
+count=0
+until [ "$(ask -u opencode:s3cret)" = 200 ] || [ $count = 120 ]; do sleep 0.5; count=$((count + 1)); done
+ask
+echo
+ask -u opencode:s3cret
+"""
+
+
+def test_the_server_serves_with_a_configuration_that_is_read_only(users, default, machine, tmp_path):
+    unit = json.loads(machine.run("cat", users.build("unit")).stdout)
+    config = unit["environment"]["XDG_CONFIG_HOME"]
+    assert machine.run("sh", "-c", f"touch {config}/opencode/x", check=False).returncode
+    environment = {"XDG_CONFIG_HOME": config, "OPENCODE_SERVER_PASSWORD": "s3cret", "HOME": str(tmp_path)}
+    said = machine.run("sh", "-c", SERVE, "serve", default, offline=True, environment=environment).stdout
+    assert said.split() == ["401", "200"]
+
+
+FILTER = """
+busybox ip link set lo up
+sh "$1" >/dev/null 2>&1 & proxy=$!
+python3 -m http.server 9443 --bind 127.0.0.1 >/dev/null 2>&1 & server=$!
+trap 'kill $proxy $server' EXIT
+ask() { curl --silent --max-time 5 --output /dev/null --write-out "$1\n" --proxy http://127.0.0.1:4098 "$2"; }
+count=0
+until [ "$(ask '%{http_connect}' https://localhost:9443)" = 200 ] || [ $count = 60 ]; do
+  sleep 0.5
+  count=$((count + 1))
+done
+ask '%{http_connect}' https://localhost:9443
+ask '%{http_connect}' https://localhost:22
+ask '%{http_connect}' https://example.org
+ask '%{http_code}' http://localhost:9443
+ask '%{http_code}' http://example.org
+true
+"""
+
+
+def test_the_proxy_lets_through_a_listed_name_on_its_port_and_nothing_else(users, machine):
+    """The configuration of the unit, read by tinyproxy itself."""
+    said = machine.run("sh", "-c", FILTER, "filter", users.build("proxied"), offline=True, check=False)
+    assert said.stdout.split() == ["200", "403", "403", "403", "403"]
 
 
 def test_the_documentation_has_every_option(flake, project):

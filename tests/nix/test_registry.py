@@ -1,4 +1,4 @@
-"""One tarball really fetched by its fixed-output derivation: by npm, from the registry that npm knows."""
+"""One tarball really fetched by its fixed-output derivation, from the registry that npm knows."""
 
 from __future__ import annotations
 
@@ -30,13 +30,16 @@ def reachable():
         pytest.skip(f"needs the npm registry: {error}")
 
 
-def test_npm_fetches_a_tarball_in_its_derivation(flake, machine, default, reachable):
+@pytest.mark.parametrize("with_npm", ["false", "true"])
+def test_a_tarball_comes_from_the_registry_that_npm_knows(flake, machine, default, reachable, with_npm):
+    """By curl, and by npm itself: nobody says which registry that is."""
     packages = lock.read(LOCKS / "opencode-cache.lock.json").packages
     scoped = [package for package in packages.values() if package.name.startswith("@") and not package.os]
     package = min(scoped, key=lambda package: package.size or 10**9)
-    chosen = (
-        f'c: (builtins.head (builtins.filter (t: t.name == "{package.tarball}") c.tarballs)).path.drvPath'
-    )
+    wanted = f't: t.name == "{package.tarball}"'
+    tarballs = f"(c.override {{ withNpm = {with_npm}; }}).tarballs"
+    chosen = f"c: (builtins.head (builtins.filter ({wanted}) {tarballs})).path.drvPath"
     derivation = flake.nix("eval", "--raw", "--apply", chosen, at="#opencode-cache").stdout
+    machine.nix("build", "--no-link", f"{derivation}^*")
     # It is in the store already: made anew, and compared.
     machine.nix("build", "--rebuild", "--no-link", f"{derivation}^*")

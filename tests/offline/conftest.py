@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,10 +53,12 @@ def fetch_packages(tarballs):
 
 @pytest.fixture(scope="session")
 def make(tarballs, fetch_packages, tmp_path_factory):
-    """Lock file → Made: fetched, and built anew with this checkout's code."""
+    """Lock file → Made: fetched, and built anew with this checkout's code, once for all workers."""
     system = platforms.current()
     place = store.Store(KEPT / "store")
     done: dict[Path, Made] = {}
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
     def one(path: Path, **options: object) -> Made:
         if path not in done or options:
@@ -62,10 +66,16 @@ def make(tarballs, fetch_packages, tmp_path_factory):
             package = contents.binary_package(found, system)
             fetch_packages([*contents.packages(found, system).values(), package])
             opencode = pipeline.binary(package, tarballs, place)
-            cache = tmp_path_factory.mktemp("cache") / "cache"
-            builder.build(builder.Inputs(found, tarballs, opencode, system, **options), cache)
+            inputs = builder.Inputs(found, tarballs, opencode, system, **options)
             if options:
+                cache = tmp_path_factory.mktemp("cache") / "cache"
+                builder.build(inputs, cache)
                 return Made(found, opencode, cache)
+            cache = shared / f"cache-{path.stem}"
+            with (shared / f"cache-{path.stem}.lock").open("w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if not cache.exists():
+                    builder.build(inputs, cache)
             done[path] = Made(found, opencode, cache)
         return done[path]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
+from pathlib import Path
 
 import isolated
 import pytest
@@ -89,6 +91,60 @@ def test_agent_sees_the_users_environment(version, user, request, tmp_path):
         shutil.copytree(root, tmp_path / ".cache", symlinks=True)
     bare = agents_environment(made.opencode, tmp_path, env=user, read_only=[made.cache])
     assert ours == bare
+
+
+SERVER = {"OPENCODE_SERVER_PASSWORD": "the-secret", "OPENCODE_SERVER_USERNAME": "somebody"}
+# What the process was started with, as the kernel shows it to the same user, belongs to it.
+SEES = "env -0 | tr '\\n\\0' '~\\n'; tr '\\n\\0' '~\\n' </proc/$PPID/environ"
+
+
+def test_servers_password_is_for_the_server_alone(program_118, made_extra, tmp_path):
+    """Neither a bash tool call nor the web terminal has it, and the server goes on to want it."""
+    driver = Path(__file__).with_name("drive_server.py")
+    file = tmp_path / "terminal"
+    config = CONFIG | {"permission": {"bash": "allow", "external_directory": "allow"}}
+    done = isolated.run(
+        sys.executable,
+        [str(driver), str(program_118), SEES, str(file)],
+        tmp_path,
+        config=config,
+        env=SERVER,
+        read_only=[made_extra.cache],
+    )
+    assert done.returncode == 0, done.stderr
+    assert {key: json.loads(done.stdout)[key] for key in ("nobody", "user", "terminal")} == {
+        "nobody": 401,
+        "user": 200,
+        "terminal": 200,
+    }
+    (tool,) = done.tool_results
+    assert "HOME=" in tool
+    terminal = file.read_text()
+    assert "OPENCODE_TERMINAL=1" in terminal
+    for seen in (tool, terminal):
+        assert not [value for value in SERVER.values() if value in seen]
+    own = ("XDG_CACHE_HOME", "OPENCODE_CACHE_", "BUN_INSPECT_PRELOAD", "OPENCODE_DISABLE_AUTOUPDATE")
+    assert not [line for line in terminal.split("\0") if line.startswith((*own, *SERVER))]
+
+
+@pytest.mark.parametrize("name", [b"back\\slash", b"not-utf-8-\xff"], ids=["backslash", "not UTF-8"])
+@pytest.mark.parametrize("where", ["home", "program", "movable"])
+@pytest.mark.parametrize("version", ["1.18", "1.0"])
+def test_paths_that_bun_reads_otherwise(version, where, name, request, tmp_path):
+    """A home, or a place of the program, with a backslash or a byte that is not UTF-8: OpenCode starts."""
+    made = request.getfixturevalue("made_extra" if version == "1.18" else "made_10")
+    odd = tmp_path / os.fsdecode(name)
+    home = odd if where == "home" else tmp_path / "home"
+    home.mkdir()
+    out = odd if where != "home" else tmp_path / "wrapped"
+    program = wrapper.wrap(
+        made.cache, made.opencode, out, shell=shutil.which("dash"), relocatable=where == "movable"
+    )
+    bare = isolated.run(made.opencode, ["--version"], home, read_only=[made.cache])
+    for _ in range(2):
+        done = isolated.run(program, ["--version"], home, read_only=[made.cache])
+        assert (done.returncode, done.stdout) == (bare.returncode, bare.stdout), done.stderr
+        assert done.stderr == bare.stderr
 
 
 def test_users_preload_goes_on_to_work(program_118, made_extra, tmp_path):

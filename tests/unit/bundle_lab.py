@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
+import stat
 import subprocess
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import zstandard
@@ -14,11 +17,17 @@ import zstandard
 from opencode_cache.base.errors import OpencodeCacheError
 from opencode_cache.formats import manifest
 from opencode_cache.npm import platforms
-from opencode_cache.ship import pack, unbundle
-from opencode_cache.ship.file_format import DIGITS, TRAILER
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from opencode_cache.ship import file_format, pack, unbundle
+from opencode_cache.ship.file_format import (
+    BLOCK,
+    CONTENTS,
+    DIGITS,
+    SIGNATURE,
+    SUMS,
+    TRAILER,
+    Listing,
+    tar_header,
+)
 
 LONG = "packages/@scope/plugin@latest/node_modules/" + "/".join(["long-directory-name"] * 12) + "/index.js"
 FILES = {
@@ -39,14 +48,18 @@ LINKS = {
 }
 
 
-def make_cache(at: Path) -> Path:
-    """A directory that is a cache as far as a bundle goes."""
+def make_cache(at: Path, *, deep: bool = True) -> Path:
+    """A directory that is a cache as far as a bundle goes; without the deep directories on demand."""
     for name, text in FILES.items():
+        if name == LONG and not deep:
+            continue
         path = at / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (at / "packages/foo/node_modules/foo/cli with space.js").chmod(0o755)
     for name, target in LINKS.items():
+        if target.endswith("index.js") and not deep:
+            continue
         (at / name).parent.mkdir(exist_ok=True)
         (at / name).symlink_to(target)
     found = manifest.Manifest(
@@ -73,10 +86,10 @@ def make_program(at: Path, version: str = "1") -> Path:
     return at
 
 
-def make_bundle(directory: Path, version: str = "1", **options) -> Path:
+def make_bundle(directory: Path, version: str = "1", *, deep: bool = True, **options) -> Path:
     """A bundle whose program says that version."""
     directory.mkdir(parents=True, exist_ok=True)
-    cache = make_cache(directory / f"cache-{version}")
+    cache = make_cache(directory / f"cache-{version}", deep=deep)
     out = directory / f"{version}.tar.zst"
     return pack.bundle(cache, make_program(directory / f"opencode-{version}", version), out, **options).file
 
@@ -113,12 +126,19 @@ def sh_words() -> list[str]:
 
 # As install.sh has it in its first lines. The copy's own script may be damaged: zstd finds that first.
 ONE_LINE = 'f=$1; zstd -tq "$f" && zstd -dcq "$f" | tar -xO install.sh | sh -s "$f" "$2"'
+SCRIPT = Path(pack.__file__).with_name("install.sh")
 
 
 def run_sh(file: Path, prefix: Path, **options) -> subprocess.CompletedProcess[str]:
-    """The documented one-liner."""
+    """The documented one-liner; or, with `sums`, which were checked, the script that they vouch for.
+
+    With `sums` that are the empty string, the script that is ours, whatever the bundle brings.
+    """
+    sums = options.pop("sums", None)
+    words = [*sh_words(), SCRIPT] if sums is not None else [*sh_words(), "-c", ONE_LINE, "sh"]
+    words += ["--sums", sums] if sums else []
     return subprocess.run(
-        [*sh_words(), "-c", ONE_LINE, "sh", file, prefix],
+        [*words, file, prefix],
         capture_output=True,
         text=True,
         errors="replace",
@@ -128,8 +148,8 @@ def run_sh(file: Path, prefix: Path, **options) -> subprocess.CompletedProcess[s
     )
 
 
-def by_sh(file: Path, prefix: Path) -> bool:
-    return run_sh(file, prefix).stdout == f"{prefix}/bin/opencode\n"
+def by_sh(file: Path, prefix: Path, **options) -> bool:
+    return run_sh(file, prefix, **options).stdout == f"{prefix}/bin/opencode\n"
 
 
 INSTALL = {"python": by_python, "sh": by_sh}
@@ -156,3 +176,105 @@ def everything(root: Path) -> dict[str, tuple]:
         content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else b""  # noqa: PTH115 - its text as it is
         found[path.relative_to(root).as_posix()] = (status.st_mode, content)
     return found
+
+
+def differences(tree: Path, listing: Listing) -> str:
+    """The first thing in which a directory differs from a listing; empty where it is just that.
+
+    Looks at every name, kind, mode, link target and byte, SHA256SUMS and CONTENTS included.
+    """
+    wanted = {entry.path: entry for entry in listing.entries}
+    documents = {SUMS: listing.sums, CONTENTS: listing.contents}
+    seen = set()
+    for directory, directories, names in os.walk(tree):
+        for path in (Path(directory, name) for name in (*directories, *names)):
+            name = path.relative_to(tree).as_posix()
+            status = path.lstat()
+            if name == SIGNATURE and stat.S_ISREG(status.st_mode):
+                continue
+            seen.add(name)
+            entry = wanted.get(name)
+            if entry is None:
+                if not stat.S_ISREG(status.st_mode) or path.read_bytes() != documents.get(name):
+                    return f"{name} does not belong there"
+                continue
+            kind = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l"}.get(stat.S_IFMT(status.st_mode))
+            modes = (entry.mode, 0o555) if kind == "d" else (entry.mode,)
+            same = kind == entry.kind and (kind == "l" or stat.S_IMODE(status.st_mode) in modes)
+            if kind == "f" and same:
+                same = hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256
+            if not same or (kind == "l" and os.readlink(path) != entry.target):  # noqa: PTH115 - its text
+                return f"{name} is not what the list says"
+    missing = sorted((wanted.keys() | documents.keys()) - seen)
+    return f"{missing[0]} is missing" if missing else ""
+
+
+# Bundles of somebody who knows how
+
+
+RECIPES = Path(__file__).parents[2] / "docs" / "recipes.md"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The tar of a bundle: its three documents, and the rest."""
+
+    sums: bytes
+    signature: bytes
+    contents: bytes
+    rest: bytes
+
+    @classmethod
+    def of(cls, file: Path) -> Parts:
+        tar, documents = unpacked_tar(file), {}
+        while tar.startswith((SUMS.encode(), CONTENTS.encode())):
+            name = tar[:100].rstrip(b"\0").decode()
+            size = int(tar[124:135], 8)
+            documents[name] = tar[BLOCK : BLOCK + size]
+            tar = tar[BLOCK + -(-size // BLOCK) * BLOCK :]
+        return cls(documents[SUMS], documents.get(SIGNATURE, b""), documents[CONTENTS], tar)
+
+    @property
+    def tar(self) -> bytes:
+        documents = {SUMS: self.sums, SIGNATURE: self.signature, CONTENTS: self.contents}
+        return b"".join(member(name, data) for name, data in documents.items() if data) + self.rest
+
+    def agreeing(self) -> Parts:
+        """With lists that say what the rest is: all is as it should be but for the signature."""
+        lines = self.contents.split(b"\n", 1)[1]
+        rest = file_format.Rest(len(self.rest), hashlib.sha256(self.rest).hexdigest())
+        contents = rest.line.encode() + lines
+        sums = hashlib.sha256(contents).hexdigest().encode() + self.sums[64:]
+        return replace(self, sums=sums, contents=contents)
+
+    def at(self, name: str) -> int:
+        """Where a member of the rest begins."""
+        at = self.rest.index(name.encode() + b"\0")
+        assert at % BLOCK == 0
+        return at
+
+
+def member(name: str, data: bytes = b"", flag: bytes = b"0", mode: int = 0o444, target: str = "") -> bytes:
+    return tar_header(name, flag, mode, len(data), target) + data + bytes(-len(data) % BLOCK)
+
+
+def by_hand(file: Path, signers: Path, at: Path, environment: dict[str, str] | None = None):
+    """What docs/recipes.md says of asking the signature by hand; `at/.local` is the prefix."""
+    recipe = re.search(r"```sh\n(f=\$PWD.*?)```", RECIPES.read_text(), re.DOTALL)[1]
+    minisign = re.search(r"```sh\n(\[ .*minisign.*)\n```", RECIPES.read_text())[1]
+    if signers.read_bytes().startswith(b"untrusted"):
+        recipe = re.sub(r"ssh-keygen.*(?= &&\n)", lambda _: minisign, recipe)
+    at.mkdir(exist_ok=True)
+    for name, there in (("opencode.tar.zst", file), ("allowed_signers", signers)):
+        if there != at / name:
+            shutil.copy(there, at / name)
+    return subprocess.run(
+        [*sh_words(), "-c", recipe],
+        cwd=at,
+        env=os.environ | {"HOME": str(at)} | (environment or {}),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        timeout=60,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
@@ -45,7 +46,7 @@ def test_nothing_to_do_after_a_start(lab, layout):
     cache = lab.cache("A", layout, modules=["@opencode-ai/plugin"] if layout == "packages" else ())
     before = examine(lab, cache)
     assert before.ok
-    assert "mended" in states(before).values()
+    assert "pending" in states(before).values()
     lab.start(lab.wrap(cache))
     report = examine(lab)
     assert set(states(report).values()) == {"ok"}
@@ -66,11 +67,52 @@ def test_what_the_next_start_will_do_is_what_it_does(lab):
     assert found["tui"].next == "the next start links it"
     assert found["bun.lock"].next == "the next start keeps it as bun.lock.before-nix-<n>"
     assert "says '8' and should say '9'" in found["version"].detail
-    assert found[str(lab.cache_dir / ".nix/stage.x")].state == "mended"
+    assert found[str(lab.cache_dir / ".nix/stage.x")].state == "pending"
     lab.start(wrapper)
     after = states(examine(lab))
     assert after.pop(str(lab.cache_dir / "bun.lock.before-nix-1")) == "note"
     assert set(after.values()) == {"ok"}
+
+
+def test_an_older_caches_catalogue_is_replaced_and_the_users_own_stays(lab):
+    lab.start(lab.wrap(lab.cache("A")))
+    new = lab.cache("B")
+    models = lab.cache_dir / "models.json"
+
+    def said():
+        (found,) = [finding for finding in examine(lab, new).findings if finding.what == "models.json"]
+        return found.state, found.next or found.detail
+
+    assert said() == ("pending", "the next start replaces it")
+    models.write_text("")
+    assert said() == ("pending", "the next start copies it")
+    models.write_text("mine")
+    assert said() == ("note", "was changed by OpenCode or by you, and stays")
+    lab.start(lab.wrap(new))
+    assert models.read_text() == "mine"
+
+
+def test_links_that_the_next_start_removes_are_named(lab):
+    lab.start(lab.wrap(lab.cache("A", links=("packages/foo", "skills/a/b/x.md"))))
+    report = examine(lab, lab.cache("B", links=("packages/foo",)))
+    assert {one.what: one.next for one in report.findings}["skills/a/b/x.md"] == "the next start removes it"
+
+
+@pytest.mark.parametrize("why", ["owner", "nowhere"])
+def test_where_the_wrapper_does_not_start_its_sentence_is_said(lab, why):
+    if why == "owner":
+        if os.geteuid() != 0:
+            pytest.skip("needs root, to give a directory to another user")
+        lab.cache_dir.mkdir(parents=True)
+        os.chown(lab.cache_dir, 65534, 65534)
+    else:
+        lab.cache_dir.parent.mkdir()
+        lab.cache_dir.symlink_to("/nowhere")
+    cache = lab.cache("A")
+    report = examine(lab, cache)
+    (found,) = [finding for finding in report.findings if finding.state == "wrong"]
+    started = lab.start(lab.wrap(cache))
+    assert started.stderr == f"opencode: {found.detail}; {found.next}\n"
 
 
 def test_a_cache_that_is_gone_is_wrong(lab):
@@ -162,7 +204,7 @@ def test_places_of_the_configuration(lab):
 def test_config_directory_is_explained(lab):
     cache = lab.cache("A", modules=["@opencode-ai/plugin"])
     what = str(lab.config_dir)
-    assert states(examine(lab, cache))[what] == "mended"
+    assert states(examine(lab, cache))[what] == "pending"
     lab.config_dir.mkdir(parents=True)
     (lab.config_dir / "package.json").write_text('{"dependencies": {"zod": "*"}}')
     assert states(examine(lab, cache))[what] == "note"

@@ -10,17 +10,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from wrapper_lab import PACKAGES, PLUGIN, SHELLS, TIMEOUT, Lab, holds, manifest, restore, shell, state
+from wrapper_lab import PACKAGES, PLUGIN, SHELLS, TIMEOUT, Lab, holds, manifest, preload, shell, state
 
 from opencode_cache.base.errors import BadInputError
-from opencode_cache.wrapper import render as wrapper_module
-from opencode_cache.wrapper.render import render, wrap
+from opencode_cache.wrapper import render as wrapper
+from opencode_cache.wrapper.render import render, slots, wrap
 
-RESTORE = Path(wrapper_module.__file__).with_name("restore.js")
 GOLDEN = Path(__file__).parent / "golden"
 STORE = "/nix/store/00000000000000000000000000000000-"
 RENDERED = {
-    "wrapper-packages.sh": (
+    "packages": (
         manifest("packages", config="config", copies=()),
         {
             "extra_path": [STORE + "ripgrep/bin"],
@@ -28,8 +27,13 @@ RENDERED = {
             "shell": STORE + "dash/bin/dash",
         },
     ),
-    "wrapper-bun.sh": (manifest("bun"), {"offline": False, "name": "oc"}),
+    "bun": (manifest("bun"), {"offline": False, "name": "oc"}),
+    "bun-offline-movable": (
+        manifest("bun"),
+        {"root": Path(STORE[:-1]), "extra_path": [STORE[:-1] + "/libexec/path"]},
+    ),
 }
+LINES = 430
 HOSTILE = 'it\'s a "dir"\nof $(touch pwned) `touch pwned` *[!x]\\ -é'
 # What a shell, and not the wrapper, does to an environment.
 SHELLS_OWN = {"PWD", "OLDPWD", "SHLVL", "_"}
@@ -46,22 +50,39 @@ def one(tmp_path):
     return Lab(tmp_path / "lab", shell("dash"))
 
 
-@pytest.mark.parametrize("name", RENDERED)
-def test_rendered_text_is_the_golden_one(name):
+def arguments(name):
     about, options = RENDERED[name]
-    text = render(about, Path(STORE + "opencode-cache"), Path(STORE + "opencode/bin/opencode"), **options)
-    if os.environ.get("UPDATE_GOLDEN"):
-        (GOLDEN / name).write_text(text)
-    assert text == (GOLDEN / name).read_text(), "set UPDATE_GOLDEN=1 to accept"
+    top = STORE[:-1] + "/" if "root" in options else STORE
+    paths = [Path(top + path) for path in ("opencode-cache", "opencode/bin/opencode", "preload.js")]
+    return (about, *paths), options
 
 
 @pytest.mark.parametrize("name", RENDERED)
-def test_rendered_text_is_clean_for_shellcheck(name):
+def test_rendered_slots_are_the_golden_ones(name):
+    positional, options = arguments(name)
+    rendered = slots(*positional, **options)
+    text = "".join(f"=== {slot}\n{value}\n" for slot, value in sorted(rendered.items()))
+    golden = GOLDEN / f"slots-{name}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(text)
+    assert text == golden.read_text(), "set UPDATE_GOLDEN=1 to accept"
+
+
+def test_the_wrapper_is_short():
+    template = Path(wrapper.__file__).with_name("wrapper.sh")
+    assert len(template.read_text().splitlines()) <= LINES
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_rendered_text_is_clean_for_shellcheck(name, tmp_path):
     beside = Path(sys.executable).with_name("shellcheck")
     program = str(beside) if beside.exists() else shutil.which("shellcheck")
     if program is None:
         pytest.skip("shellcheck is not on PATH")
-    command = [program, "--shell=dash", "--severity=style", str(GOLDEN / name)]
+    positional, options = arguments(name)
+    script = tmp_path / "wrapper.sh"
+    script.write_text(render(*positional, **options))
+    command = [program, "--shell=dash", "--severity=style", str(script)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
     assert done.stdout == ""
 
@@ -83,7 +104,7 @@ def test_rendered_text_is_clean_for_shellcheck(name):
 def test_unusable_values_are_refused(options, sentence):
     about = options.pop("about", manifest())
     with pytest.raises(BadInputError, match=re.escape(sentence)):
-        render(about, Path("/cache"), Path("/opencode"), **options)
+        render(about, Path("/cache"), Path("/opencode"), Path("/preload.js"), **options)
 
 
 def test_wrap_refuses_what_cannot_start(tmp_path):
@@ -119,7 +140,8 @@ def test_packages_layout(lab):
     assert started.args == ["run", "", "a  b", "$(x)", "--", "*"]
     found = state(lab.cache_dir)
     assert re.fullmatch(r"\d+ \d+\n", found.pop(".nix/models.json.sums"))
-    assert found.pop(".nix/" + restore(lab).name) == RESTORE.read_text()
+    (record,) = [name for name in found if name.startswith(".nix/packages.links.")]
+    assert sorted(found.pop(record).splitlines()) == sorted(PACKAGES)
     assert found == {
         ".nix": "/",
         ".nix/packages": f"-> {lab.top / 'A'}",
@@ -239,11 +261,12 @@ def test_environment_is_the_users_with_our_defaults(lab, layout, offline, env, a
         "dir": "d",
         "IFS": "/",
     } | env
-    started = lab.start(lab.wrap(lab.cache("A", layout), offline=offline), env=kept)
+    wrapper = lab.wrap(lab.cache("A", layout), offline=offline)
+    started = lab.start(wrapper, env=kept)
     added = {
         "XDG_CACHE_HOME": str(lab.home / ".cache-nix"),
         **added,
-        "BUN_INSPECT_PRELOAD": str(restore(lab)),
+        "BUN_INSPECT_PRELOAD": str(preload(wrapper)),
     }
     expected = lab.environment(kept) | added | {"OPENCODE_CACHE_SET": " ".join(added)}
     assert {key: value for key, value in started.env.items() if key not in SHELLS_OWN | {"IFS"}} == {
@@ -256,7 +279,8 @@ def test_environment_is_the_users_with_our_defaults(lab, layout, offline, env, a
 def test_every_way_through_gives_the_same_environment(one, layout, offline):
     """The way of those who have set nothing, that of the others, and the cold one."""
     wrapper = one.wrap(one.cache("A", layout), offline=offline, extra_path=["/opt/rg/bin"])
-    asked = re.findall(r"\$\{(\w+)[-+:]", wrapper.read_text())
+    every = (one.wrap(one.cache(f"every-{kind}", kind)).read_text() for kind in ("packages", "bun"))
+    asked = re.findall(r"\$\{(\w+)[-+:]", "".join(every))
     names = sorted({name for name in asked if not name.startswith(("oc_", "2"))} - {"HOME", "PATH"})
     assert len(names) > 12
     cold = one.start(wrapper).env
@@ -321,8 +345,9 @@ def test_users_npm_and_bun_files_win(one, layout, name, line, variable):
 
 
 def test_users_own_preload_is_remembered(one):
-    started = one.start(one.wrap(one.cache("A")), env={"BUN_INSPECT_PRELOAD": "/own.js"})
-    assert started.env["BUN_INSPECT_PRELOAD"] == str(restore(one))
+    wrapper = one.wrap(one.cache("A"))
+    started = one.start(wrapper, env={"BUN_INSPECT_PRELOAD": "/own.js"})
+    assert started.env["BUN_INSPECT_PRELOAD"] == str(preload(wrapper))
     assert started.env["OPENCODE_CACHE_USER_BUN_INSPECT_PRELOAD"] == "/own.js"
     nested = one.start(one.wrap(one.cache("B")), env=started.env).env
     assert nested["OPENCODE_CACHE_USER_BUN_INSPECT_PRELOAD"] == "/own.js"
@@ -381,13 +406,91 @@ def test_hostile_paths(name, layout, tmp_path):
     assert not list(tmp_path.rglob("pwned"))
 
 
-def test_umask_is_respected(one):
+def test_umask_of_those_who_show_nobody_is_respected(one):
     wrapper = one.wrap(one.cache("A", modules=["@opencode-ai/plugin"]))
     one.shell = ["sh", "-c", 'umask 077; exec "$@"', "sh", *one.shell]
     one.start(wrapper)
     assert {oct(p.stat().st_mode & 0o777) for p in (one.cache_dir, one.cache_dir / "packages")} == {"0o700"}
     assert oct((one.cache_dir / "models.json").stat().st_mode & 0o777) == "0o600"
     assert oct((one.config_dir / "package-lock.json").stat().st_mode & 0o077) == "0o0"
+
+
+@pytest.mark.parametrize("umask", ["000", "002", "022", "077", "777"])
+def test_what_is_made_is_the_owners_whatever_the_umask(lab, umask):
+    cache = lab.cache("A", modules=["@opencode-ai/plugin"])
+    wrapper = lab.wrap(cache)
+    lab.program.write_text("#!/bin/sh\numask\n")
+    shell_words = lab.shell
+    lab.shell = ["sh", "-c", f'umask {umask}; exec "$@"', "sh", *shell_words]
+    assert (lab.start(wrapper).status, lab.start(wrapper).stderr) == (0, "")
+    done = subprocess.run(
+        [*lab.shell, str(wrapper)], env=lab.environment(), capture_output=True, check=True, timeout=TIMEOUT
+    )
+    assert int(done.stdout, 8) == int(umask, 8), "OpenCode has the user's"
+    paths = [path for path in lab.home.rglob("*") if not path.is_symlink()]
+    for path in paths:
+        mode = path.stat().st_mode & 0o777
+        assert mode & 0o600 == 0o600, path
+        assert not mode & (0o022 | int(umask, 8) & 0o077), path
+        assert not path.is_dir() or mode & 0o100, path
+    assert len(paths) > 8
+
+
+def test_nothing_that_is_run_lies_in_the_users_cache(lab):
+    """A command of the agent could write there; what is preloaded lies with the program, and is read-only."""
+    wrapper = lab.wrap(lab.cache("A", modules=["@opencode-ai/plugin"]))
+    started = lab.start(wrapper)
+    loaded = Path(started.env["BUN_INSPECT_PRELOAD"])
+    assert loaded == preload(wrapper)
+    assert not loaded.is_relative_to(lab.home)
+    assert loaded.stat().st_mode & 0o777 == 0o444
+    assert str(lab.top / "A") in loaded.read_text()
+    assert not [path for path in lab.home.rglob("*") if path.suffix in {".js", ".sh"}]
+
+
+@pytest.mark.parametrize("harm", ["missing", "empty"])
+@pytest.mark.parametrize("started_before", [False, True])
+def test_what_is_preloaded_has_vanished_is_one_line(one, harm, started_before):
+    wrapper = one.wrap(one.cache("A"))
+    if started_before:
+        one.start(wrapper)
+    path = preload(wrapper)
+    path.unlink()
+    if harm == "empty":
+        path.touch()
+    started = one.start(wrapper)
+    fix = "build or install OpenCode with its cache again"
+    assert (started.status, started.stderr) == (2, f"opencode: {path} is gone; {fix}\n")
+
+
+@pytest.mark.parametrize("name", ["a\\b", "a\udcff", "aé"])
+@pytest.mark.parametrize("movable", [False, True])
+def test_nothing_is_preloaded_from_where_bun_finds_nothing(lab, movable, name):
+    cache = lab.cache("A")
+    odd = lab.top / name
+    program = wrap(cache, lab.program, odd, relocatable=movable)
+    for _ in range(2):
+        started = lab.start(program)
+        assert (started.status, started.stderr) == (0, "")
+        assert ("BUN_INSPECT_PRELOAD" in started.env) == (name == "aé")
+        assert "BUN_INSPECT_PRELOAD" not in started.env["OPENCODE_CACHE_SET"].split() or name == "aé"
+    said = lab.start(program, env={"OPENCODE_SERVER_PASSWORD": "x"}).stderr
+    assert ("commands of the agent see OPENCODE_SERVER_PASSWORD" in said) == (name != "aé")
+
+
+def test_a_movable_wrapper_reached_through_a_linked_directory(lab):
+    """Bun reads `bin/..` as text: what is preloaded has to be there by that reading too."""
+    prefix = lab.top / "deep/prefix"
+    program = prefix / "libexec/opencode"
+    program.parent.mkdir(parents=True)
+    shutil.copy(lab.program, program)
+    wrapper = wrap(lab.cache("deep/prefix/cache"), program, prefix, relocatable=True)
+    (lab.top / "linked").symlink_to(prefix / "bin")
+    for way in (lab.top / "linked/opencode", Path("linked/./opencode"), wrapper):
+        started = lab.start(way)
+        assert (started.status, started.stderr) == (0, "")
+        read_as_text = Path(os.path.normpath(started.env["BUN_INSPECT_PRELOAD"]))
+        assert read_as_text.samefile(preload(wrapper)), way
 
 
 def test_empty_environment(lab):

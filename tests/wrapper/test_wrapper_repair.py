@@ -21,7 +21,6 @@ from wrapper_lab import (
     dying_tools,
     holds,
     move_home,
-    restore,
     shell,
     state,
 )
@@ -31,7 +30,7 @@ from opencode_cache.wrapper.render import wrap
 MODULES = ("@opencode-ai/plugin", "zod")
 MANY = 16
 CROWD, CROWDS = 60, 2
-USED = ("oc_trace", "oc_run", "oc_is_ours", "oc_make_way")
+USED = ("oc_trace", "oc_does", "oc_run", "oc_is_ours", "oc_make_way")
 
 
 @pytest.fixture(params=SHELLS)
@@ -149,6 +148,107 @@ def test_links_at_any_depth_go_with_their_generation(one):
     assert not any((one.cache_dir / link).is_symlink() for link in deep)
 
 
+def deep_entry_and_its_successor(lab):
+    links = (*PACKAGES, "skills/a/b/x.md", "a/b/c/d/e")
+    return lab.wrap(lab.cache("A", links=links)), lab.wrap(lab.cache("B"))
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["cache kept", "cache collected"])
+def test_what_a_generation_linked_is_recorded(lab, kept):
+    first, second = deep_entry_and_its_successor(lab)
+    quiet(lab.start(first))
+    (lab.cache_dir / "skills/a/b/mine.md").symlink_to(lab.home)
+    if not kept:
+        shutil.rmtree(lab.top / "A")
+    quiet(lab.start(second))
+    assert sorted(state(lab.cache_dir / "skills")) == ["a", "a/b", "a/b/mine.md"]
+    assert not (lab.cache_dir / "a/b/c/d/e").is_symlink()
+    (record,) = (lab.cache_dir / ".nix").glob("*.links.*")
+    assert sorted(record.read_text().splitlines()) == sorted(PACKAGES)
+
+
+@pytest.mark.parametrize("harm", ["gone", "empty", "swept in part"])
+def test_lists_that_are_lost_are_found_again(one, harm):
+    first, second = deep_entry_and_its_successor(one)
+    quiet(one.start(first))
+    (record,) = (one.cache_dir / ".nix").glob("*.links.*")
+    if harm == "empty":
+        record.write_text("")
+    elif harm == "gone":
+        record.unlink()
+    else:
+        record.rename(record.with_name(record.name + ".old"))
+    quiet(one.start(second))
+    holds(one, one.top / "B")
+    assert not (one.cache_dir / "skills/a/b/x.md").is_symlink()
+
+
+@pytest.mark.parametrize("layout", ["packages", "bun"])
+@pytest.mark.parametrize(
+    "harm",
+    ["first", "none", "links", "copy", "empty copy", "own copy", "generation", "lists", "way", "stage"],
+)
+def test_a_dry_run_says_what_is_then_done_and_does_nothing(lab, layout, harm):
+    modules = MODULES if layout == "packages" else ()
+    links = {"packages": (PACKAGES, OTHER), "bun": (BUN, BUN[:-1])}[layout]
+    old, new = (
+        lab.cache(name, layout, links=those, modules=modules) for name, those in zip("AB", links, strict=True)
+    )
+    wrapper = lab.wrap(new)
+    lab.start(wrapper if harm in {"none", "stage"} else lab.wrap(old)) if harm != "first" else None
+    if harm == "links":
+        lab.start(wrapper)
+        (lab.cache_dir / links[1][0]).unlink()
+    elif harm.endswith("copy"):
+        models = lab.cache_dir / "models.json"
+        models.unlink() if harm == "copy" else models.write_text("" if harm == "empty copy" else "mine")
+    elif harm == "lists":
+        shutil.rmtree(lab.cache_dir / ".nix")
+    elif harm == "way":
+        entry = lab.cache_dir / links[1][-1]
+        entry.unlink(missing_ok=True)
+        entry.mkdir(parents=True)
+        (entry / "mine").touch()
+    elif harm == "stage":
+        (lab.cache_dir / ".nix/stage.x").mkdir()
+        (lab.cache_dir / ".nix/busy").touch()
+    before = state(lab.home)
+    done = subprocess.run(
+        [*lab.shell, str(wrapper)],
+        env=lab.environment({"OPENCODE_CACHE_TRACE": "dry-run"}),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=TIMEOUT,
+    )
+    assert done.stderr == ""
+    assert state(lab.home) == before
+    lab.start(wrapper)
+    after = state(lab.home)
+    said = [tuple(line.split("\t")) for line in done.stdout.splitlines()]
+    assert len(set(said)) == len(said)
+    root = ".cache-nix/opencode/"
+    was, now = before.get(root + "models.json"), after[root + "models.json"]
+    assert (("copy", "models.json") in said) == (not was)
+    assert (("recopy", "models.json") in said) == (bool(was) and was != now)
+    assert (("own", "models.json") in said) == (was == now != "catalogue of B")
+    assert {name for verb, name in said if verb == "remove"} == {
+        name.removeprefix(root)
+        for name, text in before.items()
+        if text.startswith("-> ") and name.startswith(root) and name not in after
+    }
+    linked = {name for verb, name in said if verb == "link"}
+    assert linked == {name for name in links[1] if before.get(root + name) != after[root + name]}
+    assert {name for verb, name in said if verb == "keep"} == {
+        name.removeprefix(root).partition(".before-nix")[0]
+        for name in after
+        if name.endswith(".before-nix-1") and name not in before
+    }
+    pointer = f"{root}.nix/{layout}"
+    assert (("turn", f".nix/{layout}") in said) == (before.get(pointer) != after[pointer])
+    assert any(verb == "tidy" for verb, _ in said) == (harm == "stage")
+
+
 def test_layouts_do_not_disturb_each_other(lab):
     packages, bun = lab.wrap(lab.cache("P")), lab.wrap(lab.cache("N", "bun"))
     for wrapper in (packages, bun, packages):
@@ -181,7 +281,7 @@ def test_files_without_a_byte_after_a_power_cut_are_written_again(lab, layout):
     wrapper = lab.wrap(lab.cache("A", layout, modules=modules))
     quiet(lab.start(wrapper))
     before = state(lab.home)
-    files = [lab.cache_dir / "models.json", restore(lab)]
+    files = [lab.cache_dir / "models.json"]
     files += [lab.config_dir / "package-lock.json"] if modules else [lab.cache_dir / "version"]
     for path in files:
         path.write_text("")
@@ -189,16 +289,18 @@ def test_files_without_a_byte_after_a_power_cut_are_written_again(lab, layout):
         assert state(lab.home) == before, path
 
 
-@pytest.mark.parametrize("place", [".nix", ".nix/packages", "RESTORE"])
+@pytest.mark.parametrize("place", [".nix", ".nix/packages", ".nix/models.json.sums"])
 @pytest.mark.parametrize("thing", ["file", "directory"])
 def test_users_things_where_the_wrapper_keeps_its_own(one, place, thing):
     cache = one.cache("A")
     wrapper = one.wrap(cache)
     quiet(one.start(wrapper))
-    path = restore(one) if place == "RESTORE" else one.cache_dir / place
-    if thing == "file" and place == "RESTORE":
-        return  # that file is ours by its name, which is a hash of what it holds
+    path = one.cache_dir / place
+    if thing == "file" and place.endswith(".sums"):
+        return  # that file is ours by its name
     shutil.rmtree(path) if place == ".nix" else path.unlink()
+    if place.endswith(".sums"):
+        (one.cache_dir / "models.json").unlink()
     if thing == "directory":
         path.mkdir()
         path /= "mine"
@@ -296,7 +398,7 @@ def test_full_disk_is_one_line(lab):
 
 
 def test_read_only_root_with_everything_in_place_is_good_enough(lab):
-    tools = lab.tools("read-only", "exit 1\n", TOOLS[:-2])
+    tools = lab.tools("read-only", "exit 1\n", TOOLS[:-5])
     wrapper = lab.wrap(lab.cache("A"), tools=str(tools))
     quiet(lab.start(lab.wrap(lab.top / "A", name="working")))
     (lab.cache_dir / "models.json").unlink()
@@ -453,13 +555,15 @@ def test_many_starts_at_once(one):
 def test_a_directory_that_another_start_has_made_meanwhile_is_not_moved(lab):
     """Between the look at a place and the way made there, another start may have been."""
     text = lab.wrap(lab.cache("A")).read_text()
-    functions = [re.search(rf"^{name}\(\) {{\n.*?^}}\n", text, re.MULTILINE | re.DOTALL) for name in USED]
+    functions = [
+        re.search(rf"^{name}\(\) {{( [^\n]*}}\n|\n.*?^}}\n)", text, re.MULTILINE | re.DOTALL) for name in USED
+    ]
     script = "\n".join(found[0] for found in functions) + 'oc_make_way "$1" directory'
     (lab.cache_dir / "packages/@scope").mkdir(parents=True)
     words = [
         *lab.shell,
         "-c",
-        f"oc_dir={lab.cache_dir} oc_name=x oc_layout=packages\n{script}",
+        f"oc_dir={lab.cache_dir} oc_name=x oc_layout=packages oc_dry=\n{script}",
         "sh",
         "packages",
     ]
@@ -478,7 +582,11 @@ def test_many_starts_that_find_files_where_directories_belong(one):
         for name in (".nix", "packages"):
             (one.cache_dir / name).write_text(f"mine {name}")
         running = [
-            subprocess.Popen([*one.shell, str(pair[n % 2])], env=one.environment(), stdout=subprocess.DEVNULL)
+            subprocess.Popen(
+                [*one.shell, str(pair[n % 2])],
+                env=one.environment(),
+                stdout=subprocess.DEVNULL,
+            )
             for n in range(CROWD)
         ]
         assert {process.wait(TIMEOUT) for process in running} == {0}
@@ -611,6 +719,39 @@ def test_another_users_files_are_one_line_or_no_matter(one, owned):
         )
         kept = state(one.home)
         assert {name: kept.get(name) for name in before} == before
+
+
+@pytest.mark.parametrize("place", [".", "opencode"])
+@pytest.mark.parametrize("started_before", [False, True])
+def test_a_cache_of_another_user_is_refused(lab, place, started_before):
+    """Whoever owns it decides what OpenCode finds there. Root could in any case."""
+    cache = lab.cache("A")
+    wrapper = lab.wrap(cache)
+    path = lab.home / ".cache-nix" / place
+    path.mkdir(parents=True)
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to give a directory to another user")
+    if started_before:
+        quiet(lab.start(wrapper))
+    os.chown(path, 65534, 65534)
+    if started_before and place == ".":
+        return quiet(lab.start(wrapper))  # what is linked lies in a directory of one's own
+    before = state(lab.home)
+    started = lab.start(wrapper)
+    fix = "set XDG_CACHE_HOME to a directory of your own"
+    assert (started.status, started.stderr) == (
+        2,
+        f"opencode: {Path(os.path.normpath(path))} belongs to another user; {fix}\n",
+    )
+    assert state(lab.home) == before
+    return None
+
+
+def test_a_cache_that_root_has_set_up_is_used(one):
+    wrapper = one.wrap(one.cache("A"))
+    quiet(one.start(wrapper))
+    as_user(one, one.top)
+    quiet(one.start(wrapper))
 
 
 @pytest.fixture

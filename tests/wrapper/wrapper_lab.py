@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from opencode_cache.formats import manifest as manifests
-from opencode_cache.wrapper.render import wrap
+from opencode_cache.wrapper.render import preload_path, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ OTHER = ("packages/foo", "packages/new", "packages/@other/thing")
 BUN = ("node_modules", "package.json", "bun.lock", "tui")
 PLUGIN = "node_modules/@opencode-ai/plugin"
 TIMEOUT = 20
-TOOLS = ("mkdir", "cat", "ln", "mv", "cp", "chmod", "rm", "rmdir", "readlink", "cksum")
+TOOLS = ("mkdir", "ln", "mv", "cp", "chmod", "rm", "rmdir", "readlink", "cat", "ls", "tr", "cksum")
 
 # Kills the wrapper at the tool that is started as number KILL_AT.
 DYING = """
@@ -207,10 +207,9 @@ def state(directory: Path) -> dict[str, str]:
     return found
 
 
-def restore(lab: Lab) -> Path:
-    """The one file that OpenCode is to preload."""
-    (found,) = (lab.cache_dir / ".nix").glob("restore-*.js")
-    return found
+def preload(wrapper: Path) -> Path:
+    """The file that OpenCode is to preload."""
+    return preload_path(wrapper.parents[1], wrapper.name)
 
 
 def holds(lab: Lab, cache: Path) -> None:

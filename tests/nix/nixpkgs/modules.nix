@@ -222,6 +222,22 @@ let
       description = "Whether to enable ${name}.";
       type = types.bool;
     };
+  mkPackageOption =
+    pkgs: name:
+    {
+      nullable ? false,
+      example ? null,
+      extraDescription ? "",
+    }:
+    mkOption (
+      {
+        type = if nullable then types.nullOr types.package else types.package;
+        default = pkgs.${name};
+        defaultText = literalExpression "pkgs.${name}";
+        description = "The ${name} package to use. ${extraDescription}";
+      }
+      // (if example == null then { } else { example = literalExpression example; })
+    );
   literalExpression = text: {
     _type = "literalExpression";
     inherit text;
@@ -278,6 +294,12 @@ let
     port = simple "port" "16 bit unsigned integer; between 0 and 65535 (both inclusive)" (
       value: isInt value && value >= 0 && value <= 65535
     );
+    ints.positive = simple "positiveInt" "positive integer, meaning >0" (value: isInt value && value > 0);
+    strMatching =
+      pattern:
+      simple "strMatching" "string matching the pattern ${pattern}" (
+        value: isString value && builtins.match pattern value != null
+      );
     path = simple "path" "absolute path" (
       value: isStringLike value && builtins.substring 0 1 (toString value) == "/"
       || builtins.isPath value
@@ -409,6 +431,7 @@ in
     mkOption
     mkOptionType
     mkOverride
+    mkPackageOption
     types
     ;
   mkDefault = mkOverride 1000;

@@ -18,11 +18,12 @@ from opencode_cache.base.errors import BadInputError, CacheLacksError, CheckFail
 from opencode_cache.build import builder
 from opencode_cache.cli import inspect
 from opencode_cache.cli import main as cli
+from opencode_cache.cli.app import all_commands
 from opencode_cache.formats import lock, manifest, plan
 from opencode_cache.formats.proof import Host, Proof, Step
 from opencode_cache.npm import platforms
 
-COMMANDS = sorted(command.name for command in cli.app.registered_commands)
+COMMANDS = sorted(all_commands())
 CONTRACT = ["build", "fetch", "list", "lock", "run", "verify", "wrap"]
 
 
@@ -262,24 +263,44 @@ def test_the_options_of_lock_become_the_plan(run, planned, tmp_path):
     )
 
 
+def test_a_command_loads_what_it_needs():
+    """`./dev bench` measures what that saves."""
+    program = (
+        "import sys; sys.argv[1:] = sys.argv[1].split()\n"
+        "from opencode_cache.cli.main import main\n"
+        "try: main()\n"
+        "finally: sys.stderr.write('\\n'.join(sys.modules))"
+    )
+
+    def loaded(arguments):
+        done = subprocess.run(
+            [sys.executable, "-c", program, arguments], capture_output=True, text=True, check=True
+        )
+        return set(done.stderr.splitlines())
+
+    version = loaded("--version")
+    assert not version & {
+        "rich",
+        "pydantic",
+        "requests",
+        "opencode_cache.pipeline",
+        "opencode_cache.base.console",
+    }
+    # What asks for nothing loads nothing that asks.
+    assert not [name for name in loaded("verify --help") if name.startswith("opencode_cache.update")]
+
+
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [("lock --tool pyr", "pyright"), ("fetch --system aarch64-d", "aarch64-darwin"), ("unb", "unbundle")],
 )
-def test_the_shell_completes_commands_tools_and_systems(typed, offered):
-    words = {"COMP_WORDS": f"opencode-cache {typed}", "COMP_CWORD": str(len(typed.split()))}
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys; sys.argv[0] = 'opencode-cache'; from opencode_cache.cli.main import app; app()",
-        ],
-        env=os.environ | words | {"_OPENCODE_CACHE_COMPLETE": "complete_bash"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout.split() == [offered]
+def test_the_shell_completes_commands_tools_and_systems(typed, offered, monkeypatch, capsys):
+    monkeypatch.setenv("COMP_WORDS", f"opencode-cache {typed}")
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split())))
+    monkeypatch.setenv("_OPENCODE_CACHE_COMPLETE", "complete_bash")
+    with pytest.raises(SystemExit):
+        cli.app(prog_name="opencode-cache")
+    assert capsys.readouterr().out.split() == [offered]
 
 
 def test_a_lock_has_a_name_of_its_own(run, some_lock, tmp_path, monkeypatch):

@@ -14,10 +14,9 @@ from pathlib import Path
 import bundle_lab
 import making
 import pytest
-import typer
 
 from opencode_cache.base import errors
-from opencode_cache.cli import main as cli
+from opencode_cache.cli.app import all_commands
 from opencode_cache.formats import manifest, plan
 from opencode_cache.opencode import tools
 from opencode_cache.resolve import grammars
@@ -55,10 +54,9 @@ def rows(text):
 
 
 def test_every_command_and_option_is_documented_and_no_others():
-    command = typer.main.get_command(cli.app)
     real = {
-        name: {option for one in command.commands[name].params for option in (*one.opts, *one.secondary_opts)}
-        for name in command.commands
+        name: {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
+        for name, command in all_commands().items()
     }
     real = {name: {word for word in words if word.startswith("-")} for name, words in real.items()}
     said = {}
@@ -117,13 +115,12 @@ def test_json_in_the_documentation_is_json(text):
 def test_commands_in_the_documentation_are_shell(text):
     """And every `opencode-cache` line has a command and options that exist."""
     subprocess.run(["sh", "-n"], input=text, text=True, check=True)
-    command = typer.main.get_command(cli.app)
     for line in text.splitlines():
         words = shlex.split(line, comments=True)
         if words[:1] == ["opencode-cache"]:
             known = {
                 option
-                for one in command.commands[words[1]].params
+                for one in all_commands()[words[1]].params
                 for option in (*one.opts, *one.secondary_opts)
             }
             ours = words[: words.index("--")] if "--" in words else words
@@ -170,7 +167,7 @@ def in_shell(text, directory):
     environment = os.environ | {
         "HOME": str(directory),
         "PATH": f"{program.parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(Path(cli.__file__).parents[2]),
+        "PYTHONPATH": str(Path(errors.__file__).parents[2]),
         "XDG_DATA_HOME": str(directory / "data"),
     }
     return subprocess.run(

@@ -87,6 +87,8 @@ def registry(monkeypatch):
     made = Registry()
     monkeypatch.setattr(npm, "view", made.view)
     monkeypatch.setattr(npm, "package_lock", made.package_lock)
+    # test_signatures.py has npm itself look.
+    monkeypatch.setattr(npm, "audit_signatures", lambda _: {"error": {"code": "ENOTABLE"}})
     monkeypatch.setattr(tarball, "sizes", lambda packages: {p.key: 7 for p in packages})
     monkeypatch.setattr(ask, "sdk_major", lambda _: 2)
     monkeypatch.setattr(ask, "bun_era", lambda *_: ask.BunEra("9", ("built-in@0.0.5",)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import io
 import os
@@ -15,7 +16,16 @@ import zlib
 from pathlib import Path
 
 import pytest
-from bundle_lab import FILES, LINKS, make_bundle, make_cache, make_program, sh_words, unpacked_tar
+from bundle_lab import (
+    FILES,
+    LINKS,
+    differences,
+    make_bundle,
+    make_cache,
+    make_program,
+    sh_words,
+    unpacked_tar,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +38,7 @@ from opencode_cache.ship import items, pack, unbundle
 from opencode_cache.ship.file_format import tar_header
 
 
-def made(directory: Path, **options) -> pack.Made:
+def made(directory: Path, **options) -> pack.Bundle:
     cache = make_cache(directory / "cache")
     return pack.bundle(cache, make_program(directory / "opencode"), directory / "out.tar.zst", **options)
 
@@ -61,6 +71,70 @@ def test_same_input_same_bytes(tmp_path, umask, monkeypatch):
     assert stat.S_IMODE(second.file.stat().st_mode) == 0o600  # as every new file of that user
 
 
+def test_date_of_the_day_or_of_source_date_epoch(tmp_path, monkeypatch):
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    days = {dt.datetime.now(dt.timezone.utc).date().isoformat()}
+    today = made(tmp_path / "today", serial=7)
+    days.add(dt.datetime.now(dt.timezone.utc).date().isoformat())
+    assert today.info.date in days
+    assert today.info.serial == 7
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    first, second = made(tmp_path / "first"), made(tmp_path / "second")
+    assert (first.info.date, first.info.serial) == ("2023-11-14", 0)
+    assert first.sha256 == second.sha256
+
+
+@pytest.mark.parametrize("epoch", ["x", "1.5", "-99999999999999", "9" * 20, "9" * 5000, "\x1b[2J"])
+def test_source_date_epoch_that_is_no_time(tmp_path, monkeypatch, epoch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    with pytest.raises(BadInputError, match=r"SOURCE_DATE_EPOCH is .*; give seconds since 1970") as caught:
+        made(tmp_path)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("serial", [-1, 10**9])
+def test_serial_that_is_none(tmp_path, serial):
+    with pytest.raises(BadInputError, match="give a number from 0 to 999999999"):
+        made(tmp_path, serial=serial)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from opencode_cache.ship import pack
+compressed = pack.compressed
+def killed(pieces):
+    yield next(compressed(pieces))
+    print("at work", flush=True)
+    if sys.argv[4] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    sys.stdin.read()
+pack.compressed = killed
+pack.bundle(*map(Path, sys.argv[1:4]))
+"""
+
+
+def test_what_a_killed_run_left_goes_with_the_next(tmp_path):
+    out = made(tmp_path).file
+    words = [sys.executable, "-c", KILLED, tmp_path / "cache", tmp_path / "opencode", out]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    before = sorted(tmp_path.iterdir())
+    done = subprocess.run([*words, "killed"], env=environment, capture_output=True, check=False)
+    assert done.returncode == -9
+    assert len(list(tmp_path.iterdir())) == len(before) + 1
+    # Somebody who is still at work keeps what is his.
+    with subprocess.Popen(
+        [*words, "waiting"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout.readline()
+        assert len(list(tmp_path.iterdir())) == len(before) + 1
+        pack.bundle(tmp_path / "cache", tmp_path / "opencode", out)
+        assert len(list(tmp_path.iterdir())) == len(before) + 1
+        other.kill()
+    pack.bundle(tmp_path / "cache", tmp_path / "opencode", out)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_number_of_threads_changes_nothing():
     # More than one of zstd's jobs, and little to find in it.
     pieces = [zlib.compress(str(n).encode() * 9) * 4000 for n in range(800)]
@@ -84,7 +158,7 @@ def test_checked_by_hand_with_coreutils(tmp_path):
         ["sh", "-c", script, "sh", found.file, to], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert unbundle.differences(to, found.listing) == ""
+    assert differences(to, found.listing) == ""
     assert {name for name in FILES if not (to / "cache" / name).is_file()} == set()
     assert {name: os.readlink(to / "cache" / name) for name in LINKS} == LINKS  # noqa: PTH115 - its text as it is
     listed = {line[66:] for line in (to / "SHA256SUMS").read_text().splitlines()}

@@ -13,13 +13,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import zstandard
 from bundle_lab import (
     INSTALL,
+    SCRIPT,
     by_python,
     by_sh,
+    differences,
     everything,
     make_bundle,
     make_cache,
@@ -37,6 +40,9 @@ from opencode_cache.base.errors import BadInputError, CheckFailedError, Opencode
 from opencode_cache.ship import file_format, pack, signing, unbundle
 from opencode_cache.ship.file_format import BLOCK, CONTENTS, DIGITS, SIGNATURE, SUMS, TRAILER
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 SH_FLIPS = 12
 """Each costs some processes."""
 EVERY = 1 if os.environ.get("OPENCODE_CACHE_TEST_EVERY") else 9
@@ -50,20 +56,16 @@ def files(tmp_path_factory):
     return {version: make_bundle(directory, version) for version in "123"}
 
 
+@pytest.fixture(scope="module")
+def flat_files(tmp_path_factory):
+    """Two of them with a cache that is not deep, for what copies it many times."""
+    directory = tmp_path_factory.mktemp("flat-bundles")
+    return {version: make_bundle(directory, version, deep=False) for version in "12"}
+
+
 @pytest.fixture(params=["python", "sh"])
 def install(request):
     return INSTALL[request.param]
-
-
-@pytest.fixture(autouse=True)
-def no_sync(monkeypatch, tmp_path_factory):
-    """Writing out everything that the whole machine holds back takes its time, and shows nothing here."""
-    monkeypatch.setattr(os, "sync", lambda: None)
-    directory = tmp_path_factory.getbasetemp() / "no-sync"
-    directory.mkdir(exist_ok=True)
-    (directory / "sync").unlink(missing_ok=True)
-    (directory / "sync").symlink_to(shutil.which("true"))
-    monkeypatch.setenv("PATH", f"{directory}{os.pathsep}{os.environ['PATH']}")
 
 
 def undo_python(prefix: Path) -> bool:
@@ -97,7 +99,6 @@ def test_both_ways_install_the_same(files, tmp_path):
     assert by_python(files["1"], tmp_path / "python")
     assert by_sh(files["1"], tmp_path / "sh")
     python, sh = (everything(tmp_path / name) for name in ("python", "sh"))
-    assert python.pop("lib/opencode-cache/.lock")
     assert python == sh
     assert says(tmp_path / "sh", tmp_path / "home") == "version 1 hello"
 
@@ -138,7 +139,7 @@ def test_umask_changes_nothing_in_a_generation(install, files, tmp_path, umask):
     finally:
         os.umask(before)
     listing = unbundle.Archive(files["1"], files["1"].open("rb")).listing
-    assert unbundle.differences(tmp_path / "to/lib/opencode-cache/current", listing) == ""
+    assert differences(tmp_path / "to/lib/opencode-cache/current", listing) == ""
 
 
 @pytest.mark.parametrize("name", ["python", "sh"])
@@ -237,7 +238,7 @@ def test_damaged_generation_is_replaced(install, files, tmp_path, how):
     module.resolve().chmod(0o555)
     assert install(files["1"], tmp_path)
     listing = unbundle.Archive(files["1"], files["1"].open("rb")).listing
-    assert unbundle.differences(base / "current", listing) == ""
+    assert differences(base / "current", listing) == ""
     assert len(list((base / "generations").iterdir())) == 2
     assert install(files["1"], tmp_path)
     assert len(list((base / "generations").iterdir())) == 2
@@ -367,9 +368,9 @@ def test_cut_off_and_prolonged(install, files, tmp_path, cut):
     assert not install(bad, tmp_path / "to")
 
 
-def test_flips_by_somebody_who_compresses_again(files, tmp_path):
+def test_flips_by_somebody_who_compresses_again(flat_files, tmp_path):
     """The digits at the end are right: the lists have to find it. Headers and paddings as well as content."""
-    tar = unpacked_tar(files["1"])
+    tar = unpacked_tar(flat_files["1"])
     for at in positions(len(tar), 120):
         bad = packed_again(flipped(tar, at, 1 << at % 8), tmp_path / "bad")
         assert not by_python(bad, tmp_path / "to"), at
@@ -472,12 +473,17 @@ BAD_LISTS = {
 }
 
 
+REST = file_format.Rest(10240, "0" * 64).line
+
+
 def sums_for(text: str) -> bytes:
     return f"{file_format.hashlib.sha256(text.encode()).hexdigest()}  {CONTENTS}\n".encode()
 
 
 def test_list_that_is_good():
-    assert [found.path for found in file_format.parse(sums_for(GOOD), GOOD.encode()).entries] == [
+    assert [
+        found.path for found in file_format.parse(sums_for(REST + GOOD), (REST + GOOD).encode()).entries
+    ] == [
         "a",
         "a/link",
         "b",
@@ -486,15 +492,17 @@ def test_list_that_is_good():
 
 @pytest.mark.parametrize("what", BAD_LISTS)
 def test_lists_that_are_refused(what):
+    text = REST + BAD_LISTS[what]
     with pytest.raises(ValueError, match=r".") as caught:
-        file_format.parse(sums_for(BAD_LISTS[what]), BAD_LISTS[what].encode())
+        file_format.parse(sums_for(text), text.encode())
     assert "\n" not in str(caught.value)
 
 
 def test_sums_that_are_refused():
-    for sums in (b"", sums_for(""), sums_for(GOOD) + sums_for("x")[:64] + b"  other\n", sums_for(GOOD) * 2):
+    good = sums_for(REST + GOOD)
+    for sums in (b"", sums_for(""), good + sums_for("x")[:64] + b"  other\n", good * 2):
         with pytest.raises(ValueError, match=r"SHA256SUMS|CONTENTS"):
-            file_format.parse(sums, GOOD.encode())
+            file_format.parse(sums, (REST + GOOD).encode())
 
 
 def sealed(frame: bytes, at: Path) -> Path:
@@ -550,7 +558,7 @@ def at_each_change(act) -> None:
 def changes_to_try(file: Path, template: Path, tmp_path: Path) -> list[int]:
     """All outside the tree that is being unpacked or removed, and some in there."""
     prefix, log = tmp_path / "to", tmp_path / "changes"
-    shutil.copytree(template, prefix, symlinks=True)
+    copied(template, prefix)
 
     def record() -> None:
         names = []
@@ -562,12 +570,16 @@ def changes_to_try(file: Path, template: Path, tmp_path: Path) -> list[int]:
     discard(prefix)
     names = log.read_text().split("\0")
     inside = [not name.startswith("/") or re.search(r"/\.new-\d+/[^/]+/", name) for name in names]
-    return [n for n, within in enumerate(inside, 1) if not within or n % EVERY == 0]
+    return [n for n, within in enumerate(inside, 1) if not within or n % ((EVERY + 1) // 2) == 0]
+
+
+def copied(template: Path, prefix: Path) -> None:
+    subprocess.run(["cp", "-R", "-P", "-p", template, prefix], check=True)
 
 
 def discard(prefix: Path) -> None:
     subprocess.run(["chmod", "-R", "u+w", prefix], check=True)
-    shutil.rmtree(prefix)
+    subprocess.run(["rm", "-rf", prefix], check=True)
 
 
 def forked(act) -> int:
@@ -600,7 +612,8 @@ def full() -> None:
 
 
 @pytest.mark.parametrize(("accident", "status"), [(killed, -9), (interrupted, 130), (full, 2)])
-def test_accident_at_every_change(files, tmp_path, accident, status):
+def test_accident_at_every_change(flat_files, tmp_path, accident, status):
+    files = flat_files
     template = tmp_path / "template"
     assert by_python(files["1"], template)
     tried = changes_to_try(files["2"], template, tmp_path)
@@ -608,7 +621,7 @@ def test_accident_at_every_change(files, tmp_path, accident, status):
     statuses = []
     for number in tried:
         prefix = tmp_path / "to"
-        shutil.copytree(template, prefix, symlinks=True)
+        copied(template, prefix)
 
         def act(prefix=prefix, number=number):
             at_each_change(lambda now, _: accident() if now == number else None)
@@ -624,6 +637,23 @@ def test_accident_at_every_change(files, tmp_path, accident, status):
         assert leftovers(prefix) == []
         discard(prefix)
     assert set(statuses) == {status}
+
+
+def test_interrupt_while_the_installer_works(files, tmp_path, monkeypatch):
+    assert by_python(files["1"], tmp_path / "to")
+    before = everything(tmp_path / "to")
+
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        unbundle.unbundle(files["2"], tmp_path / "to")
+    monkeypatch.undo()
+    assert leftovers(tmp_path / "to") == []
+    assert not os.path.lexists(tmp_path / "to/lib/opencode-cache/.busy")
+    assert everything(tmp_path / "to") == before or says(tmp_path / "to", tmp_path) == "version 2 hello"
+    assert by_python(files["2"], tmp_path / "to")
 
 
 DYING = """#!/bin/sh
@@ -645,7 +675,7 @@ def test_sh_is_killed_at_every_tool(files, tmp_path):
     assert by_sh(files["1"], template)
     for number in range(1, 60, EVERY):
         prefix = tmp_path / "to"
-        shutil.copytree(template, prefix, symlinks=True)
+        copied(template, prefix)
         (tmp_path / "count").unlink(missing_ok=True)
         environment = {"PATH": f"{tools}:{os.environ['PATH']}", "COUNT": str(tmp_path / "count")}
         done = run_sh(files["2"], prefix, env=os.environ | environment | {"KILL_AT": str(number)})
@@ -661,20 +691,60 @@ def test_sh_is_killed_at_every_tool(files, tmp_path):
     assert number > 10
 
 
+# Dates and serials
+
+
+def dated(directory: Path, version: str, epoch: int, serial: int, monkeypatch) -> Path:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(epoch))
+    return make_bundle(directory, version, serial=serial)
+
+
+@pytest.mark.parametrize("name", INSTALL)
+@pytest.mark.parametrize("newer", [(86400 * 20000, 0), (86400 * 19000, 10)])
+def test_older_bundle_is_not_installed_over_a_newer_one(name, tmp_path, monkeypatch, newer):
+    old = dated(tmp_path / "old", "1", 86400 * 19000, 9, monkeypatch)
+    new = dated(tmp_path / "new", "2", *newer, monkeypatch)
+    prefix, home = tmp_path / "to", tmp_path / "home"
+    assert INSTALL[name](old, prefix)
+    assert INSTALL[name](new, prefix)
+    assert not INSTALL[name](old, prefix)
+    assert says(prefix, home) == "version 2 hello"
+    assert UNDO[name](prefix)
+    assert says(prefix, home) == "version 1 hello"
+    assert INSTALL[name](old, prefix)
+    assert INSTALL[name](new, prefix)
+    with pytest.raises(
+        BadInputError, match=r"of 20220108, serial 9, and older than what is installed.*--allow-older"
+    ):
+        unbundle.unbundle(old, prefix)
+    if name == "python":
+        unbundle.unbundle(old, prefix, allow_older=True)
+    else:
+        subprocess.run([*sh_words(), SCRIPT, "--allow-older", old, prefix], check=True, capture_output=True)
+    assert says(prefix, home) == "version 1 hello"
+
+
+# Removal
+
+
+def test_removed(files, tmp_path):
+    prefix = tmp_path / "to"
+    assert by_python(files["1"], prefix)
+    assert by_sh(files["2"], prefix)
+    (prefix / "bin/mine").write_text("mine")
+    (prefix / "lib/opencode-cache/mine").write_text("mine")
+    script = prefix / "lib/opencode-cache/current/install.sh"
+    subprocess.run([*sh_words(), script, "--remove", prefix], check=True, capture_output=True)
+    assert {path for path in everything(prefix) if "mine" in path} == {"bin/mine", "lib/opencode-cache/mine"}
+    assert len(everything(prefix)) == 5
+    done = subprocess.run(
+        [*sh_words(), SCRIPT, "--remove", prefix], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "nothing is installed there" in done.stderr
+
+
 # Signatures
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory):
-    """A key, another one, and a file that trusts the first."""
-    if shutil.which("ssh-keygen") is None:
-        pytest.skip("needs ssh-keygen on PATH: install OpenSSH's client")
-    directory = tmp_path_factory.mktemp("keys")
-    for name in ("key", "other"):
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", directory / name]
-        subprocess.run(command, check=True)
-    (directory / "trusted").write_text(f"me@example {(directory / 'key.pub').read_text()}")
-    return directory
 
 
 @pytest.fixture(scope="module")
@@ -742,18 +812,6 @@ def test_signature_of_something_else(signed, keys, tmp_path):
         refused(bad, tmp_path / "to", keys / "trusted", "nobody's")
 
 
-@pytest.fixture(scope="module")
-def minisigns(tmp_path_factory):
-    """A key of minisign's without a password, another one, and their public halves."""
-    if shutil.which("minisign") is None:
-        pytest.skip("needs minisign on PATH: install it, as Debian and nixpkgs have it")
-    directory = tmp_path_factory.mktemp("minisign")
-    for name in ("key", "other"):
-        command = ["minisign", "-G", "-W", "-s", directory / name, "-p", directory / f"{name}.pub"]
-        subprocess.run(command, check=True, capture_output=True)
-    return directory
-
-
 def test_bundle_signed_with_minisign(minisigns, keys, tmp_path):
     file = make_bundle(tmp_path / "one", sign_key=minisigns / "key")
     assert make_bundle(tmp_path / "two", sign_key=minisigns / "key").read_bytes() == file.read_bytes()
@@ -818,15 +876,13 @@ def test_installer_is_clean_for_shellcheck():
     program = str(beside) if beside.exists() else shutil.which("shellcheck")
     if program is None:
         pytest.skip("shellcheck is not on PATH")
-    script = Path(pack.__file__).with_name("install.sh")
-    done = subprocess.run([program, "--shell=sh", script], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, "--shell=sh", SCRIPT], capture_output=True, text=True, check=False)
     assert done.stdout == ""
-    assert "f=FILE.tar.zst; zstd -tq" in script.read_text()
+    assert "f=FILE.tar.zst; zstd -tq" in SCRIPT.read_text()
 
 
 def test_full_disk_is_one_sentence_of_the_installer(files, tmp_path):
     """Where root may mount a small disk; the tar has more than that."""
-    script = Path(pack.__file__).with_name("install.sh")
     (tmp_path / "disk").mkdir()
     inside = """
         mount -t tmpfs -o size=24k tmpfs "$1/disk" || exit
@@ -835,26 +891,119 @@ def test_full_disk_is_one_sentence_of_the_installer(files, tmp_path):
         exit 7
     """
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    words = ["unshare", *user, "--mount", "sh", "-c", inside, "sh", tmp_path, script, files["1"]]
+    words = ["unshare", *user, "--mount", "sh", "-c", inside, "sh", tmp_path, SCRIPT, files["1"]]
     sh_words()
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode != 7:
         pytest.skip(f"needs a mount namespace of its own: {done.stderr.strip()}")
-    said = r"install\.sh: .*: cannot be unpacked \(tar: .*\); make room in .*/disk/to, or copy .*\n"
+    said = (
+        r"install\.sh: .*: cannot be unpacked \((tar|cat|head): .*\); make room in .*/disk/to, or copy .*\n"
+    )
     assert re.fullmatch(said, done.stderr)
+
+
+TOOLS = [
+    *(
+        "cat",
+        "chmod",
+        "cut",
+        "head",
+        "ln",
+        "ls",
+        "mkdir",
+        "mv",
+        "readlink",
+        "rm",
+        "rmdir",
+        "sha256sum",
+        "sleep",
+    ),
+    *("sort", "sync", "tail", "tar", "tr", "uname", "uniq", "wc", "zstd"),
+]
+"""All that install.sh starts: coreutils, tar and zstd."""
+
+
+def only(path: Path, tools: Iterable[str]) -> Path:
+    """A directory for PATH that has these tools alone."""
+    path.mkdir()
+    for name in tools:
+        (path / name).symlink_to(shutil.which(name))
+    return path
+
+
+def test_installer_needs_nothing_else(files, tmp_path):
+    words, path = sh_words(), only(tmp_path / "path", TOOLS)
+    for arguments in ([files["1"]], [files["2"]], ["--undo"]):
+        done = subprocess.run(
+            [*words, SCRIPT, *arguments, tmp_path / "to"],
+            env={"PATH": str(path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    assert says(tmp_path / "to", tmp_path / "home") == "version 1 hello"
+
+
+def test_unbundle_needs_neither_tar_nor_zstd(files, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(only(tmp_path / "path", set(TOOLS) - {"tar", "zstd"})))
+    assert by_python(files["1"], tmp_path / "to")
+    assert by_python(files["2"], tmp_path / "to")
+    assert undo_python(tmp_path / "to")
+    monkeypatch.undo()
+    assert says(tmp_path / "to", tmp_path / "home") == "version 1 hello"
+
+
+def busyboxes(path: Path) -> None:
+    for name in set(TOOLS) - {"zstd"}:
+        (path / name).unlink()
+        (path / name).symlink_to(shutil.which("busybox"))
+
+
+def libarchives(path: Path) -> None:
+    """What macOS has."""
+    (path / "tar").unlink()
+    (path / "tar").symlink_to(shutil.which("bsdtar"))
+
+
+def perls(path: Path) -> None:
+    """What macOS has."""
+    (path / "sha256sum").unlink()
+    for name in ("shasum", "perl"):
+        (path / name).symlink_to(shutil.which(name))
+
+
+@pytest.mark.parametrize(
+    ("needs", "others"), [("busybox", busyboxes), ("bsdtar", libarchives), ("shasum", perls)]
+)
+def test_installer_with_the_tools_of_other_systems(files, tmp_path, needs, others):
+    if shutil.which(needs) is None:
+        pytest.skip(f"needs {needs} on PATH")
+    words, path = sh_words(), only(tmp_path / "path", TOOLS)
+    others(path)
+    assert by_sh(files["1"], tmp_path / "usual")
+    assert by_sh(files["2"], tmp_path / "usual")
+    for arguments in ([files["1"]], [files["2"]], ["--undo"]):
+        done = subprocess.run(
+            [*words, SCRIPT, *arguments, tmp_path / "to"],
+            env={"PATH": str(path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    assert says(tmp_path / "to", tmp_path / "home") == "version 1 hello"
+    base = "lib/opencode-cache/generations"
+    assert everything(tmp_path / "to" / base) == everything(tmp_path / "usual" / base)
 
 
 @pytest.mark.parametrize("lacking", ["sha256sum head tail cut", "sha256sum", "mkdir", "readlink"])
 def test_installer_says_which_tool_is_missing(files, tmp_path, lacking):
     """Without the tools that compare, two empty strings would be equal."""
     words = sh_words()
-    script = Path(pack.__file__).with_name("install.sh")
-    tools = re.search(r"for tool in (.*); do", script.read_text())[1].split()
-    (tmp_path / "path").mkdir()
-    for name in set(tools) - set(lacking.split()):
-        (tmp_path / "path" / name).symlink_to(shutil.which(name))
+    only(tmp_path / "path", set(TOOLS) - set(lacking.split()))
     done = subprocess.run(
-        [*words, script, files["1"], tmp_path / "to"],
+        [*words, SCRIPT, files["1"], tmp_path / "to"],
         env={"PATH": str(tmp_path / "path")},
         capture_output=True,
         text=True,
@@ -870,10 +1019,9 @@ def test_installer_in_every_shell(files, tmp_path, shell):
     sh_words()
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not on PATH")
-    script = Path(pack.__file__).with_name("install.sh")
     words = [shell, "sh"] if shell == "busybox" else [shell]
     for version in "12":
-        command = [*words, script, files[version], "relative prefix"]
+        command = [*words, SCRIPT, files[version], "relative prefix"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
     assert says(tmp_path / "relative prefix", tmp_path / "home") == "version 2 hello"

@@ -1,4 +1,4 @@
-"""What a person sees while long work goes on: on stderr, quiet where there is no terminal."""
+"""What a person sees while long work goes on: on stderr, quiet where there is no terminal, or a dumb one."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def downloading(packages: int, total: int) -> Iterator[Callable[[int], None]]:
         DownloadColumn(),
         TransferSpeedColumn(),
         console=stderr(),
-        disable=not stderr().is_terminal,
+        disable=not stderr().is_interactive,
         transient=True,
     ) as progress:
         yield _Download(progress, total).on_bytes
@@ -74,7 +74,7 @@ def counting(what: str, total: int) -> Iterator[Callable[[object], None]]:
         BarColumn(),
         MofNCompleteColumn(),
         console=stderr(),
-        disable=not stderr().is_terminal,
+        disable=not stderr().is_interactive,
         transient=True,
     ) as progress:
         task = progress.add_task(what, total=total)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from opencode_cache import __version__, layouts
 from opencode_cache.base.errors import BadInputError
-from opencode_cache.build import assemble, catalogue, grammars, user_files
+from opencode_cache.build import assemble, catalogue, grammars, interpreter, user_files
 from opencode_cache.build.unpack.bins import link_bins
 from opencode_cache.formats import contents, grammar, manifest
 from opencode_cache.formats.manifest import Manifest
@@ -47,6 +47,8 @@ class Inputs:
     models_revision: str | None = None
     """What `models` is a revision of, for the manifest."""
     keep_all: bool = False
+    interpreter: Path | None = None
+    """The ELF loader that programs of npm packages are to ask for, on a system without /lib64."""
 
 
 def build(
@@ -124,8 +126,10 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
     grammars.install(lock.languages, known, lock.packages, inputs.tarballs, cache)
     for key in grammar.packages(lock.languages.values()):
         on_done(lock.packages[key])
-    shipped = catalogue.write(inputs, cache)
+    shipped = catalogue.write(cache, inputs.lock, inputs.opencode, inputs.models, forced=inputs.force_models)
     tui = _link_tui(inputs, version, cache)
+    if inputs.interpreter is not None:
+        interpreter.give(cache, inputs.interpreter)
     files, size = _measure(cache)
     made = Manifest(
         builder=__version__,

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
-    from opencode_cache.build.builder import Inputs
     from opencode_cache.catalogue.document import Catalogue
+    from opencode_cache.formats.lock import Lock
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,22 @@ class Shipped:
     day: date | None
 
 
-def write(inputs: Inputs, cache: Path) -> Shipped:
-    """Write `models.json` if there is to be one. Raises BadInputError where OpenCode could not use it."""
-    given, kind = catalogue.given(inputs.models) if inputs.models else (None, "file")
-    _check_catalogue(inputs, given)
-    needed = inputs.lock.opencode.layout == "bun"
-    embedded = _embedded(inputs.opencode)
-    decision = choose.decide(embedded, given, needed=needed, forced=inputs.force_models)
+def write(cache: Path, lock: Lock, opencode: Path, models: Path | None, *, forced: bool) -> Shipped:
+    """Write `models.json` if there is to be one: `models`, or what the binary has.
+
+    `forced` ships `models` whatever its age. Raises BadInputError where OpenCode could not use it.
+    """
+    given, kind = catalogue.given(models) if models else (None, "file")
+    _check_catalogue(lock, models, given)
+    needed = lock.opencode.layout == "bun"
+    embedded = _embedded(opencode)
+    decision = choose.decide(embedded, given, needed=needed, forced=forced)
     document = given if decision.take == "given" else embedded
     if needed and (document is None or "opencode" not in document):
         # 1.0.61 takes its default model from there without looking whether it exists.
         raise BadInputError(
-            f"{inputs.models or inputs.opencode}: has no provider `opencode` in its model catalogue, without "
-            f"which OpenCode {inputs.lock.opencode.version} crashes at start; give one with --models"
+            f"{models or opencode}: has no provider `opencode` in its model catalogue, without "
+            f"which OpenCode {lock.opencode.version} crashes at start; give one with --models"
         )
     day = choose.newest(document) if document is not None else None
     if document is None or not decision.ship:
@@ -49,10 +52,10 @@ def write(inputs: Inputs, cache: Path) -> Shipped:
     return Shipped(catalogue.describe(document, source), decision.why, day)
 
 
-def _check_catalogue(inputs: Inputs, given: dict[str, Any] | None) -> None:
-    wanted = inputs.lock.catalogue
+def _check_catalogue(lock: Lock, models: Path | None, given: dict[str, Any] | None) -> None:
+    wanted = lock.catalogue
     if wanted and (given is None or catalogue.describe(given, "file").sha256 != wanted):
-        given_as = inputs.models or "--models"
+        given_as = models or "--models"
         raise BadInputError(f"{given_as}: give the plan's catalogue (sha256 {wanted}), or lock again")
 
 

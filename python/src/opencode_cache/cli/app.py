@@ -1,29 +1,50 @@
-"""The typer application that every command registers with."""
+"""The typer application that every command registers with, when it is asked for."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperGroup
 
+from opencode_cache import __version__
+
 if TYPE_CHECKING:
     from typing import Any
 
-_ORDER = (
-    *("run", "plan", "lock", "fetch", "build", "wrap", "verify"),
-    *("list", "explain", "doctor", "bundle", "unbundle", "catalogue", "update"),
-)
-"""As the help lists them: the way through, then what looks at its result, then the rest."""
+_MODULES = {
+    "run": "make",
+    "plan": "configuration",
+    **dict.fromkeys(("lock", "fetch", "build", "wrap"), "make"),
+    **dict.fromkeys(("verify", "list"), "inspect"),
+    "explain": "explain",
+    "doctor": "inspect",
+    **dict.fromkeys(("bundle", "unbundle"), "ship"),
+    "catalogue": "make",
+    "update": "update",
+}
+"""Command -> its module here. The help lists them so: the way through, what looks at its result, the rest."""
 
 
-class _InOrder(TyperGroup):
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - typers bring a click of their own
-        return sorted(super().list_commands(ctx), key=_ORDER.index)
+class _Lazy(TyperGroup):
+    """Imports a command's module when that command is asked for: `--version` needs none of them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 - typers bring a click of their own
+        return list(_MODULES)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+        if cmd_name not in self.commands:
+            # For a name that is none, all of them: what is near it is told.
+            for module in {_MODULES[cmd_name]} if cmd_name in _MODULES else set(_MODULES.values()):
+                import_module(f"{__package__}.{module}")
+            self.commands.update(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+        return super().get_command(ctx, cmd_name)
 
 
 app = typer.Typer(
-    cls=_InOrder,
+    cls=_Lazy,
     name="opencode-cache",
     help="Build, prove and start OpenCode with everything that it would download, pinned by hash.",
     epilog="Example: opencode-cache run -- models",
@@ -31,3 +52,25 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version_asked(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if asked:
+        sys.stdout.write(f"opencode-cache {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version_asked, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def all_commands() -> dict[str, Any]:
+    """Name -> typer's command, of all that there are, in the help's order."""
+    group = typer.main.get_command(app)
+    return {name: group.get_command(None, name) for name in group.list_commands(None)}  # type: ignore[attr-defined]

@@ -93,6 +93,10 @@ def build_command(
     keep_all: Annotated[
         bool, typer.Option("--keep-all", help="Keep source maps, declarations, tests and docs.")
     ] = False,
+    interpreter: Annotated[
+        Path | None,
+        typer.Option("--interpreter", help="Loader for programs in npm packages (NixOS).", metavar="PATH"),
+    ] = None,
     system: options.System = None,
 ) -> None:
     """Make the cache from tarballs, and prove that OpenCode asks for nothing (no network)."""
@@ -106,6 +110,7 @@ def build_command(
         force_models=force_models,
         models_revision=models_revision,
         keep_all=keep_all,
+        interpreter=interpreter,
     )
     pipeline.build(inputs, out.absolute(), [] if no_warmup else (warmup or None))
 

@@ -32,9 +32,7 @@ def bundle_command(
     ] = None,
     ripgrep: Annotated[
         Path | None,
-        typer.Option(
-            "--ripgrep", help="A static ripgrep; default: the one beside this program.", metavar="BIN"
-        ),
+        typer.Option("--ripgrep", help="A static ripgrep to bring along; default: none.", metavar="BIN"),
     ] = None,
     node: Annotated[
         Path | None,
@@ -45,6 +43,9 @@ def bundle_command(
     sign_key: Annotated[
         Path | None, typer.Option("--sign-key", help="Key to sign with: SSH's or minisign's.", metavar="FILE")
     ] = None,
+    serial: Annotated[
+        int, typer.Option("--serial", help="Tells bundles of one day apart, in their order.", metavar="N")
+    ] = 0,
     *,
     offline: Annotated[
         bool, typer.Option("--offline/--online", help="Whether OpenCode may look for newer things.")
@@ -53,25 +54,28 @@ def bundle_command(
 ) -> None:
     """Put OpenCode, its cache and the wrapper into one file for a machine without a network."""
     cache, opencode = _subject(plan_file, cache, opencode, allow_missing=allow_missing)
-    beside = Path(sys.executable).parent / "rg"
-    found = ripgrep or (beside if beside.is_file() else None)
-    if not found:
-        console.step("without ripgrep, which OpenCode then downloads where PATH has none; see --ripgrep")
-    about = manifest.read(cache)
+    if not ripgrep:
+        console.step(
+            "without ripgrep, which OpenCode downloads from GitHub where PATH has none; "
+            "give --ripgrep BIN, a static one of github.com/BurntSushi/ripgrep/releases (…-musl)"
+        )
+    contents = manifest.read(cache)
     # Another system's program cannot be asked here.
-    if about.system == platforms.current().name:
-        accepts.accepted(opencode, about.opencode)
-    tools = [entry.spec for entry in about.requests if entry.kind == "tool"]
+    if contents.system == platforms.current().name:
+        accepts.accepted(opencode, contents.opencode)
+    tools = [entry.spec for entry in contents.requests if entry.kind == "tool"]
     node = node or (nodejs.in_wheel() if tools else None)
     if tools and not node:
         names = ", ".join(tools)
         console.step(f"without Node.js: {names} will run on the Bun inside OpenCode, unless --node gives one")
-    made = pack.bundle(cache, opencode, output, ripgrep=found, node=node, sign_key=sign_key, offline=offline)
-    console.step(
-        f"OpenCode {made.info.opencode} for {made.info.system}: {len(made.listing.entries)} entries, "
-        f"{made.listing.bytes / 1e6:.0f} MB, packed {made.packed / 1e6:.0f} MB; sha256 {made.sha256}"
+    bundle = pack.bundle(
+        cache, opencode, output, ripgrep=ripgrep, node=node, sign_key=sign_key, serial=serial, offline=offline
     )
-    sys.stdout.write(f"{made.file}\n")
+    console.step(
+        f"OpenCode {bundle.info.opencode} for {bundle.info.system}: {len(bundle.listing.entries)} entries, "
+        f"{bundle.listing.bytes / 1e6:.0f} MB, packed {bundle.packed / 1e6:.0f} MB; sha256 {bundle.sha256}"
+    )
+    sys.stdout.write(f"{bundle.file}\n")
 
 
 def _subject(
@@ -104,6 +108,9 @@ def unbundle_command(
     ] = None,
     system: options.System = None,
     *,
+    allow_older: Annotated[
+        bool, typer.Option("--allow-older", help="Also a bundle that is older than what is installed.")
+    ] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Go back to what was installed before.")] = False,
 ) -> None:
     """Check every byte of a bundle, then install it at once or not at all. Needs neither root nor Nix."""
@@ -114,7 +121,7 @@ def unbundle_command(
         console.step(f"{to}: back to {generation.name}")
         sys.stdout.write(f"{unbundle.program(to)}\n")
         return
-    done = unbundle.unbundle(file, to, trusted=trusted, system=system, keep=keep)
+    done = unbundle.unbundle(file, to, trusted=trusted, system=system, keep=keep, allow_older=allow_older)
     what = "installed" if done.changed else "already the one in use, and whole"
     console.step(f"OpenCode {done.info.opencode} for {done.info.system}: {what} ({done.generation.name})")
     sys.stdout.write(f"{done.program}\n")

@@ -120,7 +120,7 @@ def judgements_table(judgements: Iterable[Judgement]) -> Table:
 
 _MARKS = {
     "ok": "[green]ok[/green]",
-    "mended": "[cyan]next start[/cyan]",
+    "pending": "[cyan]next start[/cyan]",
     "note": "note",
     "wrong": "[red]wrong[/red]",
 }

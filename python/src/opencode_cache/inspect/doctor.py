@@ -1,6 +1,7 @@
 """What a user's OpenCode directories hold, what the next start will do about it, and mistakes in the config.
 
-Reads, and changes nothing; what it may start is the OpenCode on PATH, to read the catalogue in it. Of the
+What the next start will do is asked of the wrapper itself, which is run as one that only says it; how
+things are is described here. Changes nothing, and starts OpenCode only to read the catalogue in it. Of the
 configuration's values only the names of models, providers, plugins and programs are shown.
 """
 
@@ -10,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,18 +24,23 @@ from opencode_cache.config.mistakes import mistakes
 from opencode_cache.formats import manifest as manifests
 from opencode_cache.formats import plan
 from opencode_cache.opencode import embedded
+from opencode_cache.wrapper import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from opencode_cache.formats.manifest import Manifest
 
-State = Literal["ok", "mended", "note", "wrong"]
-"""mended: the next start does it. note: nobody has to do anything. wrong: somebody has to."""
+State = Literal["ok", "pending", "note", "wrong"]
+"""pending: the next start does it. note: nobody has to do anything. wrong: somebody has to."""
 
 _LAYOUTS: tuple[Literal["packages", "bun"], ...] = ("packages", "bun")
 _PLUGIN = Path("node_modules/@opencode-ai/plugin")
 _BAD_VERSION = "OpenCode 1.0 to 1.3 empties a cache directory without the right one"
+_WAITS = "OpenCode asks the registry for @opencode-ai/plugin"
+_LARGEST = 64 << 20
+_TIMEOUT = 60
+"""Seconds. The wrapper starts a few tools for each thing that is not as it should be."""
 
 
 class Finding(BaseModel):
@@ -57,7 +64,7 @@ class Report(BaseModel):
 
     @property
     def ok(self) -> bool:
-        """Whether OpenCode would find what it needs, after what the next start mends."""
+        """Whether OpenCode would find what it needs, after what the next start does."""
         return all(finding.state != "wrong" for finding in self.findings)
 
 
@@ -69,7 +76,7 @@ def examine(environ: Mapping[str, str], cwd: Path, cache: Path | None = None) ->
     """
     directory, used = in_use(environ)
     caches = [cache.resolve()] if cache else used
-    found: list[Finding] = list(_directory(directory))
+    findings: list[Finding] = list(_kept(directory))
     held: list[tuple[Path, Manifest]] = []
     for one in caches:
         try:
@@ -77,19 +84,24 @@ def examine(environ: Mapping[str, str], cwd: Path, cache: Path | None = None) ->
         except BadInputError as error:
             if cache:
                 raise
-            mend = "start an OpenCode with its cache that is installed, or build the cache again"
-            found.append(Finding(state="wrong", what=str(one), detail=str(error), next=mend))
+            fix = "start an OpenCode with its cache that is installed, or build the cache again"
+            findings.append(Finding(state="wrong", what=str(one), detail=str(error), next=fix))
     if not caches:
-        detail = "no cache has been put here yet"
-        found.append(
-            Finding(state="mended", what=str(directory), detail=detail, next="the first start sets it up")
-        )
-    for one, about in held:
-        found += _cache(directory, one, about)
-        if about.layout == "packages":
-            found += _config(one, about, environ)
-    found += _configured(environ, cwd, directory, held)
-    return Report(directory=str(directory), caches=tuple(map(str, caches)), findings=tuple(found))
+        detail, fix = "no cache has been put here yet", "the first start sets it up"
+        findings.append(Finding(state="pending", what=str(directory), detail=detail, next=fix))
+    for one, manifest in held:
+        findings += _Start(directory, one, manifest, environ).findings()
+    findings += _configured(environ, cwd, directory, held)
+    return Report(
+        directory=str(directory), caches=tuple(map(str, caches)), findings=tuple(dict.fromkeys(findings))
+    )
+
+
+def in_use(environ: Mapping[str, str]) -> tuple[Path, list[Path]]:
+    """OpenCode's cache directory, and the caches that the last starts put into it. Raises BadInputError."""
+    directory = _root(environ) / "opencode"
+    pointers = [directory / ".nix" / layout for layout in _LAYOUTS]
+    return directory, [path.resolve() for path in pointers if path.is_symlink()]
 
 
 def _configured(
@@ -100,15 +112,14 @@ def _configured(
     for one in mistakes(read, lambda: catalogue(environ, directory, [cache for cache, _ in held])):
         state: State = "wrong" if one.certain else "note"
         yield Finding(state=state, what=one.where, detail=one.text, next=one.fix)
-    offers = [offer.of_cache(about, directory) for _, about in held] or [offer.Offer(plan.DEFAULT_OPENCODE)]
+    offers = [offer.of_cache(manifest, directory) for _, manifest in held]
+    offers = offers or [offer.Offer(plan.DEFAULT_OPENCODE)]
     for same in zip(*(judge.judge(read, each) for each in offers), strict=True):
         worst = judge.worst(same)
         if worst.word == "not covered" or worst.fix:
-            wrong = worst.word == "not covered" and worst.certain
+            state = "wrong" if worst.word == "not covered" and worst.certain else "note"
             said = f"{worst.shown} {worst.reason}"
-            yield Finding(
-                state="wrong" if wrong else "note", what=worst.entry.where, detail=said, next=worst.fix
-            )
+            yield Finding(state=state, what=worst.entry.where, detail=said, next=worst.fix)
 
 
 def catalogue(environ: Mapping[str, str], directory: Path, caches: Sequence[Path]) -> dict[str, Any]:
@@ -131,21 +142,6 @@ def catalogue(environ: Mapping[str, str], directory: Path, caches: Sequence[Path
     return {}
 
 
-def _other_dependencies(config: Path) -> bool:
-    """Whether package.json asks for anything but @opencode-ai/plugin."""
-    try:
-        return bool(configuration.dependencies(config))
-    except BadInputError:
-        return True
-
-
-def in_use(environ: Mapping[str, str]) -> tuple[Path, list[Path]]:
-    """OpenCode's cache directory, and the caches that the last starts put into it. Raises BadInputError."""
-    directory = _root(environ) / "opencode"
-    pointers = [directory / ".nix" / layout for layout in _LAYOUTS]
-    return directory, [path.resolve() for path in pointers if path.is_symlink()]
-
-
 def _root(environ: Mapping[str, str]) -> Path:
     own = environ.get("XDG_CACHE_HOME", "")
     if own.startswith("/"):
@@ -156,132 +152,165 @@ def _root(environ: Mapping[str, str]) -> Path:
     return Path(home) / ".cache-nix"
 
 
-def _directory(directory: Path) -> Iterator[Finding]:
-    there = next(path for path in (directory, *directory.parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        mend = "make it writable, or set XDG_CACHE_HOME to a directory that is"
-        yield Finding(state="wrong", what=str(there), detail="cannot be written to", next=mend)
-    for stage in sorted((directory / ".nix").glob("stage.*")):
-        yield Finding(
-            state="mended",
-            what=str(stage),
-            detail="left by a start that was killed, or is at work",
-            next="the next start removes it once its process is gone",
-        )
+def _kept(directory: Path) -> Iterator[Finding]:
     for kept in sorted(directory.glob("**/*.before-nix-*")):
         detail = "was yours, and in the way of the cache"
         yield Finding(state="note", what=str(kept), detail=detail, next="delete it when you do not need it")
 
 
-def _cache(directory: Path, cache: Path, about: Manifest) -> Iterator[Finding]:
-    name = f"OpenCode {about.opencode}"
-    pointer = directory / ".nix" / about.layout
-    if _same(pointer, cache):
-        yield Finding(state="ok", what=name, detail=f"{cache}, {about.layout} layout")
-    else:
-        detail = "another cache was used last" if pointer.is_symlink() else "has not been used here"
-        yield Finding(
-            state="mended", what=name, detail=f"{cache}: {detail}", next="the next start turns to it"
-        )
-    bad = [one for link in about.links if (one := _link(directory, cache, about, link))]
-    yield from bad
-    right = len(about.links) - len(bad)
-    if right:
-        yield Finding(state="ok", what="links", detail=f"{right} of {len(about.links)} lead to the cache")
-    for copy in about.copies:
-        yield _copy(directory, cache, about, copy)
-    if not list((directory / ".nix").glob("restore-*.js")):
-        detail = "the agent's commands would see the wrapper's settings"
-        yield Finding(state="mended", what="restore.js", detail=detail, next="the next start writes it")
+def next_start(manifest: Manifest, cache: Path, environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What the wrapper of that cache would do, as (verb, name): see `oc_does` in `wrapper.sh`.
+
+    Raises BadInputError with the wrapper's own sentence where it would not start.
+    """
+    # Neither the program nor what it preloads is looked at before they are used.
+    text = render.render(manifest, cache, cache / "opencode", cache / "preload.js")
+    env = {name: value for name, value in environ.items() if name != "OPENCODE_SERVER_PASSWORD"}
+    env["OPENCODE_CACHE_TRACE"] = "dry-run"
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", errors="surrogateescape", suffix=".sh") as script:
+        script.write(text)
+        script.flush()
+        try:
+            done = subprocess.run(
+                [render.SHELL, script.name],
+                env=env,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+                timeout=_TIMEOUT,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise BadInputError(
+                f"{render.SHELL}: the wrapper cannot be asked ({error}); try again"
+            ) from error
+    if done.returncode != 0:
+        said = os.fsdecode(done.stderr).strip()
+        raise BadInputError(said.removeprefix("opencode: ") or f"the wrapper ended with {done.returncode}")
+    records = (line.partition("\t") for line in os.fsdecode(done.stdout).split("\n") if line)
+    return [(verb, name) for verb, _, name in records]
 
 
-def _same(one: Path, other: Path) -> bool:
+class _Start:
+    """The next start with one cache."""
+
+    def __init__(self, directory: Path, cache: Path, manifest: Manifest, environ: Mapping[str, str]) -> None:
+        self.directory, self.cache, self.manifest, self.environ = directory, cache, manifest, environ
+        self.does: dict[str, list[str]] = {}
+
+    def findings(self) -> Iterator[Finding]:
+        try:
+            does = next_start(self.manifest, self.cache, self.environ)
+        except BadInputError as error:
+            detail, _, fix = str(error).rpartition("; ")
+            yield Finding(state="wrong", what=str(self.directory), detail=detail or str(error), next=fix)
+            return
+        for verb, name in does:
+            self.does.setdefault(verb, []).append(name)
+        yield from self._leftovers()
+        yield self._pointer()
+        links = self.does.get("link", [])
+        yield from map(self._link, links)
+        right = len(self.manifest.links) - len(links)
+        if right:
+            detail = f"{right} of {len(self.manifest.links)} lead to the cache"
+            yield Finding(state="ok", what="links", detail=detail)
+        yield from map(self._copy, self.manifest.copies)
+        if self.manifest.layout == "packages" and self.manifest.config:
+            yield from self._config()
+
+    def _leftovers(self) -> Iterator[Finding]:
+        for stage in self.does.get("tidy", []):
+            detail = "left by a start that was killed"
+            yield Finding(state="pending", what=stage, detail=detail, next="the next start removes it")
+        for link in self.does.get("remove", []):
+            detail = "links to another cache, and this one does not have it"
+            yield Finding(state="pending", what=link, detail=detail, next="the next start removes it")
+        for name in self.does.get("keep", []):
+            if name not in self.manifest.links:
+                yield self._in_the_way(name)
+
+    def _in_the_way(self, name: str) -> Finding:
+        fix = f"the next start keeps it as {Path(name).name}.before-nix-<n>"
+        return Finding(state="pending", what=name, detail="is not the cache's", next=fix)
+
+    def _pointer(self) -> Finding:
+        name = f"OpenCode {self.manifest.opencode}"
+        if "turn" not in self.does:
+            return Finding(state="ok", what=name, detail=f"{self.cache}, {self.manifest.layout} layout")
+        used = (self.directory / ".nix" / self.manifest.layout).is_symlink()
+        detail = f"{self.cache}: {'another cache was used last' if used else 'has not been used here'}"
+        return Finding(state="pending", what=name, detail=detail, next="the next start turns to it")
+
+    def _link(self, name: str) -> Finding:
+        if name in self.does.get("keep", []):
+            return self._in_the_way(name)
+        path = self.directory / name
+        detail = "leads to another cache, or to nothing" if path.is_symlink() else "is missing"
+        return Finding(state="pending", what=name, detail=detail, next="the next start links it")
+
+    def _copy(self, name: str) -> Finding:
+        path = self.directory / name
+        if name == "version" and self.manifest.layout == "bun":
+            return self._version(path)
+        if name in self.does.get("copy", []):
+            detail = "is empty" if path.is_file() else "is missing"
+            return Finding(state="pending", what=name, detail=detail, next="the next start copies it")
+        if name in self.does.get("recopy", []):
+            detail = "is what another cache put here"
+            return Finding(state="pending", what=name, detail=detail, next="the next start replaces it")
+        if name not in self.does.get("own", []) and _bytes(path) == _bytes(self.cache / name):
+            return Finding(state="ok", what=name, detail="is the cache's")
+        return Finding(state="note", what=name, detail="was changed by OpenCode or by you, and stays")
+
+    def _version(self, path: Path) -> Finding:
+        have, wanted = _bytes(path), self.manifest.cache_version
+        if "write" not in self.does:
+            return Finding(state="ok", what=path.name, detail=f"{wanted}, as this OpenCode wants it")
+        shown = None if have is None else have[:20].decode(errors="replace")
+        detail = "is missing" if shown is None else f"says {shown!r} and should say {wanted!r}"
+        fix = "the next start puts it right"
+        return Finding(state="pending", what=path.name, detail=f"{detail}; {_BAD_VERSION}", next=fix)
+
+    def _config(self) -> Iterator[Finding]:
+        """The user's config directory: OpenCode 1.14 and later wants @opencode-ai/plugin there."""
+        config = configuration.directory(self.environ)
+        if config is None:
+            return
+        (task,) = self.does.get("config", ["right"])
+        state, detail, fix = self._about_config(config, task)
+        yield Finding(state=state, what=str(config), detail=detail, next=fix)
+
+    def _about_config(self, config: Path, task: str) -> tuple[State, str, str]:
+        if task == "own" and not (config / "node_modules").is_dir():
+            detail = (
+                "package-lock.json is a link that leads nowhere" if config.is_dir() else "is no directory"
+            )
+            return "note", detail, _WAITS
+        if task == "own":
+            complete = (config / _PLUGIN).exists() and (config / "package-lock.json").exists()
+            return "ok" if complete else "note", "node_modules is yours and stays", "" if complete else _WAITS
+        said: dict[str, tuple[State, str, str]] = {
+            "right": ("ok", "node_modules links to the cache", ""),
+            "link": ("pending", "has no node_modules", "the next start links the plugin API"),
+            "renew": (
+                "pending",
+                "links are of another cache, or package-lock.json is missing",
+                "the next start puts them right",
+            ),
+            "unwritable": ("note", "cannot be written to; OpenCode then does without", ""),
+            "dependencies": (
+                "note",
+                "package.json there has dependencies of yours, so it is left alone",
+                f"{_WAITS}; run npm install there",
+            ),
+        }
+        return said[task]
+
+
+def _bytes(path: Path) -> bytes | None:
+    """Of a file that is no larger than a catalogue may be; None for anything else."""
     try:
-        return one.samefile(other)
-    except OSError:
-        return False
-
-
-def _link(directory: Path, cache: Path, about: Manifest, link: str) -> Finding | None:
-    place = directory / link
-    if not (cache / link).exists():
-        return Finding(
-            state="wrong", what=link, detail=f"the cache {cache} lacks it", next="build the cache again"
-        )
-    if _same(place, cache / link):
-        return None
-    ours = place.is_symlink() and str(place.readlink()).endswith(f".nix/{about.layout}/{link}")
-    if ours:
-        return Finding(
-            state="mended",
-            what=link,
-            detail="leads to another cache, or to nothing",
-            next="the next start turns it",
-        )
-    if place.exists() or place.is_symlink():
-        return Finding(
-            state="mended",
-            what=link,
-            detail="is not the cache's",
-            next=f"the next start keeps it as {place.name}.before-nix-<n>",
-        )
-    return Finding(state="mended", what=link, detail="is missing", next="the next start links it")
-
-
-def _copy(directory: Path, cache: Path, about: Manifest, copy: str) -> Finding:
-    place = directory / copy
-    if copy == "version" and about.layout == "bun":
-        have = _text(place)
-        if have == about.cache_version:
-            return Finding(state="ok", what=copy, detail=f"{have}, as this OpenCode wants it")
-        said = "is missing" if have is None else f"says {have[:20]!r} and should say {about.cache_version!r}"
-        return Finding(
-            state="mended", what=copy, detail=f"{said}; {_BAD_VERSION}", next="the next start puts it right"
-        )
-    if not place.is_file():
-        return Finding(state="mended", what=copy, detail="is missing", next="the next start copies it")
-    if place.read_bytes() == (cache / copy).read_bytes():
-        return Finding(state="ok", what=copy, detail="is the cache's")
-    return Finding(state="note", what=copy, detail="was changed by OpenCode or by you, and stays")
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return path.read_bytes() if path.is_file() and path.stat().st_size <= _LARGEST else None
     except OSError:
         return None
-
-
-def _config(cache: Path, about: Manifest, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """The user's config directory: OpenCode 1.14 and later wants @opencode-ai/plugin there."""
-    if not about.config:
-        return
-    config = configuration.directory(environ)
-    if config is None:
-        return
-    modules, what = config / "node_modules", str(config)
-    waits = "OpenCode asks the registry for @opencode-ai/plugin"
-    if modules.is_symlink() or (modules.exists() and not (config / _PLUGIN).is_symlink()):
-        complete = (config / _PLUGIN).exists() and (config / "package-lock.json").exists()
-        detail = "node_modules is yours and stays"
-        yield Finding(
-            state="ok" if complete else "note", what=what, detail=detail, next="" if complete else waits
-        )
-    elif _same(config / _PLUGIN, cache / about.config / _PLUGIN):
-        locked = (config / "package-lock.json").exists()
-        next_ = "" if locked else "the next start adds package-lock.json"
-        yield Finding(
-            state="ok" if locked else "mended",
-            what=what,
-            detail="node_modules links to the cache",
-            next=next_,
-        )
-    elif config.exists() and not os.access(config, os.W_OK):
-        detail = "cannot be written to; OpenCode then does without"
-        yield Finding(state="note", what=what, detail=detail, next="")
-    elif _other_dependencies(config):
-        detail = "package.json there has dependencies of yours, so it is left alone"
-        yield Finding(state="note", what=what, detail=detail, next=f"{waits}; run npm install there")
-    else:
-        detail = "links are of another cache" if modules.exists() else "has no node_modules"
-        yield Finding(state="mended", what=what, detail=detail, next="the next start links the plugin API")

@@ -12,7 +12,7 @@ LayoutName = Literal["bun", "packages"]
 SUPPORTED = "1.0 to 1.3 and 1.14 to 1.18"
 """What a user is told. Nothing between 1.3 and 1.14 can be had from npm, 2.x keeps its cache in a new way."""
 
-_LAYOUTS: tuple[tuple[LayoutName, tuple[int, int], tuple[int, int]], ...] = (
+LAYOUTS: tuple[tuple[LayoutName, tuple[int, int], tuple[int, int]], ...] = (
     ("bun", (1, 0), (1, 3)),
     ("packages", (1, 14), (1, 18)),
 )
@@ -32,7 +32,7 @@ def numbers(version: str) -> tuple[int, int, int]:
 def layout_name(version: str) -> LayoutName:
     """The layout of a version of OpenCode. Raises BadInputError that names the supported range."""
     series = numbers(version)[:2]
-    for name, first, last in _LAYOUTS:
+    for name, first, last in LAYOUTS:
         if first <= series <= last:
             return name
     raise BadInputError(f"OpenCode {version} is not supported; the supported versions are {SUPPORTED}")

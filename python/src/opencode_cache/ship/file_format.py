@@ -2,28 +2,32 @@
 
     SHA256SUMS        sha256 of every file but the next one, CONTENTS first; `sha256sum -c` reads it
     SHA256SUMS.sig    optional: OpenSSH's or minisign's signature of SHA256SUMS
-    CONTENTS          kind, mode, size, path and link target of everything that follows, one line each
+    CONTENTS          length and sha256 of the rest of the tar; then kind, mode, size, path and link target of
+                      everything in it, one line each
     bin/ bundle.json cache/ install.sh libexec/ …    sorted, directory by directory
 
-The signature covers SHA256SUMS, which covers CONTENTS and all content; CONTENTS covers the rest: modes,
-links, directories, and that there is nothing else. A reader knows each of the tar's bytes before it comes,
-but for the content, so nothing in it has to be parsed with care: what is not as announced is refused.
+The signature covers SHA256SUMS, which covers CONTENTS and all content. CONTENTS covers the rest of the tar
+byte for byte: modes, owners, kinds, order, and that there is nothing else. So a reader knows that all of it
+is what was signed before any of it is parsed; the three documents themselves are found by their place alone.
 
 The tar is one zstd frame. A second, skippable frame ends the file, which every zstd passes over: the sha256,
-in hex, of all bytes before these 64 digits: `head -c -64 FILE | sha256sum` and `tail -c 64 FILE` agree.
+in hex, of all bytes before these 64 digits.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import re
 import stat
 import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field
 
-from opencode_cache.base.model import RelativePath, first_problem
+from opencode_cache.base.model import Model
+from opencode_cache.ship import policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,13 +39,12 @@ PROGRAM = "bin/opencode"
 OPENCODE = "libexec/opencode"
 DATA_MODE, PROGRAM_MODE, DIRECTORY_MODE, LINK_MODE = 0o444, 0o555, 0o755, 0o777
 """The only modes there are. Not every tar can fill a directory that nobody may write to."""
-INSTALLED_MODE = 0o555
-"""Of a directory, once it is installed."""
 MAX_LIST = 32 << 20
 """Longest SHA256SUMS or CONTENTS, in bytes: some 200 000 files."""
 MAX_SIGNATURE = 1 << 16
 MAX_WINDOW = 1 << 27
 """Memory that a zstd frame may ask for, in bytes: zstd's own default limit."""
+MAX_SERIAL = 999_999_999
 TRAILER = struct.pack("<II", 0x184D2A50, 64)
 """Head of the skippable frame (zstd_compression_format.md, "Skippable Frames")."""
 DIGITS = 64
@@ -49,40 +52,30 @@ BLOCK = 512
 END = bytes(10240)
 """What ends the tar: two empty blocks are the rule, GNU tar likes a whole record."""
 _MTIME = 1
-_MAX_FILE = 8**11
-_ODD = re.compile(r"[\x00-\x1f\x7f\\]")
 _FLAGS = {"f": b"0", "l": b"2", "d": b"5"}
+_MODES = {"d": (DIRECTORY_MODE,), "f": (DATA_MODE, PROGRAM_MODE), "l": (LINK_MODE,)}
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,14}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def _plain(value: str) -> str:
-    """What `sha256sum` and a shell's `read` take as it is."""
-    if _ODD.search(value):
-        raise ValueError(f"{value!r} has a backslash or a control character")
-    if any("\ud800" <= char <= "\udfff" for char in value):
-        raise ValueError(f"{value!r} is not UTF-8")
+def _day(value: str) -> str:
+    if dt.date.fromisoformat(value).isoformat() != value:  # Python 3.11 reads other spellings as well
+        raise ValueError("is not a day such as 2026-11-26")
     return value
 
 
-def _inside(path: str, target: str) -> bool:
-    """Whether a link at `path` with that target stays in the bundle, by the letter."""
-    depth = path.count("/")
-    for part in target.split("/"):
-        depth += {"..": -1, ".": 0, "": 0}.get(part, 1)
-        if depth < 0:
-            return False
-    return not target.startswith("/")
+class BundleInfo(Model):
+    """`bundle.json`: what the bundle is. `install.sh` reads it line by line."""
 
+    model_config = ConfigDict(strict=True)
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class BundleInfo(_Model):
-    """`bundle.json`: what the bundle is."""
-
-    bundle_version: Literal[1] = 1
+    bundle_version: Literal[2] = 2
     builder: str
     """Version of the program that made the bundle."""
+    date: Annotated[str, AfterValidator(_day)]
+    """The day (UTC) that SOURCE_DATE_EPOCH names, else of the making. No older one is installed over it."""
+    serial: Annotated[int, Field(ge=0, le=MAX_SERIAL)]
+    """Tells bundles of one day apart, the later one has the larger one."""
     opencode: str
     system: str
     ripgrep: bool
@@ -91,27 +84,31 @@ class BundleInfo(_Model):
     """Whether it brings Node.js, which npm tools are programs of."""
 
 
-class Entry(_Model):
-    """One line of CONTENTS: a directory (`d`), a file (`f`) with its sha256, or a symbolic link (`l`)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of CONTENTS: a directory (`d`), a file (`f`) with its sha256, or a symbolic link (`l`).
+
+    Raises ValueError, in one line, for what cannot be in a bundle.
+    """
 
     kind: Literal["d", "f", "l"]
     mode: int
-    size: Annotated[int, Field(ge=0, lt=_MAX_FILE)] = 0
-    path: Annotated[RelativePath, AfterValidator(_plain)]
-    target: Annotated[str, AfterValidator(_plain)] = ""
-    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    size: int = 0
+    path: str
+    target: str = ""
+    sha256: str = ""
 
-    @model_validator(mode="after")
-    def _fits(self) -> Entry:
-        modes = {"d": (DIRECTORY_MODE,), "f": (DATA_MODE, PROGRAM_MODE), "l": (LINK_MODE,)}
-        fits = self.mode in modes[self.kind] and (self.size == 0 or self.kind == "f")
-        if not fits or bool(self.sha256) != (self.kind == "f") or bool(self.target) != (self.kind == "l"):
-            raise ValueError(f"the entry {self.path} contradicts itself")
-        if self.kind == "l" and not _inside(self.path, self.target):
-            raise ValueError(f"the link {self.path} leaves the bundle ({self.target})")
+    def __post_init__(self) -> None:
+        policy.check_path(self.path)
+        policy.check_size(self.path, self.size)
+        if self.kind == "l":
+            policy.check_target(self.path, self.target)
+        fits = self.mode in _MODES.get(self.kind, ()) and (self.size == 0 or self.kind == "f")
+        digest_fits = bool(_DIGEST.fullmatch(self.sha256)) if self.kind == "f" else not self.sha256
+        if not fits or not digest_fits or bool(self.target) != (self.kind == "l"):
+            raise ValueError(f"the entry {policy.shown(self.path)} contradicts itself")
         if self.path in (SUMS, SIGNATURE, CONTENTS):
             raise ValueError(f"{self.path} cannot be an entry")
-        return self
 
     @property
     def parts(self) -> list[str]:
@@ -129,28 +126,32 @@ class Entry(_Model):
         return tar_header(self.path, _FLAGS[self.kind], self.mode, self.size, self.target)
 
 
-class Listing(_Model):
-    """What is in a bundle: CONTENTS and SHA256SUMS as one. Raises ValidationError for what cannot be one."""
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """The tar after CONTENTS, to its last byte: how long it is, in bytes, and its sha256."""
+
+    size: int
+    sha256: str
+
+    @property
+    def line(self) -> str:
+        return f"t\t-\t{self.size}\t{self.sha256}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What is in a bundle: CONTENTS and SHA256SUMS as one. Raises ValueError for what cannot be one."""
 
     entries: tuple[Entry, ...]
+    rest: Rest
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Listing:
-        directories = {""}
-        last: list[str] = []
-        for entry in self.entries:
-            if entry.parts <= last:
-                raise ValueError(f"{entry.path} is not in its place")
-            if entry.path.rpartition("/")[0] not in directories:
-                raise ValueError(f"the directory of {entry.path} is missing")
-            if entry.kind == "d":
-                directories.add(entry.path)
-            last = entry.parts
-        return self
+    def __post_init__(self) -> None:
+        policy.check_count(len(self.entries))
+        policy.check_order((entry.path, entry.kind == "d") for entry in self.entries)
 
     @property
     def contents(self) -> bytes:
-        return "".join(entry.line for entry in self.entries).encode()
+        return (self.rest.line + "".join(entry.line for entry in self.entries)).encode()
 
     @property
     def sums(self) -> bytes:
@@ -166,36 +167,29 @@ class Listing(_Model):
     @property
     def key(self) -> str:
         """Names what is in the bundle: 32 hex digits of SHA256SUMS' sha256."""
-        return key_of(self.sums)
+        return hashlib.sha256(self.sums).hexdigest()[:32]
 
 
-def key_of(sums: bytes) -> str:
-    return hashlib.sha256(sums).hexdigest()[:32]
-
-
-def listing(entries: Iterable[Entry]) -> Listing:
-    """Entries in their order. Raises ValueError, in one line, for what cannot be in a bundle."""
-    try:
-        return Listing(entries=tuple(sorted(entries, key=lambda entry: entry.parts)))
-    except ValidationError as error:
-        raise ValueError(first_problem(error)) from error
+def in_order(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Entries as they follow each other in a bundle."""
+    return tuple(sorted(entries, key=lambda entry: entry.parts))
 
 
 def parse(sums: bytes, contents: bytes) -> Listing:
     """The listing of the two documents, which must be just as `Listing` would write them.
 
-    Raises ValueError, in one line, for anything else.
+    Raises ValueError, in one line, for anything else, and for more than there may be before it is looked at.
     """
-    try:
-        digests = _digests(sums)
-        if digests.pop(CONTENTS, "") != hashlib.sha256(contents).hexdigest():
-            raise ValueError(f"{CONTENTS} has another checksum than {SUMS} says")
-        found = Listing(entries=tuple(_entry(line, digests) for line in _lines(contents)))
-    except ValidationError as error:
-        raise ValueError(first_problem(error)) from error
-    if (found.contents, found.sums) != (contents, sums):
+    for text in (sums, contents):
+        policy.check_count(text.count(b"\n") - 1)
+    digests = _digests(sums)
+    if digests.pop(CONTENTS, "") != hashlib.sha256(contents).hexdigest():
+        raise ValueError(f"{CONTENTS}: checksum mismatch")
+    first, *lines = _lines(contents)
+    listing = Listing(tuple(_entry(line, digests) for line in lines), _rest(first))
+    if (listing.contents, listing.sums) != (contents, sums):
         raise ValueError(f"{SUMS} and {CONTENTS} do not belong together")
-    return found
+    return listing
 
 
 def _lines(text: bytes) -> list[str]:
@@ -208,19 +202,27 @@ def _digests(text: bytes) -> dict[str, str]:
     return {path: digest for digest, _, path in lines}
 
 
+def _rest(line: str) -> Rest:
+    kind, _, size, digest = (line.split("\t") + [""] * 4)[:4]
+    if kind != "t" or not _NUMBER.fullmatch(size) or not _DIGEST.fullmatch(digest):
+        raise ValueError(f"{CONTENTS} does not begin with what the tar is ({policy.shown(line)})")
+    return Rest(int(size), digest)
+
+
 def _entry(line: str, digests: Mapping[str, str]) -> Entry:
-    kind, mode, size, path, *target = line.split("\t")
-    if len(target) > 1:
-        raise ValueError(f"a line has too many fields ({line!r})")
-    return Entry.model_validate(
-        {
-            "kind": kind,
-            "mode": int(mode, 8),
-            "size": 0 if size == "-" else int(size),
-            "path": path,
-            "target": "".join(target),
-            "sha256": digests.get(path, "") if kind == "f" else "",
-        }
+    fields = line.split("\t")
+    if len(fields) not in (4, 5):
+        raise ValueError(f"a line has {len(fields)} fields ({policy.shown(line)})")
+    kind, mode, size, path = fields[:4]
+    if kind not in _MODES or not _NUMBER.fullmatch(mode) or not _NUMBER.fullmatch(size.replace("-", "0")):
+        raise ValueError(f"a line cannot be read ({policy.shown(line)})")
+    return Entry(
+        kind=kind,  # type: ignore[arg-type] # one of _MODES
+        mode=int(mode, 8) if set(mode) <= set("01234567") else -1,
+        size=0 if size == "-" else int(size),
+        path=path,
+        target="".join(fields[4:]),
+        sha256=digests.get(path, "") if kind == "f" else "",
     )
 
 

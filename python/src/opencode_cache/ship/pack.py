@@ -1,15 +1,16 @@
 """Makes an air-gap bundle: OpenCode, its cache, the wrapper and an installer as one `.tar.zst`.
 
-`file_format` says what is in the file and how it is covered. The same input gives the same bytes on every
-machine, at every time and with every number of threads. Another version of the library zstd may compress
-otherwise; what is in the bundle, and its generation's name, stays the same even then.
+`file_format` says what is in the file and how it is covered. The same input, day and serial give the same
+bytes on every machine and with every number of threads; SOURCE_DATE_EPOCH names the day. Another version of
+the library zstd may compress otherwise; what is in the bundle, and its generation's name, stays even then.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import os
-import tempfile
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -17,13 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import zstandard
-from pydantic import ValidationError
 
 from opencode_cache import __version__
 from opencode_cache.base.errors import BadInputError
-from opencode_cache.base.model import first_problem
 from opencode_cache.formats import manifest as manifests
-from opencode_cache.ship import signing
+from opencode_cache.ship import policy, signing
 from opencode_cache.ship.file_format import (
     BLOCK,
     CONTENTS,
@@ -32,6 +31,7 @@ from opencode_cache.ship.file_format import (
     INFO,
     INSTALLER,
     MAX_LIST,
+    MAX_SERIAL,
     OPENCODE,
     PROGRAM,
     PROGRAM_MODE,
@@ -41,14 +41,16 @@ from opencode_cache.ship.file_format import (
     BundleInfo,
     Entry,
     Listing,
+    Rest,
     document_header,
-    listing,
+    in_order,
 )
 from opencode_cache.ship.items import Item, program, tree
+from opencode_cache.ship.workspace import workspace
 from opencode_cache.wrapper import render as wrapper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import BinaryIO
 
     from opencode_cache.formats.manifest import Manifest
@@ -59,10 +61,11 @@ LEVEL = 9
 _TOOLS, _CACHE = "libexec/path", "cache"
 _ROOT = Path("/bundle")
 """Stands for wherever the bundle is unpacked; not a word of it is in the wrapper."""
+_PRELOAD = str(wrapper.preload_path(Path(), "opencode"))
 
 
 @dataclass(frozen=True)
-class Made:
+class Bundle:
     """A bundle that was written."""
 
     file: Path
@@ -83,18 +86,23 @@ def bundle(
     ripgrep: Path | None = None,
     node: Path | None = None,
     sign_key: Path | None = None,
+    serial: int = 0,
     offline: bool = True,
-) -> Made:
+) -> Bundle:
     """Write the bundle of a cache and an OpenCode program to `out`, at once or not at all.
 
     `ripgrep` and `node` are programs that OpenCode finds at the end of PATH. `sign_key` is a private key of
-    SSH's or of minisign's; `offline` as in `wrapper.render`. Raises BadInputError for a directory that is not
-    a whole cache, for a program that runs nowhere else, for names that cannot be in a bundle, and where `out`
-    cannot be written.
+    SSH's or of minisign's; `serial` tells bundles of one day apart; `offline` as in `wrapper.render`. Raises
+    BadInputError for a directory that is not a whole cache, for a program that runs nowhere else, for names
+    that cannot be in a bundle, for a SOURCE_DATE_EPOCH that is no time, and where `out` cannot be written.
     """
+    if not 0 <= serial <= MAX_SERIAL:
+        raise BadInputError(f"--serial {serial}: give a number from 0 to {MAX_SERIAL}")
     manifest = manifests.read(cache)
     info = BundleInfo(
         builder=__version__,
+        date=_today(),
+        serial=serial,
         opencode=manifest.opencode,
         system=manifest.system,
         ripgrep=ripgrep is not None,
@@ -106,6 +114,7 @@ def bundle(
         PROGRAM: Item(
             data=_wrapper(manifest, offline=offline, tools=bool(ripgrep or node)), mode=PROGRAM_MODE
         ),
+        _PRELOAD: Item(data=wrapper.render_preload(_ROOT / _CACHE, root=_ROOT).encode(), mode=DATA_MODE),
         OPENCODE: program(opencode, "OpenCode's release binary"),
     }
     if ripgrep:
@@ -118,11 +127,35 @@ def bundle(
         raise BadInputError(f"{cache}: {lacking[0]} is missing; build the cache again")
     for path in list(items):
         items |= {str(above): items.get(str(above), Item()) for above in Path(path).parents if above.name}
-    with _explained(out):
-        found = _listing(items, cache)
-        signature = signing.sign(found.sums, sign_key) if sign_key else None
-        sha256, packed = _write(found, items, signature, out)
-    return Made(out, sha256, packed, info, found, signature is not None)
+    if out.is_dir():
+        raise BadInputError(
+            f"{out}: is a directory; give the name of a file, such as {out / 'opencode.tar.zst'}"
+        )
+    with _explained(out), workspace(out) as beside:
+        listing = _listing(items, cache)
+        signature = signing.sign(listing.sums, sign_key, beside) if sign_key else None
+        sha256, packed = _write(listing, items, signature, beside / "bundle")
+        (beside / "bundle").replace(out)
+    return Bundle(out, sha256, packed, info, listing, signature is not None)
+
+
+def _today() -> str:
+    """The day (UTC) that SOURCE_DATE_EPOCH names (reproducible-builds.org), else this one."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not epoch:
+        return dt.datetime.now(dt.timezone.utc).date().isoformat()
+    try:
+        return dt.datetime.fromtimestamp(_seconds(epoch), dt.timezone.utc).date().isoformat()
+    except (ValueError, OverflowError, OSError) as error:
+        raise BadInputError(
+            f"SOURCE_DATE_EPOCH is {policy.shown(epoch)}, which is no time; give seconds since 1970"
+        ) from error
+
+
+def _seconds(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,12}", text):
+        raise ValueError(text)
+    return int(text)
 
 
 @contextmanager
@@ -146,6 +179,7 @@ def _wrapper(manifest: Manifest, *, offline: bool, tools: bool) -> bytes:
         manifest,
         _ROOT / _CACHE,
         _ROOT / OPENCODE,
+        _ROOT / _PRELOAD,
         offline=offline,
         extra_path=[str(_ROOT / _TOOLS)] if tools else [],
         root=_ROOT,
@@ -154,13 +188,18 @@ def _wrapper(manifest: Manifest, *, offline: bool, tools: bool) -> bytes:
 
 def _listing(items: Mapping[str, Item], cache: Path) -> Listing:
     try:
-        found = listing(_entry(path, item) for path, item in items.items())
-    except (ValueError, ValidationError) as error:
-        why = first_problem(error) if isinstance(error, ValidationError) else str(error)
-        raise BadInputError(f"{cache}: cannot be bundled ({why}); build the cache without it") from error
-    if max(len(found.sums), len(found.contents)) > MAX_LIST:
-        raise BadInputError(f"{cache}: {len(found.entries)} files are too many for a bundle; leave some out")
-    return found
+        policy.check_count(len(items))
+        entries = in_order(_entry(path, item) for path, item in items.items())
+        digest, size = hashlib.sha256(), 0
+        for piece in _rest(entries, items):
+            digest.update(piece)
+            size += len(piece)
+        listing = Listing(entries, Rest(size, digest.hexdigest()))
+    except ValueError as error:
+        raise BadInputError(f"{cache}: cannot be bundled ({error}); build the cache without it") from error
+    if max(len(listing.sums), len(listing.contents)) > MAX_LIST:
+        raise BadInputError(f"{cache}: {len(entries)} files are too many for a bundle; leave some out")
+    return listing
 
 
 def _entry(path: str, item: Item) -> Entry:
@@ -173,30 +212,16 @@ def _entry(path: str, item: Item) -> Entry:
     return Entry(kind="f", mode=item.mode, size=size, path=path, sha256=digest.hexdigest())
 
 
-def _write(found: Listing, items: Mapping[str, Item], signature: bytes | None, out: Path) -> tuple[str, int]:
-    """Write the file beside its place and rename it; its sha256 and its length."""
-    if out.is_dir():
-        raise BadInputError(
-            f"{out}: is a directory; give the name of a file, such as {out / 'opencode.tar.zst'}"
-        )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            packed = _Hashed(file)
-            for piece in compressed(_tar(found, items, signature)):
-                packed.write(piece)
-            packed.write(TRAILER)
-            packed.write(packed.digest.hexdigest().encode())
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(beside).chmod(0o666 & ~umask)
-        Path(beside).replace(out)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+def _write(listing: Listing, items: Mapping[str, Item], signature: bytes | None, to: Path) -> tuple[str, int]:
+    """Write the file, with the mode that every new file of that user has; its sha256 and its length."""
+    with to.open("xb") as file:
+        packed = _Hashed(file)
+        for piece in compressed(_tar(listing, items, signature)):
+            packed.write(piece)
+        packed.write(TRAILER)
+        packed.write(packed.digest.hexdigest().encode())
+        file.flush()
+        os.fsync(file.fileno())
     return packed.digest.hexdigest(), packed.length
 
 
@@ -225,11 +250,19 @@ def compressed(pieces: Iterator[bytes], threads: int | None = None) -> Iterator[
     yield packer.flush()
 
 
-def _tar(found: Listing, items: Mapping[str, Item], signature: bytes | None) -> Iterator[bytes]:
-    documents = {SUMS: found.sums, **({SIGNATURE: signature} if signature else {}), CONTENTS: found.contents}
+def _tar(listing: Listing, items: Mapping[str, Item], signature: bytes | None) -> Iterator[bytes]:
+    documents = {
+        SUMS: listing.sums,
+        **({SIGNATURE: signature} if signature else {}),
+        CONTENTS: listing.contents,
+    }
     for name, data in documents.items():
         yield document_header(name, len(data)) + data + bytes(-len(data) % BLOCK)
-    for entry in found.entries:
+    yield from _rest(listing.entries, items)
+
+
+def _rest(entries: Iterable[Entry], items: Mapping[str, Item]) -> Iterator[bytes]:
+    for entry in entries:
         yield entry.header
         if entry.kind == "f":
             yield from _body(entry, items[entry.path])

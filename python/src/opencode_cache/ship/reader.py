@@ -1,7 +1,8 @@
 """Reading an air-gap bundle: whole, announced, and never a byte outside the directory given.
 
-The reader parses nothing but the two lists at the bundle's beginning (`file_format`). From them it knows
-each byte of the tar but for the files' content; a name, a kind, a size that was not announced ends it.
+The reader parses nothing but the two lists at the bundle's beginning (`file_format`), and these only once
+they are asked for: a signature is checked before. From them it knows each byte of the tar but for the files'
+content; a name, a kind, a size that was not announced ends it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 import zstandard
@@ -20,7 +22,6 @@ from opencode_cache.ship.file_format import (
     DATA_MODE,
     DIGITS,
     END,
-    INSTALLED_MODE,
     MAX_LIST,
     MAX_SIGNATURE,
     MAX_WINDOW,
@@ -28,10 +29,12 @@ from opencode_cache.ship.file_format import (
     SUMS,
     TRAILER,
     Listing,
+    Rest,
     document_header,
     parse,
     size_in,
 )
+from opencode_cache.ship.policy import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,11 +46,10 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Archive:
-    """A bundle that is whole, its lists read. Raises BadInputError where it is not."""
+    """A bundle that is whole: SHA256SUMS and its signature. Raises BadInputError where it is not."""
 
     sums: bytes
     signature: bytes
-    listing: Listing
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self._path = path
@@ -55,15 +57,21 @@ class Archive:
         file.seek(0)
         unpacker = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
         self._tar = unpacker.stream_reader(cast("IO[bytes]", _Part(file, length)), read_across_frames=False)
+        self._taken, self._digest = 0, hashlib.sha256()
         self.sums = self._document(SUMS, MAX_LIST, self._take(BLOCK))
-        header = self._take(BLOCK)
+        self._header = self._take(BLOCK)
         self.signature = b""
-        if header.startswith(SIGNATURE.encode() + b"\0"):
-            self.signature = self._document(SIGNATURE, MAX_SIGNATURE, header)
-            header = self._take(BLOCK)
-        contents = self._document(CONTENTS, MAX_LIST, header)
+        if self._header.startswith(SIGNATURE.encode() + b"\0"):
+            self.signature = self._document(SIGNATURE, MAX_SIGNATURE, self._header)
+            self._header = self._take(BLOCK)
+
+    @cached_property
+    def listing(self) -> Listing:
+        """What is in it. Raises BadInputError where that cannot be, or is more than there may be."""
+        contents = self._document(CONTENTS, MAX_LIST, self._header)
+        self._taken, self._digest = 0, hashlib.sha256()
         try:
-            self.listing = parse(self.sums, contents)
+            return parse(self.sums, contents)
         except ValueError as error:
             raise self.refused(str(error)) from error
 
@@ -80,15 +88,16 @@ class Archive:
         return self.signature
 
     def unpack(self, to: Path) -> None:
-        """Write everything below `to`, which does not exist. What is written is not verified yet."""
+        """Write everything below `to`, which does not exist. Raises BadInputError for what is not listed."""
+        listing = self.listing
         to.mkdir(mode=0o755)
-        for name, data in ((SUMS, self.sums), (SIGNATURE, self.signature), (CONTENTS, self.listing.contents)):
+        for name, data in ((SUMS, self.sums), (SIGNATURE, self.signature), (CONTENTS, listing.contents)):
             if data:
                 self._write(to / name, len(data), DATA_MODE, data)
-        for entry in self.listing.entries:
+        for entry in listing.entries:
             path = to / entry.path
             if self._take(len(entry.header)) != entry.header:
-                raise self.refused(f"{entry.path} is not what the list says")
+                raise self.refused(f"{shown(entry.path)} is not what the list says")
             if entry.kind == "d":
                 path.mkdir(mode=0o755)
             elif entry.kind == "l":
@@ -96,11 +105,10 @@ class Archive:
             else:
                 self._write(path, entry.size, entry.mode)
                 self._padding(entry.size)
-        if self._take(len(END)) != END or self._tar.read(1):
+        if self._take(len(END)) != END or self._read(1):
             raise self.refused("something follows the last file")
-        for entry in reversed(self.listing.entries):
-            if entry.kind == "d":
-                (to / entry.path).chmod(INSTALLED_MODE)
+        if Rest(self._taken, self._digest.hexdigest()) != listing.rest:
+            raise self.refused("checksum mismatch")
 
     def _check_digits(self, file: BinaryIO) -> int:
         """Compare the sha256 at the end; the length of what zstd has to see."""
@@ -119,7 +127,7 @@ class Archive:
             raise self.refused("it does not even begin as one")
         said = tail[len(TRAILER) :]
         if not hmac.compare_digest(said, digest.hexdigest().encode()) or not tail.startswith(TRAILER):
-            raise self.refused("its bytes are not those that its last 64 digits are the sha256 of")
+            raise self.refused("checksum mismatch")
         return end - len(TRAILER)
 
     def _document(self, name: str, longest: int, header: bytes) -> bytes:
@@ -132,15 +140,21 @@ class Archive:
 
     def _take(self, size: int) -> bytes:
         """Just so many bytes."""
-        try:
-            data = b""
-            while len(data) < size and (piece := self._tar.read(size - len(data))):
-                data = data + piece if data else piece
-        except (zstandard.ZstdError, MemoryError) as error:
-            raise self.refused(f"zstd: {error}") from error
+        data = b""
+        while len(data) < size and (piece := self._read(size - len(data))):
+            data = data + piece if data else piece
         if len(data) != size:
             raise self.refused("it ends too early")
+        self._taken += size
+        self._digest.update(data)
         return data
+
+    def _read(self, size: int) -> bytes:
+        """At most so many bytes; none at the end."""
+        try:
+            return self._tar.read(size)
+        except (zstandard.ZstdError, MemoryError) as error:
+            raise self.refused(f"zstd: {error}") from error
 
     def _padding(self, size: int) -> None:
         if self._take(-size % BLOCK).strip(b"\0"):

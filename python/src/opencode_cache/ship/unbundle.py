@@ -1,38 +1,37 @@
-"""Installs an air-gap bundle into a prefix: unpack beside, verify everything, then one switch."""
+"""Installs an air-gap bundle: checks who signed it, unpacks it beside, and has `install.sh` do the rest.
+
+The installer is the one that a bundle brings for machines without Python, here from this package. It checks
+every file where that lies on the disk, and knows all about prefixes: what is in use, what was, the way back.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
 import shutil
 import stat
+import subprocess
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from opencode_cache.base import console
-from opencode_cache.base.errors import BadInputError
+from opencode_cache.base.errors import BadInputError, CheckFailedError
+from opencode_cache.base.files import remove
 from opencode_cache.base.model import first_problem
 from opencode_cache.npm import platforms
 from opencode_cache.ship import signing
-from opencode_cache.ship.file_format import (
-    CONTENTS,
-    INFO,
-    INSTALLED_MODE,
-    SIGNATURE,
-    SUMS,
-    BundleInfo,
-    Listing,
-)
-from opencode_cache.ship.generations import Generations
+from opencode_cache.ship.file_format import INFO, INSTALLER, PROGRAM, BundleInfo
+from opencode_cache.ship.policy import shown
 from opencode_cache.ship.reader import Archive
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
     from typing import BinaryIO
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -53,133 +52,163 @@ def unbundle(
     trusted: Path | None = None,
     system: str | None = None,
     keep: int | None = None,
+    allow_older: bool = False,
 ) -> Installed:
     """Install a bundle below `prefix` and make it the current generation.
 
     `trusted`: an allowed_signers file, or minisign's public key, of whom one must have signed the bundle.
     `system`: what the bundle must be for, this machine's by default. `keep`: how many generations to keep,
-    all by default. Raises BadInputError for a bundle that is damaged, not signed by them, or for another
-    system, and where `prefix` cannot be written; what was installed before is then untouched.
+    all by default. `allow_older`: also where what is installed has a later date or serial. Raises
+    BadInputError for a bundle that is damaged, not signed by them, older, or for another system, and where
+    `prefix` cannot be written; what was installed before is then untouched.
     """
     if keep is not None and keep < 1:
         raise BadInputError(f"--keep {keep}: the current one always stays; give 1 or more")
-    generations = Generations(prefix)
-    generations.check()
+    wanted = platforms.named(system).name if system else platforms.current().name
+    prefix = prefix.absolute()
+    before = _current(prefix)
     with _opened(file) as raw:
         archive = Archive(file, raw)
         if trusted:
             name = signing.check(archive.sums, archive.required_signature(), trusted, file)
             console.step(f"{file}: signed by {name}")
         elif archive.signature:
-            console.step(f"{file}: signed, and nobody asked by whom; --trusted FILE does")
-        with generations.locked(), generations.stage() as stage:
-            listing, tree = archive.listing, stage / "tree"
-            generation = generations.find(listing.key, lambda one: not differences(one, listing))
-            if generation.exists():
-                info = _info(generation, archive, system)
-            else:
-                _enough_room(generations.base, archive)
-                archive.unpack(tree)
-                wrong = differences(tree, listing)
-                if wrong:
-                    raise archive.refused(f"{wrong}, once unpacked")
-                info = _info(tree, archive, system)
-                generations.place(tree, generation)
-            changed = generations.switch(generation, stage)
-            if keep:
-                generations.forget(keep, stage)
-    return Installed(generations.program, generation, info, changed)
+            console.step(f"{file}: signed, but not checked; pass --trusted FILE")
+        with _umask(0o022), _stage(prefix) as stage:
+            tree = stage / "tree"
+            _enough_room(stage, prefix, archive)
+            archive.unpack(tree)
+            info = _info(tree, archive, wanted)
+            words = ["--system", wanted, *(["--keep", str(keep)] if keep else [])]
+            words += ["--allow-older"] if allow_older else []
+            _install([*words, "--tree", str(tree), str(prefix)])
+    generation = _current(prefix)
+    if generation is None:
+        raise BadInputError(f"{prefix}: somebody else has removed what was installed there; install it again")
+    return Installed(program(prefix), generation, info, generation != before)
 
 
 def undo(prefix: Path) -> Path:
     """Go back to the generation before; it. Raises CheckFailedError where there is none."""
-    generations = Generations(prefix)
-    if generations.number() is None:
-        raise BadInputError(f"{prefix}: nothing is installed there; give the --to of an `unbundle`")
-    with generations.locked(), generations.stage() as stage:
-        return generations.undo(stage)
-
-
-def differences(tree: Path, listing: Listing) -> str:
-    """The first thing in which a directory differs from a listing; empty where it is just that.
-
-    Looks at every name, kind, mode, link target and byte, SHA256SUMS and CONTENTS included.
-    """
-    wanted = {entry.path: entry for entry in listing.entries}
-    documents = {SUMS: listing.sums, CONTENTS: listing.contents}
-    found = set()
-    for path in _walk(tree):
-        name = path.relative_to(tree).as_posix()
-        status = path.lstat()
-        if name == SIGNATURE and stat.S_ISREG(status.st_mode):
-            continue
-        found.add(name)
-        entry = wanted.get(name)
-        if entry is None:
-            if (
-                name not in documents
-                or not stat.S_ISREG(status.st_mode)
-                or path.read_bytes() != documents[name]
-            ):
-                return f"{name} does not belong there"
-            continue
-        kind = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l"}.get(stat.S_IFMT(status.st_mode))
-        modes = (entry.mode, INSTALLED_MODE) if kind == "d" else (entry.mode,)
-        same = kind == entry.kind and (kind == "l" or stat.S_IMODE(status.st_mode) in modes)
-        if kind == "f" and same:
-            same = status.st_size == entry.size and _sha256(path) == entry.sha256
-        if not same or (kind == "l" and os.readlink(path) != entry.target):  # noqa: PTH115 - its text
-            return f"{name} is not what the list says"
-    missing = sorted((wanted.keys() | documents.keys()) - found)
-    return f"{missing[0]} is missing" if missing else ""
-
-
-def _walk(tree: Path) -> list[Path]:
-    return [
-        Path(directory, name)
-        for directory, directories, names in os.walk(tree)
-        for name in (*directories, *names)
-    ]
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_CHUNK):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def _opened(file: Path) -> BinaryIO:
-    try:
-        return file.open("rb")
-    except OSError as error:
-        raise BadInputError(f"{file}: cannot be read ({error.strerror}); give a bundle") from error
-
-
-def _enough_room(base: Path, archive: Archive) -> None:
-    needed = archive.listing.bytes + 4096 * len(archive.listing.entries)
-    free = shutil.disk_usage(base).free
-    if needed > free:
-        raise BadInputError(
-            f"{base}: {needed} bytes are needed and {free} are free; make room there, or choose another --to"
-        )
-
-
-def _info(tree: Path, archive: Archive, system: str | None) -> BundleInfo:
-    try:
-        info = BundleInfo.model_validate_json((tree / INFO).read_bytes())
-    except ValidationError as error:
-        raise archive.refused(f"{INFO}: {first_problem(error)}") from error
-    wanted = platforms.named(system).name if system else platforms.current().name
-    if info.system != wanted:
-        raise BadInputError(
-            f"the bundle is for {info.system}, and this is to be {wanted}; "
-            f"get another one, or say --system {info.system}"
-        )
-    return info
+    _install(["--undo", str(prefix.absolute())])
+    return (prefix / "lib" / "opencode-cache" / "current").resolve()
 
 
 def program(prefix: Path) -> Path:
     """Where the program of a prefix is."""
-    return Generations(prefix).program
+    return prefix.absolute() / PROGRAM
+
+
+def _current(prefix: Path) -> Path | None:
+    link = prefix / "lib" / "opencode-cache" / "current"
+    return link.resolve() if os.path.exists(link) else None  # noqa: PTH110 - False where nobody may look
+
+
+def _opened(file: Path) -> BinaryIO:
+    try:
+        # A FIFO must not be waited for.
+        opened = os.fdopen(os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
+    except OSError as error:
+        raise BadInputError(f"{file}: cannot be read ({error.strerror}); give a bundle") from error
+    if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+        opened.close()
+        raise BadInputError(f"{file}: is no file; give a bundle")
+    return opened
+
+
+@contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@contextmanager
+def _stage(prefix: Path) -> Iterator[Path]:
+    """A directory of one's own where `install.sh` looks for it; what is left in it goes in the end.
+
+    Directories that were made for it and are empty in the end go again. Turns the system's errors into
+    BadInputError.
+    """
+    base = prefix / "lib" / "opencode-cache"
+    stage = base / f".new-{os.getpid()}"
+    created: list[Path] = []
+    try:
+        for missing in reversed([path for path in (base, *base.parents) if not path.exists()]):
+            missing.mkdir(exist_ok=True)
+            created.append(missing)
+        if stage.exists():
+            remove(stage)  # of a process that had our number
+        stage.mkdir(mode=0o700)
+        try:
+            yield stage
+        finally:
+            _clear(stage)
+    except OSError as error:
+        raise BadInputError(
+            f"{prefix}: cannot be written ({error.filename or prefix}: {error.strerror}); "
+            "make room there, or choose another --to"
+        ) from error
+    finally:
+        for path in reversed(created):
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
+def _clear(stage: Path) -> None:
+    try:
+        remove(stage)
+    except BaseException:
+        remove(stage)  # An interrupt that comes now is not to leave half of it.
+        raise
+
+
+def _enough_room(stage: Path, prefix: Path, archive: Archive) -> None:
+    needed = archive.listing.bytes + 4096 * len(archive.listing.entries)
+    free = shutil.disk_usage(stage).free
+    if needed > free:
+        raise BadInputError(
+            f"{prefix}: {needed} bytes are needed and {free} are free; "
+            "make room there, or choose another --to"
+        )
+
+
+def _info(tree: Path, archive: Archive, wanted: str) -> BundleInfo:
+    try:
+        info = BundleInfo.model_validate_json((tree / INFO).read_bytes())
+    except (OSError, ValidationError) as error:
+        why = first_problem(error) if isinstance(error, ValidationError) else "is missing"
+        raise archive.refused(shown(f"{INFO}: {why}")) from error
+    if info.system != wanted:
+        raise BadInputError(
+            f"the bundle is for {shown(info.system)}, and this is to be {wanted}; "
+            f"get another one, or say --system {shown(info.system)}"
+        )
+    return info
+
+
+def _install(words: list[str]) -> None:
+    """Run the installer. What it says is the error, and its exit status says which."""
+    with resources.as_file(resources.files(__package__).joinpath(INSTALLER)) as script:
+        process = subprocess.Popen(
+            ["/bin/sh", str(script), *words],
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            _, output = process.communicate()
+        except BaseException:
+            process.terminate()  # It leaves nothing half done, if it is asked.
+            process.wait()
+            raise
+    if process.returncode:
+        lines = output.decode(errors="replace").strip().splitlines() or [
+            f"it ended with {process.returncode}"
+        ]
+        sentence = "".join(char if char.isprintable() else "?" for char in lines[-1])
+        kind = CheckFailedError if process.returncode == CheckFailedError.exit_status else BadInputError
+        raise kind(sentence.removeprefix(f"{INSTALLER}: "))

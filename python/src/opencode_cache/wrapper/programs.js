@@ -92,4 +92,4 @@
     }, resolve)
     return made
   }
-})(join(__dirname, "packages"))
+})(cache)

@@ -7,9 +7,11 @@ so that the same cache, program and options always give the same bytes.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shlex
 import string
+from dataclasses import dataclass
 from importlib import resources
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -49,15 +51,15 @@ def _entries(links: Iterable[str]) -> str:
 
 
 def _copies(copies: Iterable[str]) -> str:
-    return " &&\n".join(f'  "$@" {shlex.quote(copy)}' for copy in sorted(copies)) or "  :"
+    return " && ".join(f'"$@" {shlex.quote(copy)}' for copy in sorted(copies)) or ":"
 
 
 def _lean(text: str) -> str:
     """The script without the comments before the end of its hot path: a shell reads them at every start."""
-    hot, mark, rest = text.partition("# --- Not so hot")
-    head, blank, hot = hot.partition("\n\n")
+    head, blank, rest = text.partition("\n\n")
+    hot, mark, cold = rest.partition("# --- Not so hot")
     kept = [line for line in hot.split("\n") if line and not line.lstrip().startswith("#")]
-    return head + blank + "\n".join(kept) + "\n\n" + mark + rest
+    return head + blank + "\n".join(kept) + "\n\n" + mark + cold
 
 
 _HERE = """\
@@ -68,7 +70,13 @@ if [ -L "$0" ]; then
   oc_here=${oc_here%?x}
 fi
 case $oc_here in /*) ;; *) oc_here=$PWD/$oc_here ;; esac
-oc_here=${oc_here%/*}/.."""
+oc_here=${oc_here%/*}
+# To Bun, `DIRECTORY/..` is what the text says, whatever DIRECTORY is a link to.
+if [ ! "${oc_here%/*}/" -ef "$oc_here/.." ]; then
+  oc_here=$(cd -P -- "$oc_here" && pwd -P && printf x)
+  oc_here=${oc_here%?x}
+fi
+oc_here=$oc_here/.."""
 
 _HERE_NOW = """\
 # Links have to name the place, not the way to it.
@@ -107,10 +115,105 @@ def _reject(manifest: Manifest, name: str, shell: str, extra_path: Sequence[str]
         )
 
 
+@dataclass(frozen=True)
+class _Places:
+    """How the script names where things are in the end: from the root of the file system, or from itself."""
+
+    root: Path | None
+
+    def word(self, path: str) -> str:
+        """A shell word."""
+        below = self._below(path)
+        return shlex.quote(path) if below is None else f'"$oc_here"/{shlex.quote(below)}'
+
+    def _below(self, path: str) -> str | None:
+        below = os.path.relpath(path, self.root) if self.root else ".."
+        return None if below.startswith("..") else below
+
+
+def preload_path(prefix: Path, name: str) -> Path:
+    """Where the JavaScript that a wrapper preloads is, below the directory that has `bin/<name>`."""
+    return prefix / "libexec" / f"{name}-preload.js"
+
+
+def render_preload(cache: Path, name: str = "opencode", root: Path | None = None) -> str:
+    """The text of the file that OpenCode preloads. `cache` and `root` as in `render`.
+
+    It reads grammars and packages from the cache itself: a link in the user's cache directory could be
+    turned by a command that the agent runs.
+    """
+    if root:
+        below = os.path.relpath(cache, preload_path(root, name).parent)
+        expression = f"join(__dirname, {json.dumps(below)})"
+    else:
+        expression = json.dumps(str(cache).encode(errors="surrogateescape").decode(errors="replace"))
+    return _Template(_source("preload.js") + _source("programs.js")).substitute(cache=expression)
+
+
+def _source(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def slots(
+    manifest: Manifest,
+    cache: Path,
+    opencode: Path,
+    preload: Path,
+    *,
+    name: str = "opencode",
+    offline: bool = True,
+    shell: str | None = None,
+    extra_path: Sequence[str] = (),
+    tools: str | None = None,
+    root: Path | None = None,
+) -> dict[str, str]:
+    """What differs between two wrappers: slot of `wrapper.sh` -> its text. Arguments as in `render`."""
+    _reject(manifest, name, shell or SHELL, extra_path)
+    # The bun layout's `version` is written from its value, which OpenCode compares byte for byte.
+    version = (manifest.cache_version or "") if manifest.layout == "bun" else ""
+    special = {"version"} if version else set()
+    links = set(manifest.links) - special
+    word = _Places(root).word
+    table = hot_path.settings(manifest.layout, offline=offline)
+    digest = hashlib.sha256("\n".join(sorted(links)).encode()).hexdigest()[:12]
+    quoted = {
+        "name": name,
+        "layout": manifest.layout,
+        "version": version,
+        "config": (manifest.config or "") if manifest.layout == "packages" else "",
+        "tools": tools or "",
+        "record": f"{manifest.layout}.links.{digest}",
+    }
+    return {key: shlex.quote(value) for key, value in quoted.items()} | {
+        "shell": shell or SHELL,
+        "here": _HERE if root else "",
+        "here_now": _Template(_HERE_NOW).substitute(cache=word(str(cache))) if root else "",
+        "cache": word(str(cache)),
+        "opencode": word(str(opencode)),
+        "preload": word(str(preload)) if root or _utf8(preload) else "",
+        "entries": _entries(links),
+        "copies": _copies(set(manifest.copies) - special),
+        "settings": hot_path.rendered_settings(table, movable=root is not None),
+        "asked": hot_path.rendered_asked(table),
+        "in_place": hot_path.in_place(manifest, version),
+        "extra_path": "\n".join(_add_to_path(word(directory)) for directory in extra_path),
+    }
+
+
+def _utf8(path: Path) -> bool:
+    """Whether Bun can find the file: to it, other bytes are another character."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def render(
     manifest: Manifest,
     cache: Path,
     opencode: Path,
+    preload: Path,
     *,
     name: str = "opencode",
     offline: bool = True,
@@ -121,57 +224,26 @@ def render(
 ) -> str:
     """The wrapper's text. Reads no file but the template.
 
-    `cache` and `opencode` are absolute paths. With `root`, what lies below it is found relative to the
-    script, which is `root/bin/<name>`. `name` is what messages begin with. `offline` switches the
-    catalogue fetch and npm's retries off, unless the user has set them. `shell` is the interpreter: `/bin/sh`
-    if not given, so that the text does not depend on the machine it was made on; Nix gives its own.
-    `extra_path` are directories for the end of PATH, `tools` one with coreutils for the cold path.
-    Raises BadInputError for a value that cannot be used.
+    `cache`, `opencode` and `preload` (a file with `render_preload`'s text) are absolute paths. With `root`,
+    what lies below it is looked for relative to the script, which is `root/bin/<name>`. `name` is what
+    messages begin with. `offline` switches the catalogue fetch and npm's retries off, unless the user has
+    set them. `shell` is the interpreter: `/bin/sh` if not given, so that the text does not depend on the
+    machine that it is rendered on; Nix gives its own. `extra_path` are directories for the end of PATH,
+    `tools` one with coreutils for the cold path. Raises BadInputError for a value that cannot be used.
     """
-    _reject(manifest, name, shell or SHELL, extra_path)
-    # The bun layout's `version` is written from its value, which OpenCode compares byte for byte.
-    version = manifest.cache_version if manifest.layout == "bun" else None
-    special = {"version"} if version else set()
-    text, restore, programs = (
-        resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-        for name in ("wrapper.sh", "restore.js", "programs.js")
+    given = slots(
+        manifest,
+        cache,
+        opencode,
+        preload,
+        name=name,
+        offline=offline,
+        shell=shell,
+        extra_path=extra_path,
+        tools=tools,
+        root=root,
     )
-    restore += programs
-
-    def place(path: str) -> str:
-        below = os.path.relpath(path, root) if root else ".."
-        return shlex.quote(path) if below.startswith("..") else f'"$oc_here"/{shlex.quote(below)}'
-
-    values = {
-        "name": name,
-        "layout": manifest.layout,
-        "offline": "1" if offline else "",
-        "version": version or "",
-        "config": (manifest.config or "") if manifest.layout == "packages" else "",
-        "tools": tools or "",
-        # Wrappers of two versions may share a home.
-        "restore": f"restore-{hashlib.sha256(restore.encode()).hexdigest()[:12]}.js",
-    }
-    fixed = hot_path.Words(
-        cache=place(str(cache)),
-        opencode=place(str(opencode)),
-        restore=shlex.quote(values["restore"]),
-        version=shlex.quote(values["version"]),
-    )
-    return _Template(_lean(text)).substitute(
-        {key: shlex.quote(value) for key, value in values.items()},
-        shell=shell or SHELL,
-        here=_HERE if root else "",
-        here_now=_Template(_HERE_NOW).substitute(cache=fixed.cache) if root else "",
-        cache=fixed.cache,
-        opencode=fixed.opencode,
-        entries=_entries(set(manifest.links) - special),
-        copies=_copies(set(manifest.copies) - special),
-        in_place=hot_path.in_place(manifest, hot_path.Words(), version=version is not None),
-        restore_text=restore.rstrip("\n"),
-        extra_path="\n".join(_add_to_path(place(directory)) for directory in extra_path),
-        **hot_path.untouched(manifest, fixed, offline=offline, version=version is not None),
-    )
+    return _lean(_Template(_source("wrapper.sh")).substitute(given))
 
 
 def wrap(
@@ -185,12 +257,14 @@ def wrap(
     extra_path: Sequence[str] = (),
     tools: str | None = None,
     relocatable: bool = False,
+    prefix: Path | None = None,
 ) -> Path:
-    """Write `out/bin/<name>` (mode 0755, at once or not at all) and return its path. Options as in `render`.
+    """Write `out/bin/<name>` (mode 0755) and what it preloads, at once or not at all, and return its path.
 
-    `relocatable`: `cache`, `opencode` and what `extra_path` has below `out` are found relative to the script,
-    wherever `out` is moved. Raises BadInputError for a directory that is not a whole cache, for an `opencode`
-    that is not an executable file, for an unusable option and where `out` cannot be written.
+    Options as in `render`. `relocatable`: `cache`, `opencode` and what `extra_path` has below `out` are
+    looked for relative to the script, wherever `out` is moved. `prefix` is where `out` will be in the end,
+    if not there. Raises BadInputError for a directory that is not a whole cache, for an `opencode` that is
+    not an executable file, for an unusable option and where `out` cannot be written.
     """
     cache = cache.resolve()
     manifest = manifests.read(cache)
@@ -204,17 +278,20 @@ def wrap(
     opencode = opencode.absolute()
     if not opencode.is_file() or not os.access(opencode, os.X_OK):
         raise BadInputError(f"{opencode}: not an executable file; give the OpenCode program")
+    root = out.resolve() if relocatable else None
     text = render(
         manifest,
         cache,
         opencode,
+        preload_path(root or (prefix or out).absolute(), name),
         name=name,
         offline=offline,
         shell=shell,
         extra_path=extra_path,
         tools=tools,
-        root=out.resolve() if relocatable else None,
+        root=root,
     )
     program = out / "bin" / name
+    write_atomically(preload_path(out, name), render_preload(cache, name, root), 0o444)
     write_atomically(program, text, 0o755)
     return program

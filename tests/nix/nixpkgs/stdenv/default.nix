@@ -41,8 +41,15 @@ let
             let
               previous = f self;
               first = change self;
+              changed =
+                if !lib.isFunction change then
+                  change
+                else if lib.isFunction first then
+                  first previous
+                else
+                  change previous;
             in
-            previous // (if lib.isFunction first then change self previous else change previous)
+            previous // changed
           );
       };
     in

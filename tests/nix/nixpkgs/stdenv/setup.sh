@@ -1,8 +1,14 @@
 # nixpkgs' stdenv as far as this project uses it: the phases, their hooks and switches, and PATH of the inputs.
 set -euo pipefail
+# With __structuredAttrs the attributes are no variables of the environment, but a file of bash.
+if [ -e "${NIX_ATTRS_SH_FILE:-}" ]; then
+  source "$NIX_ATTRS_SH_FILE"
+  for name in "${!outputs[@]}"; do export "$name=${outputs[$name]}"; done
+  for name in "${!env[@]}"; do export "$name=${env[$name]}"; done
+fi
 export PATH=$debian/usr/bin SHELL=$debian/usr/bin/bash HOME=/homeless-shelter TZ=UTC LC_ALL=C SOURCE_DATE_EPOCH=1
 umask 022
-for input in ${nativeBuildInputs:-} ${buildInputs:-}; do PATH=$input/bin:$PATH; done
+for input in ${nativeBuildInputs[*]:-} ${buildInputs[*]:-}; do PATH=$input/bin:$PATH; done
 
 runHook() {
   if [ "$(type -t "$1")" = function ]; then "$1"; else eval "${!1:-}"; fi

@@ -1,0 +1,2 @@
+# Where this flake is, as it is written in messages and commands.
+"github:OWNER/REPO"

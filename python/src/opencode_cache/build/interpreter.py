@@ -1,0 +1,71 @@
+"""Programs of npm packages on systems without /lib64, as NixOS: each gets the loader that is there.
+
+What npm has of Linux programs (`@biomejs/biome`) names the loader of glibc by its usual path. Only that is
+changed, with patchelf: strip and rpath damage programs that carry their own code behind them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import struct
+import subprocess
+from pathlib import Path
+
+from opencode_cache.base.errors import BadInputError
+
+_ELF64_LITTLE = b"\x7fELF\x02\x01"
+_HEADER = 64
+_PROGRAM_HEADERS = struct.Struct("<Q14xHH")
+"""At byte 32: where the program headers are; at 54 and 56: the size of one, and how many."""
+_SEGMENT = struct.Struct("<I4xQ16xQ")
+"""Type, offset and size in the file of what a program header is about."""
+_INTERPRETER = 3
+_MOST_HEADERS = 64
+_LONGEST_PATH = 4096
+
+
+def give(cache: Path, interpreter: Path) -> list[Path]:
+    """Make every program below `cache` that asks for such a loader elsewhere ask for `interpreter`.
+
+    Returns those programs. Raises BadInputError without patchelf, and where it fails.
+    """
+    wanted = [path for path in sorted(cache.rglob("*")) if _asks_for(path, interpreter)]
+    if wanted and not shutil.which("patchelf"):
+        raise BadInputError(f"{wanted[0]}: has to be given another loader; put patchelf on PATH")
+    for path in wanted:
+        path.chmod(path.stat().st_mode | stat.S_IWUSR)
+        done = subprocess.run(
+            ["patchelf", "--set-interpreter", interpreter, path], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise BadInputError(f"{path}: patchelf cannot change its loader ({done.stderr.strip()[-200:]})")
+    return wanted
+
+
+def _asks_for(path: Path, interpreter: Path) -> bool:
+    """Whether it is a program for a loader of that name at another place."""
+    information = path.lstat()
+    if not stat.S_ISREG(information.st_mode) or not information.st_mode & stat.S_IXUSR:
+        return False
+    found = of_program(path)
+    return found is not None and found != interpreter and found.name == interpreter.name
+
+
+def of_program(path: Path) -> Path | None:
+    """The loader that an ELF program names; None where it names none or is no such program."""
+    with path.open("rb") as file:
+        header = file.read(_HEADER)
+        if len(header) < _HEADER or not header.startswith(_ELF64_LITTLE):
+            return None
+        start, size, count = _PROGRAM_HEADERS.unpack_from(header, 32)
+        if size < _SEGMENT.size or count > _MOST_HEADERS:
+            return None
+        file.seek(start)
+        table = file.read(size * count)
+        for number in range(len(table) // size):
+            kind, offset, length = _SEGMENT.unpack_from(table, number * size)
+            if kind == _INTERPRETER and length < _LONGEST_PATH:
+                file.seek(offset)
+                return Path(file.read(length).rstrip(b"\0").decode(errors="surrogateescape"))
+    return None

@@ -1,0 +1,98 @@
+"""A flake that uses the project's: its text, and locks that lack something."""
+
+from __future__ import annotations
+
+import json
+
+CONSUMER = """\
+{
+  inputs = {
+    nixpkgs.url = "@NIXPKGS@";
+    opencode-cache.url = "@PROJECT@";
+    opencode-cache.inputs.nixpkgs.follows = "nixpkgs";
+    opencode-cache.inputs.models-dev.url = "@MODELS@";
+  };
+  outputs = { nixpkgs, opencode-cache, ... }:
+    let
+      pkgs = import nixpkgs {
+        system = "x86_64-linux";
+        overlays = [ opencode-cache.overlays.default ];
+      };
+      inherit (opencode-cache.lib) mkOpencode;
+    in
+    {
+      packages.x86_64-linux = {
+        ours = opencode-cache.packages.x86_64-linux.default;
+        overlaid = pkgs.opencode-with-cache;
+        plugged = mkOpencode { inherit pkgs; lock = ./extra.lock.json; };
+        tooled = mkOpencode { inherit pkgs; lock = ./tools.lock.json; };
+        catalogued = mkOpencode { inherit pkgs; models = opencode-cache.inputs.models-dev; };
+        slim = mkOpencode { inherit pkgs; withTui = false; };
+        darwin = mkOpencode { pkgs = import nixpkgs { system = "x86_64-darwin"; }; };
+        future = mkOpencode {
+          inherit pkgs;
+          opencode = pkgs.opencode // { version = "2.0.1"; };
+        };
+        lockable = mkOpencode {
+          inherit pkgs;
+          opencode = pkgs.opencode.overrideAttrs { version = "1.17.4"; };
+        };
+        bare = mkOpencode {
+          inherit pkgs;
+          opencode = pkgs.opencode.overrideAttrs { version = "1.17.4"; };
+          onUnsupported = "bare";
+        };
+        unsupported = pkgs.opencode.overrideAttrs { version = "1.17.4"; };
+        wrong = mkOpencode { inherit pkgs; lock = ./nothing.lock.json; warmup = "models"; };
+        composed =
+          (import nixpkgs {
+            system = "x86_64-linux";
+            overlays = [
+              opencode-cache.overlays.default
+              (final: _: { opencode = final.opencode-with-cache; })
+            ];
+          }).opencode;
+        changed =
+          (mkOpencode { inherit pkgs; }).overrideAttrs (old: {
+            pname = "${old.pname}-of-mine";
+            passthru = old.passthru // { mine = true; };
+          });
+        changed-twice =
+          ((mkOpencode { inherit pkgs; }).overrideAttrs { pname = "of-mine"; }).override { offline = false; };
+        lacking = mkOpencode { inherit pkgs; lock = ./lacking.lock.json; };
+        tampered = mkOpencode {
+          inherit pkgs;
+          lock = ./tampered.lock.json;
+          mirror = "@MIRROR@";
+        };
+        mirrored = mkOpencode {
+          inherit pkgs;
+          lock = ./mirrored.lock.json;
+          mirror = "@MIRROR@";
+        };
+        listed = mkOpencode {
+          inherit pkgs;
+          lock = ./mirrored.lock.json;
+          registries.default = [ "http://127.0.0.1:1" "@MIRROR@/" ];
+        };
+        npm = mkOpencode { inherit pkgs; lock = ./mirrored.lock.json; withNpm = true; };
+      };
+    };
+}
+"""
+
+
+def without_the_config_directory(text: str) -> dict:
+    """A lock that lacks what OpenCode asks for at each start: the plugin API for its config directory."""
+    found = json.loads(text)
+    found["requests"] = [request for request in found["requests"] if request["kind"] != "config"]
+    del found["trees"]["config"]
+    used = {key for nodes in found["trees"].values() for key in nodes.values()}
+    found["packages"] = {key: package for key, package in found["packages"].items() if key in used}
+    return found
+
+
+def with_another_hash(text: str, key: str) -> dict:
+    found = json.loads(text)
+    found["packages"][key]["integrity"] = f"sha512-{'A' * 86}=="
+    return found

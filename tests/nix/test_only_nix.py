@@ -1,0 +1,60 @@
+"""On a machine that has nothing but /nix, as NixOS: no /lib64, no /lib, and little in /usr and /bin."""
+
+from __future__ import annotations
+
+import json
+
+import machine as machines
+import pytest
+
+TOOLS = {
+    "@biomejs/biome": "biome",
+    "oxfmt": "oxfmt",
+    "prettier": "prettier",
+    "pyright": "pyright",
+    "typescript-language-server": "typescript-language-server",
+}
+
+
+@pytest.fixture
+def only_nix(machine):
+    if isinstance(machine, machines.Host):
+        pytest.skip("such a machine is made with Debian's Nix only; leave out --nix host")
+
+    def run(*command, **how):
+        return machine.run(*command, offline=True, only_nix=True, **how)
+
+    return run
+
+
+def test_there_is_nothing_else(only_nix):
+    there = only_nix("/bin/sh", "-c", "for name in /*; do echo $name; done").stdout.split()
+    assert not {"/lib", "/lib64", "/sbin"} & set(there)
+    assert only_nix("/bin/sh", "-c", "echo /usr/* /usr/bin/*").stdout.split() == ["/usr/bin", "/usr/bin/env"]
+
+
+def test_opencode_starts_and_lists_its_models(only_nix, default):
+    assert "opencode/" in only_nix(f"{default}/bin/opencode", "models").stdout
+
+
+def test_a_plugin_loads(only_nix, consumer):
+    config = {"OPENCODE_CONFIG_CONTENT": json.dumps({"plugin": ["opencode-gemini-auth"]})}
+    said = only_nix(f"{consumer.build('plugged')}/bin/opencode", "models", environment=config)
+    assert "opencode/" in said.stdout
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_tool_runs(only_nix, consumer, machine, tool):
+    path = consumer.build("tooled")
+    program = machine.run("cat", f"{path}/bin/opencode").stdout
+    (node,) = [line.split(":")[1] for line in program.splitlines() if "only-node" in line and "*:" in line]
+    cache = consumer.value("tooled", "p: p.cache.outPath")
+    command = f"{cache}/packages/{tool}/node_modules/.bin/{TOOLS[tool]}"
+    done = only_nix(command, "--version", environment={"PATH": node}, check=False)
+    assert done.returncode == 0, done.stderr
+    assert any(letter.isdigit() for letter in done.stdout)
+
+
+def test_the_cache_of_all_tools_is_proved_in_such_a_sandbox(consumer):
+    """The sandbox of these tests has no /lib64 and no /lib either."""
+    consumer.build("tooled.tests.offline")

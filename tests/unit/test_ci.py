@@ -1,0 +1,182 @@
+"""The workflows: who may write, what an update may change."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
+STAGE = REPOSITORY / ".ci" / "stage-update"
+
+if not WORKFLOWS or not shutil.which("git"):
+    pytest.skip("needs git, and .github of the repository beside the tests", allow_module_level=True)
+
+
+def jobs(path):
+    """name -> text of each job of a workflow."""
+    parts = re.split(r"^  ([\w-]+):\n", path.read_text().partition("\njobs:\n")[2], flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_actions_are_pinned_by_commit_with_the_release_behind(path):
+    uses = re.findall(r"uses: (.*)", path.read_text())
+    assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v[\d.]+", one) for one in uses), uses
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_who_has_a_secret_or_may_write_runs_nothing_unreviewed(path):
+    for name, text in jobs(path).items():
+        code = re.findall(r"\./dev\b|tests/nix/run|\bnix (?:run|build|flake|develop)\b", text)
+        if "secrets." in text or re.search(r"^ +[\w-]+: write\b", text, re.MULTILINE):
+            assert not code, name
+        if "secrets." in text:
+            assert "actions/checkout" not in text, name
+            assert "github.event_name == 'push' && github.ref == 'refs/heads/main'" in text, name
+
+
+def test_nothing_is_allowed_to_all_jobs():
+    for path in WORKFLOWS:
+        assert "\npermissions: {}\n" in path.read_text(), path
+
+
+@pytest.fixture
+def git(tmp_path, monkeypatch):
+    """A repository with a few files of ours, and a clone of it in which a patch is made."""
+    for name in list(os.environ):
+        if name.startswith("GIT_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+
+    def run(*arguments, at="theirs"):
+        return subprocess.run(
+            ["git", "-c", "user.name=x", "-c", "user.email=x@example.com", *arguments],
+            cwd=tmp_path / at,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    ours = tmp_path / "ours"
+    for file in ("flake.lock", "nix/locks/a.lock.json", "nix/x.nix", ".github/workflows/ci.yml", "dev"):
+        (ours / file).parent.mkdir(parents=True, exist_ok=True)
+        (ours / file).write_text(f"{file}\n" * 9)
+    run("init", "--quiet", at="ours")
+    run("add", "--all", at="ours")
+    run("commit", "--quiet", "--message", "x", at="ours")
+    run("clone", "--quiet", "ours", "theirs", at=".")
+    return run
+
+
+def staged(git, tmp_path):
+    """What becomes of the patch of `theirs`: (exit status, stderr, what the index of `ours` then changes)."""
+    git("add", "--all")
+    (tmp_path / "patch").write_text(git("diff", "--cached", "--binary", "-M"))
+    done = subprocess.run(
+        [STAGE, tmp_path / "patch"], cwd=tmp_path / "ours", capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stderr, git("diff", "--cached", "--name-status", at="ours").split()
+
+
+def test_pins_are_taken(git, tmp_path):
+    theirs = tmp_path / "theirs"
+    (theirs / "flake.lock").write_text("new\n")
+    (theirs / "nix/locks/b.lock.json").write_text("new\n")
+    (theirs / "nix/locks/a.lock.json").unlink()
+    assert staged(git, tmp_path) == (
+        0,
+        "",
+        ["M", "flake.lock", "D", "nix/locks/a.lock.json", "A", "nix/locks/b.lock.json"],
+    )
+    assert (tmp_path / "ours/flake.lock").read_text() != "new\n"  # the work tree is not touched
+
+
+def rename_out_of_workflows(theirs):
+    (theirs / ".github/workflows/ci.yml").rename(theirs / "nix/locks/ci.lock.json")
+
+
+def link_in_the_place_of_a_pin(theirs):
+    (theirs / "flake.lock").unlink()
+    (theirs / "flake.lock").symlink_to("dev")
+
+
+def new_link(theirs):
+    (theirs / "nix/locks/b.lock.json").symlink_to("../../dev")
+
+
+def executable(theirs):
+    (theirs / "flake.lock").chmod(0o755)
+
+
+def removed(theirs):
+    (theirs / "flake.lock").unlink()
+
+
+def other_file(theirs):
+    (theirs / "nix/x.nix").write_text("builtins.exec\n")
+
+
+def other_beside_a_pin(theirs):
+    (theirs / "flake.lock").write_text("new\n")
+    (theirs / "dev").write_text("echo hello\n")
+
+
+def new_workflow(theirs):
+    (theirs / ".github/workflows/z.yml").write_text("on: push\n")
+
+
+def deeper(theirs):
+    (theirs / "nix/locks/x").mkdir()
+    (theirs / "nix/locks/x/b.lock.json").write_text("{}\n")
+
+
+def odd_name(theirs):
+    (theirs / "nix/locks/a\nM\tflake.lock").write_text("{}\n")
+
+
+def new_requirements(theirs):
+    (theirs / "python/requirements").mkdir(parents=True)
+    (theirs / "python/requirements/x.txt").write_text("x\n")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        rename_out_of_workflows,
+        link_in_the_place_of_a_pin,
+        new_link,
+        executable,
+        removed,
+        other_file,
+        other_beside_a_pin,
+        new_workflow,
+        deeper,
+        odd_name,
+        new_requirements,
+    ],
+    ids=lambda change: change.__name__,
+)
+def test_anything_else_is_refused_in_a_sentence(git, tmp_path, change):
+    change(tmp_path / "theirs")
+    status, said, index = staged(git, tmp_path)
+    assert (status, index) == (1, [])
+    assert re.fullmatch(
+        r"stage-update: .+ (is not a file that an update writes|is removed, added, or .*)\n", said
+    )
+
+
+def test_an_empty_or_broken_patch_is_refused(git, tmp_path):
+    assert staged(git, tmp_path)[0] == 1
+    (tmp_path / "theirs/flake.lock").write_text("new\n")
+    (tmp_path / "ours/flake.lock").write_text("other\n")
+    git("commit", "--all", "--quiet", "--message", "y", at="ours")
+    status, said, index = staged(git, tmp_path)
+    assert (status, index) == (1, [])
+    assert said.endswith("stage-update: git cannot apply the patch\n")

@@ -1,0 +1,206 @@
+"""`./dev` runs nothing of the directory that it is called from, and sets up what was asked for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+if not (REPOSITORY / "dev").is_file():
+    pytest.skip("needs ./dev of the repository beside the tests", allow_module_level=True)
+
+PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+HOSTILE = ("venv", "pip", "ensurepip", "argparse", "typer", "opencode_cache", "pytest", "sitecustomize")
+
+
+def write(program, text):
+    program.write_text(text)
+    program.chmod(0o755)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout whose requirements are empty files, so that no network is needed."""
+    root = tmp_path / "check out"
+    (root / "python/requirements").mkdir(parents=True)
+    (root / "tests").mkdir()
+    shutil.copy(REPOSITORY / "dev", root / "dev")
+    shutil.copy(REPOSITORY / "pyproject.toml", root / "pyproject.toml")
+    (root / "python/src").symlink_to(REPOSITORY / "python/src")
+    (root / "nix").symlink_to(REPOSITORY / "nix")
+    for name in ("run", "dev", "node"):
+        (root / f"python/requirements/{name}.txt").touch()
+    (root / "tests/test_one.py").write_text("def test_one():\n    pass\n")
+    return root
+
+
+@pytest.fixture
+def programs(tmp_path):
+    """A PATH with what `./dev` needs, an npm, and a uv that has nothing to do: the requirements are empty."""
+    directory = tmp_path / "programs"
+    directory.mkdir()
+    for name in ("sh", "dirname", "rm", "sed", "mkdir", "cat", "chmod"):
+        (directory / name).symlink_to(shutil.which(name))
+    for name in ("npm", "uv"):
+        write(directory / name, "#!/bin/sh\n")
+    # As Python, as far as `./dev` asks: `-m venv` makes an environment whose Python does nothing.
+    write(
+        directory / "python3",
+        "#!/bin/sh\n"
+        'case "$*" in *--without-pip*) for last; do :; done\n'
+        'mkdir -p "$last/bin"; echo "#!/bin/sh" >"$last/bin/python"; chmod +x "$last/bin/python"\n'
+        "esac\n",
+    )
+    return directory
+
+
+@pytest.fixture
+def real_python(programs):
+    """The real one; an environment that it makes gets this one's packages, as if they had been installed."""
+    write(
+        programs / "python3",
+        "#!/bin/sh\n"
+        f'"{sys._base_executable}" "$@" || exit\n'
+        'case "$*" in *--without-pip*) for last; do :; done\n'
+        f"echo '{sysconfig.get_path('purelib')}' >\"$last\"/lib/{PYTHON}/site-packages/ours.pth\n"
+        "esac\n",
+    )
+
+
+@pytest.fixture
+def dev(checkout, programs, tmp_path):
+    """Runs `./dev` from a directory: (exit status, stdout, stderr)."""
+
+    def run(*arguments, at=None, script=None, **environment):
+        done = subprocess.run(
+            [script or checkout / "dev", *arguments],
+            cwd=at or tmp_path,
+            env={"PATH": str(programs), "HOME": str(tmp_path), **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A directory whose modules leave a mark when they run."""
+    directory = tmp_path / "hostile"
+    directory.mkdir()
+    code = f"import pathlib\npathlib.Path({str(tmp_path)!r}, 'marks-' + __name__.split('.')[0]).touch()\n"
+    for name in (*HOSTILE, "conftest", "test_theirs"):
+        (directory / f"{name}.py").write_text(code)
+    (directory / "pytest.ini").write_text("[pytest]\naddopts = --version\n")
+    return directory
+
+
+def marks(tmp_path):
+    return sorted(path.name for path in tmp_path.glob("marks-*"))
+
+
+@pytest.mark.usefixtures("real_python")
+def test_set_up_and_command_run_nothing_of_the_callers_directory(dev, programs, hostile, tmp_path):
+    (programs / "uv").unlink()  # so that the real pip is started
+    for path in ({"PYTHONPATH": "."}, {}):  # the second time, everything is there
+        status, out, said = dev("tool", "--version", at=hostile, **path)
+        assert (status, out[:15]) == (0, "opencode-cache "), said
+        assert marks(tmp_path) == []
+
+
+def test_a_hostile_module_would_leave_a_mark(hostile, tmp_path):
+    """The counter-test: with the directory on Python's path, these modules do run."""
+    subprocess.run([sys.executable, "-m", "venv"], cwd=hostile, check=False, capture_output=True)
+    assert "marks-__main__" in marks(tmp_path)
+
+
+@pytest.mark.usefixtures("real_python")
+def test_pytest_takes_the_callers_paths_and_no_conftest_and_nothing_is_linted(
+    dev, checkout, hostile, tmp_path
+):
+    status, out, said = dev("test", "-q", at=hostile)
+    assert (status, marks(tmp_path)) == (0, []), out + said
+    assert "1 passed" in out
+    status, out, said = dev("test", "-q", "../tests/test_one.py::test_one", at=checkout / "python")
+    assert (status, "1 passed" in out) == (0, True), out + said
+    assert "ruff" not in out + said
+
+
+def test_cdpath_leads_nowhere_else(dev, checkout, tmp_path):
+    for directory in (tmp_path / "other/tree", tmp_path / "tree"):
+        directory.mkdir(parents=True)
+        shutil.copy(checkout / "dev", directory / "dev")
+    (tmp_path / "other/tree/dev").write_text("# one\n# two of another tree\n")
+    ours = dev("help", script="tree/dev")
+    assert dev("help", script="tree/dev", CDPATH=str(tmp_path / "other")) == ours
+    assert "./dev run" in ours[1]
+
+
+def test_python_named_by_a_relative_path_is_the_callers(dev, programs):
+    status, _, said = dev("tool", "--version", at=programs.parent, PYTHON="programs/python3")
+    assert status == 0, said
+
+
+def test_an_older_python_is_named(dev, programs):
+    write(programs / "python3", "#!/bin/sh\nexit 2\n")
+    status, _, said = dev("tool", "--version")
+    assert (status, said.splitlines()[-1]) == (
+        2,
+        "dev: python3 is older than Python 3.10 (or missing); set PYTHON to a newer one",
+    )
+
+
+def test_a_moved_checkout_is_set_up_again(dev, checkout):
+    assert "setting up" in dev("tool", "--version")[2]
+    assert "setting up" not in dev("tool", "--version")[2]
+    moved = checkout.rename(checkout.with_name("moved"))
+    assert "setting up" in dev("tool", "--version", script=moved / "dev")[2]
+
+
+def test_newer_requirements_are_installed(dev, checkout):
+    dev("tool", "--version")
+    stamp = checkout / ".venv/.has-run"
+    later = stamp.stat().st_mtime + 10
+    os.utime(checkout / "python/requirements/run.txt", (later, later))
+    assert "setting up" in dev("tool", "--version")[2]
+
+
+def installers(dev, checkout, programs, uv_status):
+    """What uv and pip were given when `./dev tool` set up, with fakes of both."""
+    log = checkout / "log"
+    write(programs / "uv", f'#!/bin/sh\necho "uv $*" >>"{log}"\nexit {uv_status}\n')
+    python = (programs / "python3").read_text()
+    logs = f'#!/bin/sh\ncase "$*" in *" pip "*) echo "pip $*" >>"{log}"; exit 0;; esac\n'
+    write(programs / "python3", python.replace("#!/bin/sh\n", logs, 1))
+    assert dev("tool", "--version")[0] == 0
+    return log.read_text().splitlines()
+
+
+def test_uv_is_used_where_it_is_there_by_hash_and_builds_nothing(dev, checkout, programs):
+    (said,) = installers(dev, checkout, programs, 0)
+    assert said.startswith("uv pip install ")
+    assert "--require-hashes" in said
+    assert "--no-build" in said
+
+
+def test_where_uv_fails_pip_is_tried_by_hash_and_builds_nothing(dev, checkout, programs):
+    _, said = installers(dev, checkout, programs, 1)
+    assert said.startswith("pip -I -m pip ")
+    assert "--require-hashes" in said
+    assert "--only-binary :all:" in said
+
+
+def test_without_npm_pypis_is_installed_too(dev, checkout, programs):
+    (programs / "npm").unlink()
+    (said,) = installers(dev, checkout, programs, 0)
+    assert "requirements/node.txt" in said
