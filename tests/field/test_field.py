@@ -116,7 +116,7 @@ def test_files_count_in_the_order_in_which_opencode_puts_them_together(tmp_path,
         "OPENCODE_CONFIG_CONTENT": '{"instructions": ["content"]}',
     }
     found = read.read(environ, [tmp_path / "work/inner"])
-    ours = [one for document in found.documents for one in document.value["instructions"]]
+    ours = [one for document in found.documents for one in document.value.get("instructions", [])]
     registry = {"npm_config_fetch_retries": "0", "npm_config_registry": "http://127.0.0.1:9"}
     # The directory to start in is `work` of the home that is given.
     (tmp_path / "work/inner/work").symlink_to(".")

@@ -24,23 +24,8 @@ SERVERS = {
         "command": ["bunx", "@modelcontextprotocol/server-sequential-thinking@latest"],
     },
 }
-_PROGRAMS = [
-    "sh",
-    "env",
-    "ls",
-    "cat",
-    "uname",
-    "mkdir",
-    "ln",
-    "mv",
-    "cp",
-    "rm",
-    "rmdir",
-    "chmod",
-    "readlink",
-    "cksum",
-    "git",
-]
+_PROGRAMS = ["sh", "env", "ls", "cat", "uname", "mkdir", "ln", "mv", "cp", "rm", "rmdir", "chmod", "cksum"]
+_PROGRAMS += ["git", "readlink"]
 
 
 @pytest.fixture(scope="module")

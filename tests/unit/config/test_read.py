@@ -52,6 +52,20 @@ def test_files_are_read_in_opencodes_order(home, tmp_path):
     ]
 
 
+def test_of_the_global_files_the_last_list_counts(home):
+    home.write(".config/opencode/config.json", {"plugin": ["a"], "model": "a/b"})
+    home.write(".config/opencode/opencode.json", {"plugin": ["b"], "instructions": ["b.md"]})
+    home.write(".config/opencode/opencode.jsonc", {"instructions": ["c.md"]})
+    home.write("work/opencode.json", {"plugin": ["d"], "instructions": ["d.md"]})
+    values = [document.value for document in home.read().documents]
+    assert values == [
+        {"model": "a/b"},
+        {"plugin": ["b"]},
+        {"instructions": ["c.md"]},
+        {"plugin": ["d"], "instructions": ["d.md"]},
+    ]
+
+
 def test_the_interfaces_files_are_read_too(home):
     places = (".config/opencode/tui.json", "work/tui.jsonc", "work/.opencode/tui.json")
     for place in places:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _NAMES = ("opencode.json", "opencode.jsonc")
 _TUI_NAMES = ("tui.json", "tui.jsonc")
 _CONTENT = "OPENCODE_CONFIG_CONTENT"
+_LISTS = {"plugin", "instructions"}
 _MANAGED = Path("/etc/opencode")
 _ON = frozenset({"1", "true"})
 _SECTIONS = ("dependencies", "devDependencies", "peerDependencies", "optionalDependencies")
@@ -78,6 +79,7 @@ def read(environ: Mapping[str, str], projects: Sequence[Path]) -> Configuration:
         places |= dict.fromkeys(_config_paths(environ, project), False)
     for path in places:
         _add(found, path, environ)
+    _replace_lists(found, directory(environ))
     content = environ.get(_CONTENT)
     if content:
         _add_text(found, _CONTENT, content, projects[0] if projects else Path("/"), environ)
@@ -89,6 +91,17 @@ def read(environ: Mapping[str, str], projects: Sequence[Path]) -> Configuration:
     directories = [path for project in projects for path in _directories(environ, project)]
     found.directories = [path for path in dict.fromkeys(directories) if path.is_dir()]
     return found
+
+
+def _replace_lists(found: Configuration, config: Path | None) -> None:
+    """Of the global directory's files the last list counts, where all other files' lists add up."""
+    seen: set[str] = set()
+    for index in reversed(range(len(found.documents))):
+        document = found.documents[index]
+        if document.directory == config:
+            value = {key: value for key, value in document.value.items() if key not in seen}
+            found.documents[index] = Document(document.where, document.directory, value)
+            seen |= _LISTS & document.value.keys()
 
 
 def read_files(paths: Sequence[Path], environ: Mapping[str, str], projects: Sequence[Path]) -> Configuration:
