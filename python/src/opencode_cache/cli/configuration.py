@@ -16,7 +16,7 @@ from opencode_cache.cli.app import app
 from opencode_cache.config import judge, offer, read, write
 from opencode_cache.config.mistakes import mistakes
 from opencode_cache.formats import lock, manifest, plan
-from opencode_cache.inspect import doctor
+from opencode_cache.inspect import configured, doctor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,7 @@ def plan_command(
     if (cache or lock_file) and not check:
         raise BadInputError("--cache and --lock are what --check looks at; give --check as well")
     found = _read(config, project)
-    wrong = list(mistakes(found, lambda: doctor.catalogue(os.environ, *doctor.in_use(os.environ))))
+    wrong = list(mistakes(found, lambda: configured.catalogue(os.environ, *doctor.in_use(os.environ))))
     for mistake in wrong:
         console.step(f"{_short(mistake.where)}: {mistake.text}; {mistake.fix}")
     if check:

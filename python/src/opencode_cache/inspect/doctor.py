@@ -7,27 +7,22 @@ configuration's values only the names of models, providers, plugins and programs
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from opencode_cache.base.errors import BadInputError
-from opencode_cache.config import judge, offer
 from opencode_cache.config import read as configuration
-from opencode_cache.config.mistakes import mistakes
 from opencode_cache.formats import manifest as manifests
-from opencode_cache.formats import plan
-from opencode_cache.opencode import embedded
+from opencode_cache.inspect import configured
 from opencode_cache.wrapper import render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from opencode_cache.formats.manifest import Manifest
 
@@ -91,7 +86,10 @@ def examine(environ: Mapping[str, str], cwd: Path, cache: Path | None = None) ->
         findings.append(Finding(state="pending", what=str(directory), detail=detail, next=fix))
     for one, manifest in held:
         findings += _Start(directory, one, manifest, environ).findings()
-    findings += _configured(environ, cwd, directory, held)
+    findings += (
+        Finding(state=state, what=where, detail=said, next=fix)
+        for state, where, said, fix in configured.findings(environ, cwd, directory, held)
+    )
     return Report(
         directory=str(directory), caches=tuple(map(str, caches)), findings=tuple(dict.fromkeys(findings))
     )
@@ -102,44 +100,6 @@ def in_use(environ: Mapping[str, str]) -> tuple[Path, list[Path]]:
     directory = _root(environ) / "opencode"
     pointers = [directory / ".nix" / layout for layout in _LAYOUTS]
     return directory, [path.resolve() for path in pointers if path.is_symlink()]
-
-
-def _configured(
-    environ: Mapping[str, str], cwd: Path, directory: Path, held: Sequence[tuple[Path, Manifest]]
-) -> Iterator[Finding]:
-    """What is wrong in the configuration, and what of it the caches lack."""
-    read = configuration.read(environ, [cwd])
-    for one in mistakes(read, lambda: catalogue(environ, directory, [cache for cache, _ in held])):
-        state: State = "wrong" if one.certain else "note"
-        yield Finding(state=state, what=one.where, detail=one.text, next=one.fix)
-    offers = [offer.of_cache(manifest, directory) for _, manifest in held]
-    offers = offers or [offer.Offer(plan.DEFAULT_OPENCODE)]
-    for same in zip(*(judge.judge(read, each) for each in offers), strict=True):
-        worst = judge.worst(same)
-        if worst.word == "not covered" or worst.fix:
-            state = "wrong" if worst.word == "not covered" and worst.certain else "note"
-            said = f"{worst.shown} {worst.reason}"
-            yield Finding(state=state, what=worst.entry.where, detail=said, next=worst.fix)
-
-
-def catalogue(environ: Mapping[str, str], directory: Path, caches: Sequence[Path]) -> dict[str, Any]:
-    """The catalogue that OpenCode will read; empty where neither a file nor a program at hand tells."""
-    for path in (directory / "models.json", *(cache / "models.json" for cache in caches)):
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            continue
-        if isinstance(document, dict):
-            return document
-    on_path = shutil.which("opencode", path=environ.get("PATH"))
-    data = environ.get("XDG_DATA_HOME") or f"{environ.get('HOME', '')}/.local/share"
-    kept = sorted(Path(data).glob("opencode-cache/store/*-opencode-*/bin/opencode"), key=os.path.getmtime)
-    for program in ([Path(on_path)] if on_path else []) + kept[-1:]:
-        try:
-            return embedded.catalogue(program)
-        except (BadInputError, OSError, subprocess.SubprocessError, ValueError):
-            continue  # then nothing is said of models
-    return {}
 
 
 def _root(environ: Mapping[str, str]) -> Path:

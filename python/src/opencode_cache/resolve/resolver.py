@@ -27,7 +27,8 @@ from opencode_cache.opencode import ask, embedded, highlighting, plugins, tools
 from opencode_cache.resolve import git, github, grammars, signatures
 from opencode_cache.resolve import missing as missing_names
 from opencode_cache.resolve.choose_version import UnavailableError, Versions
-from opencode_cache.resolve.metadata import nodes, package_from
+from opencode_cache.resolve.metadata import package_from
+from opencode_cache.resolve.trees import Trees
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -96,11 +97,10 @@ class Resolver:
         self.on_step = on_step
         self.allow_missing = allow_missing
         self.archives = archives or store.downloads()
-        self.taken: dict[str, tuple[Package, Path]] = {}
-        """Spec -> the package out of GitHub and its archive."""
         self.layout: Layout = layouts.for_version(plan.opencode)
         self.sdk_major = ask.sdk_major(binary)
         self.versions = Versions(plan.opencode, self.sdk_major, plan.resolve, before)
+        self.trees = Trees(plan.resolve, before, on_step)
 
     def lock(self, found: dict[str, Package], missing: dict[str, str]) -> Lock:
         """Resolve the whole plan. Raises NetworkError, BadInputError.
@@ -126,7 +126,7 @@ class Resolver:
         wanted += [_Wanted("command", spec) for spec in self.plan.commands]
         wanted += [_Wanted("config", spec) for spec in _unnamed(self.plan.config, needed)]
         requests, unavailable = self._choose(list(dict.fromkeys(wanted)), self._bundled(era))
-        trees, packages, broken = self._resolve(requests)
+        trees, packages, broken = self.trees.resolve(requests)
         unavailable += sorted(broken, key=lambda gone: (gone.kind, gone.spec))
         lost = {(gone.kind, gone.spec) for gone in broken}
         requests = [request for request in requests if (request.kind, request.spec) not in lost]
@@ -205,7 +205,7 @@ class Resolver:
             try:
                 if source:
                     package, archive = github.take(git.pinned(source), self.archives)
-                    self.taken[want.spec] = package, archive
+                    self.trees.taken[want.spec] = package, archive
                     name, version, note = package.name, package.version, None
                 else:
                     version, note = self.versions.choose(want.kind, want.spec)
@@ -253,100 +253,6 @@ class Resolver:
 
         with ThreadPoolExecutor(_WORKERS) as pool:
             return dict(zip(specs, pool.map(one, specs), strict=True))
-
-    def _resolve(
-        self, requests: Sequence[Request]
-    ) -> tuple[dict[str, dict[str, str]], dict[str, Package], list[Unavailable]]:
-        """Tree → place → key, key → package, and the requests behind which something is missing."""
-        by_tree: dict[str, list[Request]] = {}
-        for request in requests:
-            members = by_tree.setdefault(request.tree, [])
-            for other in members:
-                if other.name == request.name and other.version != request.version:
-                    raise BadInputError(
-                        f"{other.spec} and {request.spec} stand for two versions of {request.name} in one "
-                        "node_modules; take one out of the plan"
-                    )
-            members.append(request)
-
-        broken: list[Unavailable] = []
-
-        def one(item: tuple[str, list[Request]]) -> tuple[str, dict[str, Package]]:
-            tree, members = item
-            try:
-                return tree, self._tree(tree, members)
-            except NotInRegistryError as error:
-                lost = self._lacking(tree, members, error)
-            broken.extend(gone for _, gone in lost)
-            left = [request for request in members if all(request is not other for other, _ in lost)]
-            return tree, self._tree(tree, left) if left else {}
-
-        with ThreadPoolExecutor(_WORKERS) as pool:
-            resolved = {tree: inside for tree, inside in pool.map(one, by_tree.items()) if inside}
-        packages: dict[str, Package] = {}
-        for inside in resolved.values():
-            for package in inside.values():
-                known = packages.setdefault(package.key, package)
-                if known.integrity != package.integrity:
-                    raise BadInputError(
-                        f"{package.key}: the registry gives two integrities for it; lock again"
-                    )
-        return (
-            {
-                tree: {path: package.key for path, package in inside.items()}
-                for tree, inside in resolved.items()
-            },
-            packages,
-            broken,
-        )
-
-    def _brought(self, tool: str) -> str:
-        """What a tool gets beside it, in the version that the plan says."""
-        spec = tools.brings(tool)
-        name = split_spec(spec)[0]
-        return f"{name}@{self.plan.resolve[name]}" if name in self.plan.resolve else spec
-
-    def _lacking(
-        self, tree: str, members: Sequence[Request], error: NotInRegistryError
-    ) -> list[tuple[Request, Unavailable]]:
-        """Which of a tree's requests cannot be had: each alone is asked for. Raises NotInRegistryError."""
-        if len(members) == 1:
-            return [(members[0], missing_names.behind(members[0], error))]
-        found = []
-        for request in members:
-            try:
-                self._tree(tree, [request])
-            except NotInRegistryError as alone:
-                found.append((request, missing_names.behind(request, alone)))
-        if not found:
-            raise error
-        return found
-
-    def _tree(self, tree: str, members: Sequence[Request]) -> dict[str, Package]:
-        """Place below the tree -> package, as npm resolves it."""
-        self.on_step(f"resolving {', '.join(r.spec for r in members)}")
-        taken = {r.name: self.taken[r.spec] for r in members if r.spec in self.taken}
-        specs = [
-            f"{r.name}@file:{taken[r.name][1]}" if r.name in taken else f"{r.name}@{r.version}"
-            for r in members
-        ]
-        brought = [self._brought(r.name) for r in members if r.kind == "tool" and tools.brings(r.name)]
-        specs += brought
-        # A range for a package that nobody asked for by name speaks of the packages' own dependencies.
-        named = {r.name for r in members} | {split_spec(spec)[0] for spec in brought}
-        overrides = {name: wanted for name, wanted in self.plan.resolve.items() if name not in named}
-        try:
-            document = npm.package_lock(specs, self.before, overrides)
-        except NotInRegistryError:
-            if self.before is None:
-                raise
-            # A version that was named exactly may carry a later date; then npm cannot go by dates here.
-            self.on_step(f"--before does not hold for the dependencies of {', '.join(specs)}")
-            document = npm.package_lock(specs, None, overrides)
-        own = {f"node_modules/{name}": package for name, (package, _) in taken.items()}
-        for path in own:
-            document["packages"].pop(path, None)
-        return own | nodes(tree, document)
 
 
 def _unnamed(config: Sequence[str], needed: Iterable[str]) -> list[str]:
