@@ -49,7 +49,7 @@ def inventory(text="x", *, proof=True, shared=False):
         )
         for number, (spec, package) in enumerate(zip(specs, packages, strict=False))
     )
-    made = Manifest(
+    made = Manifest.model_construct(
         builder=say(),
         opencode=say(),
         layout="packages",

@@ -132,7 +132,7 @@ def test_no_home_is_one_sentence(lab):
 
 
 @pytest.mark.parametrize(
-    ("config", "said", "mend"),
+    ("config", "said", "fix"),
     [
         ({"model": "copilot/gpt-5"}, "no provider 'copilot'", "write github-copilot/gpt-5"),
         ({"small_model": "antropic/x"}, "no provider 'antropic'", "write anthropic/x"),
@@ -145,7 +145,7 @@ def test_no_home_is_one_sentence(lab):
         ),
     ],
 )
-def test_mistakes_in_the_configuration(lab, config, said, mend):
+def test_mistakes_in_the_configuration(lab, config, said, fix):
     cache = lab.cache("A")
     (cache / "models.json").chmod(0o644)
     (cache / "models.json").write_text(json.dumps(CATALOGUE))
@@ -156,7 +156,7 @@ def test_mistakes_in_the_configuration(lab, config, said, mend):
     (found,) = [finding for finding in report.findings if finding.state == "wrong"]
     assert found.what == str(lab.config_dir / "opencode.json")
     assert said in found.detail
-    assert mend in found.next
+    assert fix in found.next
     assert "secret" not in report.model_dump_json()
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from opencode_cache.base import console, files, store
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.build import assemble, builder
 from opencode_cache.fetch import github as github_archives
 from opencode_cache.fetch import tarballs as tarball
-from opencode_cache.formats import contents, lock
-from opencode_cache.formats.proof import verdict
+from opencode_cache.formats import contents, lock, shipped
+from opencode_cache.formats.proof import Proof, verdict
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import nodejs, platforms
 from opencode_cache.prove import warm_up
@@ -47,23 +47,6 @@ class Built:
     cache: Path
     program: Path
     """The wrapper."""
-
-
-def shipped_lock(version: str) -> Path | None:
-    """The lock that comes with the project for the default plan of that OpenCode version, if there is one."""
-    given = os.environ.get("OPENCODE_CACHE_LOCKS")
-    places = (
-        [Path(given)] if given else [Path(str(resources.files(__package__))) / "locks", _in_the_repository()]
-    )
-    for place in places:
-        for name in sorted(place.glob("*.lock.json")):
-            if lock.read(name).opencode.version == version:
-                return name
-    return None
-
-
-def _in_the_repository() -> Path:
-    return Path(__file__).resolve().parents[3] / "nix" / "locks"
 
 
 def fetch(found: Lock, system: platforms.System, to: Path, *, with_binary: bool = True) -> None:
@@ -164,7 +147,7 @@ def ready(path: Path, models: Path | None = None) -> Built:
     name = found.opencode.version
     cache = place.path(cache_key, f"opencode-cache-{name}")
     program = place.path(store.key("opencode", package.integrity), f"{package.name}-{name}")
-    if not cache.exists() or not program.exists():
+    if not place.whole(cache) or not place.whole(program):
         fetch(found, system, tarballs)
     opencode = binary(package, tarballs, place)
 
@@ -217,7 +200,7 @@ def _extra_path(found: Lock, place: store.Store) -> list[str]:
 
 def _prove(key: str, cache: Path, opencode: Path) -> None:
     stamp = store.data_home() / "proofs" / f"{key}.json"
-    if stamp.exists():
+    if _is_proof(stamp):
         return
     console.step("verifying: offline, in a network namespace of its own")
     proof = verify(cache, opencode, on_step=console.step)
@@ -228,30 +211,40 @@ def _prove(key: str, cache: Path, opencode: Path) -> None:
     files.write_atomically(stamp, proof.model_dump_json(indent=2) + "\n")
 
 
+def _is_proof(stamp: Path) -> bool:
+    """Whether there is a good proof, and not what a crash or a full disk has left of one."""
+    try:
+        return Proof.model_validate_json(files.read_bytes(stamp, files.DOCUMENT)).ok
+    except (OSError, ValidationError):
+        return False
+
+
 def locked(plan: Plan, before: date | None = None, *, is_default: bool, allow_missing: bool = False) -> Path:
     """The lock file for a plan: the one that is shipped, else one that was made for it once."""
     if is_default and before is None:
-        shipped = shipped_lock(plan.opencode)
-        if shipped:
-            return shipped
+        path = shipped.lock_for(plan.opencode)
+        if path:
+            return path
     # What was locked without something is not what is asked for without that option.
     key = store.key("plan", plan.stamp(), str(before), *(["allow-missing"] if allow_missing else []))
     path = store.data_home() / "locks" / f"{plan.opencode}-{key}.lock.json"
-    if not path.exists():
+    try:
+        lock.read(path)
+    except BadInputError:
+        if path.exists():
+            console.step(f"{path} is damaged, so it is made again")
         files.write_atomically(path, lock.dumps(make_lock(plan, before, allow_missing=allow_missing)))
     return path
 
 
 def leave_link(program: Path, link: Path) -> None:
     """A symbolic link to the wrapped program, put in place at once. Raises BadInputError."""
-    beside = link.with_name(f".{link.name}.{os.getpid()}")
     try:
-        link.parent.mkdir(parents=True, exist_ok=True)
-        beside.symlink_to(program)
-        beside.replace(link)
+        files.make_directories(link.parent)
+        with files.beside(link) as place:
+            (place / "link").symlink_to(program)
+            (place / "link").replace(link)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
         raise BadInputError(
             f"{link}: no link can be left there ({error.strerror}); choose another --link"
         ) from error

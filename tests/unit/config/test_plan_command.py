@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from opencode_cache import pipeline
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.cli import configuration
-from opencode_cache.formats import lock, plan
+from opencode_cache.formats import lock, plan, shipped
 
 CONFIG = """{
   // mine
@@ -50,7 +49,7 @@ def test_a_plan_is_what_a_person_would_have_written(user, tmp_path, capsys):
 
 def test_no_configuration_is_the_default_plan(user, tmp_path):
     configuration.plan_command(output=tmp_path / "plan.toml")
-    assert plan.read(tmp_path / "plan.toml") == plan.default(plan.DEFAULT_OPENCODE)
+    assert plan.read(tmp_path / "plan.toml") == plan.default(shipped.default_version())
 
 
 def test_one_node_modules_has_one_version(user, tmp_path):
@@ -65,7 +64,7 @@ def test_check_is_a_table_and_a_status(user, tmp_path, capsys):
     user.config({"plugin": ["a"], "mcp": {"docs": {"type": "remote", "url": "https://x.example"}}})
     configuration.plan_command(check=True)
     assert "will be locked" in capsys.readouterr().out
-    path = pipeline.shipped_lock(plan.DEFAULT_OPENCODE)
+    path = shipped.lock_for(shipped.default_version())
     with pytest.raises(CheckFailedError, match="not covered: plugin 'a': is not in the cache"):
         configuration.plan_command(check=True, lock_file=path)
     assert "--plugin" in capsys.readouterr().out
@@ -93,9 +92,9 @@ def test_a_mistake_is_told_and_stands_in_the_plan(user, capsys):
 
 
 def test_run_takes_what_the_shipped_lock_lacks(user, capsys):
-    base = plan.default(plan.DEFAULT_OPENCODE)
-    shipped = pipeline.shipped_lock(plan.DEFAULT_OPENCODE)
-    known = next(request.spec for request in lock.read(shipped).requests if request.kind == "provider")
+    base = plan.default(shipped.default_version())
+    path = shipped.lock_for(shipped.default_version())
+    known = next(request.spec for request in lock.read(path).requests if request.kind == "provider")
     user.config(
         {
             "provider": {"a": {"npm": known}, "b": {"npm": "@ai-sdk/openai"}},
@@ -103,11 +102,11 @@ def test_run_takes_what_the_shipped_lock_lacks(user, capsys):
             "mcp": {"clock": {"type": "local", "command": ["uvx", "time"]}},
         }
     )
-    assert configuration.with_configuration(base, shipped) == base
+    assert configuration.with_configuration(base, path) == base
     told = capsys.readouterr().err
     assert "not covered: mcp.clock 'uvx time'" in told
     assert "OpenCode has this built in; take it out" in told
     user.config({"plugin": ["a"], "provider": {"a": {"npm": "other-sdk"}}})
-    made = configuration.with_configuration(base, shipped)
+    made = configuration.with_configuration(base, path)
     assert (made.plugins, made.extra_providers) == (["a"], ["other-sdk"])
     assert made.providers == base.providers

@@ -9,7 +9,7 @@ import pytest
 from opencode_cache import layouts
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.cli import options
-from opencode_cache.formats import plan, user_files
+from opencode_cache.formats import plan, shipped, user_files
 
 UNSUPPORTED = ["0.15.0", "1.4.0", "1.13.0", "1.19.0", "2.0.0"]
 NO_VERSIONS = ["0.15", "1.13", "abc", "", "v1.18.33", "1.18", "1.18.33\n", "1.18.x", "\uff11.0.0"]
@@ -94,7 +94,7 @@ def test_the_packages_era_gets_the_plugin_package_for_config_directories_too(ver
 
 
 def test_an_empty_file_is_the_default_plan(read):
-    assert read("") == plan.default(plan.DEFAULT_OPENCODE)
+    assert read("") == plan.default(shipped.default_version())
 
 
 def test_what_the_file_does_not_speak_of_is_the_default_of_its_versions_era(read):

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from rich.console import Console
 
+from opencode_cache.base import python
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.cli import tables
 from opencode_cache.formats import manifest
@@ -218,7 +219,7 @@ def test_the_child_s_steps_and_result_come_through(monkeypatch, cache, program, 
         "print(json.dumps({'step': 'models'}), flush=True)\n"
         f"print({a_proof().model_dump_json()!r})\n"
     )
-    monkeypatch.setattr(netns, "python_path", lambda: {"PYTHONPATH": str(tmp_path)})
+    monkeypatch.setattr(python, "path", lambda: {"PYTHONPATH": str(tmp_path)})
     monkeypatch.setattr(netns, "available", lambda: netns.Capability(ok=True))
     steps = []
     assert verify.verify(cache, program(""), on_step=steps.append) == a_proof()
@@ -231,7 +232,7 @@ def test_a_child_that_hangs_is_ended(monkeypatch, cache, program, tmp_path):
     (package.parent / "__init__.py").touch()
     (package / "__init__.py").touch()
     (package / "child.py").write_text("import time\ntime.sleep(60)\n")
-    monkeypatch.setattr(netns, "python_path", lambda: {"PYTHONPATH": str(tmp_path)})
+    monkeypatch.setattr(python, "path", lambda: {"PYTHONPATH": str(tmp_path)})
     monkeypatch.setattr(netns, "available", lambda: netns.Capability(ok=True))
     monkeypatch.setattr(verify, "_BASE_TIMEOUT", 0.2)
     with pytest.raises(BadInputError, match="no result within"):

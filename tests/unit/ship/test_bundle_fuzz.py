@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-MUTANTS = int(os.environ.get("OPENCODE_CACHE_TEST_MUTANTS", "200"))
+MUTANTS = int(os.environ.get("OPENCODE_CACHE_TEST_MUTANTS", "40"))
 SEED = int(os.environ.get("OPENCODE_CACHE_TEST_SEED", "11"))
 NOTICE = "install.sh: signed, but not checked; check SHA256SUMS and pass --sums\n"
 ODD = [

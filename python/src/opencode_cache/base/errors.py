@@ -1,4 +1,4 @@
-"""Every expected failure: one sentence with the file, the value and the mend, and an exit status."""
+"""Every expected failure: one sentence with the file, the value and the fix, and an exit status."""
 
 from __future__ import annotations
 

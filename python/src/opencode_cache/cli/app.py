@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from opencode_cache import __version__
+from opencode_cache.base import answer
 
 if TYPE_CHECKING:
     from typing import Any
@@ -56,7 +56,7 @@ app = typer.Typer(
 
 def _version_asked(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
     if asked:
-        sys.stdout.write(f"opencode-cache {__version__}\n")
+        answer.lines([f"opencode-cache {__version__}"])
         raise typer.Exit
 
 

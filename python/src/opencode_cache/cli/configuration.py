@@ -16,6 +16,7 @@ from opencode_cache.cli.app import app
 from opencode_cache.config import judge, offer, read, write
 from opencode_cache.config.mistakes import mistakes
 from opencode_cache.formats import lock, manifest, plan
+from opencode_cache.formats import shipped as shipped_locks
 from opencode_cache.inspect import configured, doctor
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def plan_command(
         if first:
             raise CheckFailedError(f"{first.where}: {first.text}")
         return
-    version = opencode_version or plan.DEFAULT_OPENCODE
+    version = opencode_version or shipped_locks.default_version()
     judgements = judge.judge(found, offer.Offer(plan.default(version).opencode))
     sources = dict.fromkeys(_short(document.where) for document in found.documents)
     text = write.text(judgements, wrong, version, list(sources))
@@ -100,7 +101,7 @@ def _offers(cache: Path | None, lock_file: Path | None, version: str | None) -> 
         return [offer.of_cache(manifest.read(cache))]
     directory, caches = doctor.in_use(os.environ)
     used = [offer.of_cache(manifest.read(one), directory) for one in caches]
-    return used or [offer.Offer(version or plan.DEFAULT_OPENCODE)]
+    return used or [offer.Offer(version or shipped_locks.default_version())]
 
 
 def _check(found: Configuration, offers: Sequence[offer.Offer]) -> None:

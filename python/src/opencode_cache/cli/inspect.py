@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from opencode_cache.base import console, files
+from opencode_cache.base import answer, console, files
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.cli import options, tables
 from opencode_cache.cli.app import app
@@ -31,7 +30,7 @@ def verify_command(cache: options.Cache, opencode: options.Binary, *, json: opti
     """Prove that the cache is complete: no network, the real OpenCode, every host that it asks for."""
     proof = verify_step.verify(cache, opencode, on_step=console.step)
     if json:
-        sys.stdout.write(proof.model_dump_json(indent=2) + "\n")
+        answer.model(proof)
     else:
         console.stdout().print(tables.proof_table(proof))
     if not proof.ok:
@@ -64,9 +63,9 @@ def list_command(
         files.write_atomically(html, page.render(inventory.take(cache, proof)))
     elif sbom_format:
         document = sbom.cyclonedx(found) if sbom_format is _Sbom.CYCLONEDX else sbom.spdx(found)
-        sys.stdout.write(sbom.dumps(document))
+        answer.document(sbom.dumps(document))
     elif json:
-        sys.stdout.write(manifest.dumps(found))
+        answer.document(manifest.dumps(found))
     else:
         tables.contents(cache, found)
 
@@ -82,7 +81,7 @@ def doctor_command(
     """What your OpenCode directories hold, what the next start will do, and mistakes in your config."""
     found = doctor.examine(os.environ, Path.cwd(), cache)
     if json:
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        answer.model(found)
     else:
         console.stdout().print(tables.doctor_table(found))
     if not found.ok:

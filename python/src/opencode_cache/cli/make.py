@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from opencode_cache import pipeline
-from opencode_cache.base import console, files
+from opencode_cache.base import answer, console, files
 from opencode_cache.build import builder
 from opencode_cache.catalogue import document as catalogue
 from opencode_cache.catalogue import generate
-from opencode_cache.cli import options
+from opencode_cache.cli import options, process
 from opencode_cache.cli.app import app
 from opencode_cache.cli.configuration import with_configuration
-from opencode_cache.formats import lock
+from opencode_cache.formats import lock, shipped
 from opencode_cache.npm import platforms
 from opencode_cache.wrapper import render as wrapper
 
@@ -140,7 +139,7 @@ def wrap_command(
     program = wrapper.wrap(
         cache, opencode, out, name=name, offline=offline, shell=shell, extra_path=extra_path, tools=tools
     )
-    sys.stdout.write(f"{program}\n")
+    answer.path(program)
 
 
 @app.command("catalogue", epilog="Example: opencode-cache catalogue models.dev -o models.json")
@@ -182,13 +181,14 @@ def run_command(
     """
     chosen, is_default = options.planned(plan_file, opencode_version, provider, plugin, tool, resolve)
     if plan_file is None:
-        asked = with_configuration(chosen, pipeline.shipped_lock(chosen.opencode))
+        asked = with_configuration(chosen, shipped.lock_for(chosen.opencode))
         is_default = is_default and asked == chosen
         chosen = asked
     day = before.date() if before else None
     program = pipeline.ready_for(chosen, day, is_default=is_default, allow_missing=allow_missing).program
     if link:
         pipeline.leave_link(program, link)
+    os.umask(process.umask)
     os.execv(program, [str(program), *context.args])  # noqa: S606 - the wrapper is the point
 
 

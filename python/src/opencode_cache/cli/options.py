@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opencode_cache.base.errors import BadInputError
-from opencode_cache.formats import plan
+from opencode_cache.formats import plan, shipped
 from opencode_cache.npm import platforms
 from opencode_cache.opencode import tools
 
@@ -69,7 +69,7 @@ def planned(
     resolves: list[str],
 ) -> tuple[plan.Plan, bool]:
     """The plan that the options describe, and whether it is the version's default one."""
-    base = plan.read(file, version) if file else plan.default(version or plan.DEFAULT_OPENCODE)
+    base = plan.read(file, version) if file else plan.default(version or shipped.default_version())
     extra: dict[str, str] = {}
     for entry in resolves:
         name, equals, wanted = entry.partition("=")

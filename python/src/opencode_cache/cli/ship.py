@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from opencode_cache import pipeline
-from opencode_cache.base import console
+from opencode_cache.base import answer, console
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.cli import options
 from opencode_cache.cli.app import app
@@ -75,7 +74,7 @@ def bundle_command(
         f"OpenCode {bundle.info.opencode} for {bundle.info.system}: {len(bundle.listing.entries)} entries, "
         f"{bundle.listing.bytes / 1e6:.0f} MB, packed {bundle.packed / 1e6:.0f} MB; sha256 {bundle.sha256}"
     )
-    sys.stdout.write(f"{bundle.file}\n")
+    answer.path(bundle.file)
 
 
 def _subject(
@@ -119,9 +118,9 @@ def unbundle_command(
     if file is None:
         generation = unbundle.undo(to)
         console.step(f"{to}: back to {generation.name}")
-        sys.stdout.write(f"{unbundle.program(to)}\n")
+        answer.path(unbundle.program(to))
         return
     done = unbundle.unbundle(file, to, trusted=trusted, system=system, keep=keep, allow_older=allow_older)
     what = "installed" if done.changed else "already the one in use, and whole"
     console.step(f"OpenCode {done.info.opencode} for {done.info.system}: {what} ({done.generation.name})")
-    sys.stdout.write(f"{done.program}\n")
+    answer.path(done.program)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from opencode_cache.base.console import megabytes, stdout
+from opencode_cache.base.console import escape, megabytes, stdout
 from opencode_cache.formats.proof import Proof, verdict
 
 if TYPE_CHECKING:
@@ -20,6 +19,11 @@ if TYPE_CHECKING:
     from opencode_cache.formats.lock import Signatures
     from opencode_cache.formats.manifest import Manifest
     from opencode_cache.inspect.doctor import Report
+    from opencode_cache.update.changes import Changes
+
+_MOST_ROWS = 300
+"""GitHub takes a body of 65,536 characters."""
+_NONE = "–"  # noqa: RUF001 - a dash
 
 
 def _size(directory: Path) -> int:
@@ -61,8 +65,10 @@ def contents(cache: Path, manifest: Manifest) -> None:
     """Print what a cache answers, as tables on stdout."""
     console = stdout()
     console.print(
-        f"OpenCode {manifest.opencode} ({manifest.layout} layout, {manifest.system}), "
-        f"{manifest.files} files, {megabytes(manifest.bytes)}"
+        escape(
+            f"OpenCode {manifest.opencode} ({manifest.layout} layout, {manifest.system}), "
+            f"{manifest.files} files, {megabytes(manifest.bytes)}"
+        )
     )
     for line in _about(manifest):
         console.print(escape(line))
@@ -76,11 +82,11 @@ def contents(cache: Path, manifest: Manifest) -> None:
         members = sum(entry.spec in package.specs for package in manifest.packages)
         table.add_row(
             entry.kind,
-            entry.spec,
-            entry.version,
+            escape(entry.spec),
+            escape(entry.version),
             str(members),
             megabytes(_size(cache / entry.tree if manifest.layout == "packages" else cache / entry.path)),
-            licences.get((entry.name, entry.version)) or "unknown",
+            escape(licences.get((entry.name, entry.version)) or "unknown"),
         )
     console.print(table)
     for entry in manifest.requests:
@@ -133,3 +139,54 @@ def doctor_table(report: Report) -> Table:
     for one in report.findings:
         made.add_row(_MARKS[one.state], escape(one.what), escape(one.detail), escape(one.next))
     return made
+
+
+def changes_table(changes: Changes) -> Group:
+    """For a person, as something that rich prints."""
+    if not changes.rows and not changes.files:
+        parts: list[Table | Text] = [Text(_nothing(changes))]
+    else:
+        shown = Table("", "", "old", "new", "", box=None, pad_edge=False)
+        for row in changes.rows:
+            cells = (row.kind, row.name, row.old or _NONE, row.new or _NONE, row.note)
+            shown.add_row(*(escape(cell) for cell in cells))
+        parts = [shown, Text(f"files: {', '.join(changes.files) or 'none'}")]
+    parts += [Text(f"left as it was: {left.name}: {left.why}") for left in changes.left]
+    return Group(*parts)
+
+
+def _nothing(changes: Changes) -> str:
+    if changes.newer:
+        return "nothing is newer but what is left as it was"
+    return f"nothing is newer; OpenCode {changes.opencode}"
+
+
+def markdown(changes: Changes) -> str:
+    """For the body of a pull request."""
+    lines = [f"OpenCode {changes.opencode}", ""]
+    if changes.rows:
+        lines += ["| | | old | new | |", "|---|---|---|---|---|"]
+        for row in changes.rows[:_MOST_ROWS]:
+            cells = (row.kind, row.name, row.old or _NONE, row.new or _NONE, row.note)
+            lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
+        if len(changes.rows) > _MOST_ROWS:
+            lines.append(f"| | and {len(changes.rows) - _MOST_ROWS} more | | | |")
+        lines.append("")
+    else:
+        lines += [f"{_nothing(changes)}.", ""]
+    if changes.left:
+        lines += ["Left as it was:", ""]
+        lines += [f"* {_cell(left.name)}: {_cell(left.why)}" for left in changes.left]
+        lines.append("")
+    if changes.files:
+        lines += [f"Files: {', '.join(f'`{name}`' for name in changes.files)}", ""]
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """Words from a registry are text here, not Markdown, HTML or the name of a person to be told."""
+    plain = " ".join(text.split())
+    for character in "\\`*_[]<>|@#":
+        plain = plain.replace(character, f"\\{character}")
+    # GitHub reads @name and #1 behind a backslash too; a character without width parts them.
+    return plain.replace("\\@", "@\u200b").replace("\\#", "#\u200b")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from opencode_cache import update as updates
-from opencode_cache.base import console, files
+from opencode_cache.base import answer, console, files
 from opencode_cache.base.errors import CheckFailedError
-from opencode_cache.cli import options
+from opencode_cache.cli import options, tables
 from opencode_cache.cli.app import app
-from opencode_cache.update import changes
 
 
 @app.command("update", epilog="Example: opencode-cache update --check")
@@ -42,10 +40,10 @@ def update_command(
     """
     found = updates.update(Path.cwd(), version=opencode_version, only=system, check=check)
     if markdown:
-        files.write_atomically(markdown, changes.markdown(found))
+        files.write_atomically(markdown, tables.markdown(found))
     if json:
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        answer.model(found)
     else:
-        console.stdout().print(changes.table(found))
+        console.stdout().print(tables.changes_table(found))
     if check and found.newer:
         raise CheckFailedError("something is newer; take it with `opencode-cache update`")

@@ -11,6 +11,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+from opencode_cache.base import files
 from opencode_cache.opencode.tools import TOOLS
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _has(project: Path, package: str) -> bool:
     if (project / "node_modules" / package / "package.json").is_file():
         return True
     try:
-        document = json.loads((project / "package.json").read_text(encoding="utf-8"))
+        document = json.loads(files.read_text(project / "package.json", files.SETTINGS))
     except (OSError, ValueError, RecursionError):
         return False
     sections = document.values() if isinstance(document, dict) else ()

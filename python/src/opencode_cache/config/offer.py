@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -62,7 +63,9 @@ class Offer:
         others = (one for one in self.requests if one.kind != "config")
         if any(self._tree(one.kind, one.spec) == tree for one in others):
             return True
-        return self.installed is not None and (self.installed / tree / "node_modules" / name).exists()
+        # Not Path.exists, which raises for a name that is too long.
+        place = self.installed and self.installed / tree / "node_modules" / name
+        return place is not None and os.path.exists(place)  # noqa: PTH110
 
     def _tree(self, kind: Kind, spec: str) -> str:
         return layouts.for_version(self.opencode).place(self.opencode, kind, spec, "").tree

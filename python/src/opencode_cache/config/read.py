@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.config.text import TextError, parse
 
@@ -182,7 +183,7 @@ def _directories(environ: Mapping[str, str], project: Path) -> list[Path]:
 
 def _add(found: Configuration, path: Path, environ: Mapping[str, str], *, tui: bool = False) -> None:
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = files.read_text(path, files.SETTINGS, errors="replace")
     except OSError:
         return  # as OpenCode does without
     _add_text(found, str(path), text, path.parent, environ, tui=tui)
@@ -215,7 +216,7 @@ def dependencies(config: Path) -> dict[str, str]:
     """
     path = config / "package.json"
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(files.read_text(path, files.SETTINGS))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:

@@ -13,14 +13,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from opencode_cache.base import files
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/|,(?=\s*[}\]])', re.DOTALL)
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\Z)|//[^\n]*|/\*.*?(?:\*/|\Z)|,(?=\s*[}\]])', re.DOTALL)
 _ENV = re.compile(r"\{env:([^}]+)\}")
 _FILE = re.compile(r"\{file:([^}]+)\}")
-_MOST = 1 << 20
-"""Bytes of a file that is put in; what is longer is no name of anything."""
 
 
 class TextError(Exception):
@@ -75,8 +75,7 @@ def _read(name: str, directory: Path, environ: Mapping[str, str]) -> str:
     if name.startswith("~/"):
         path = Path(environ.get("HOME", "/"), name[2:])
     try:
-        with (directory / path).open("rb") as file:
-            return file.read(_MOST).decode("utf-8", "replace").strip()
+        return files.read_text(directory / path, files.SETTINGS, errors="replace").strip()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "no path"
         raise TextError(f"refers to {{file:{name}}}, which cannot be read ({why})") from error

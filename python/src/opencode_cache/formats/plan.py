@@ -21,6 +21,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -28,9 +29,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import first_problem, safe_relative
-from opencode_cache.formats import user_files
+from opencode_cache.formats import shipped, user_files
 from opencode_cache.formats.grammar import Grammar
 from opencode_cache.npm import platforms, repository
 from opencode_cache.npm import spec as npm_spec
@@ -43,12 +45,12 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-
-DEFAULT_OPENCODE = "1.18.33"
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 CATALOGUE: Literal["catalogue"] = "catalogue"
 
+_MOST_SOURCES = 100_000
+"""Files of a catalogue's sources; models.dev has a twentieth of that."""
 _FIRST_ERA_PROVIDERS = (
     "@ai-sdk/amazon-bedrock",
     "@ai-sdk/anthropic",
@@ -65,7 +67,8 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    opencode: str = DEFAULT_OPENCODE
+    opencode: str = Field(default_factory=shipped.default_version)
+    """The version; by default that of the main lock that comes with this program."""
     systems: list[str] = Field(default_factory=list)
     """Systems whose OpenCode binary is pinned; empty means all."""
     providers: list[str] | Literal["catalogue"] = CATALOGUE
@@ -178,12 +181,36 @@ class Plan(BaseModel):
         digest = hashlib.sha256(self.model_dump_json().encode())
         named = [*self.files.values(), *([self.catalogue] if self.catalogue else [])]
         named += [f"{spec}/package.json" for spec in self.plugins if is_local(spec)]
-        for name in named:
-            top = Path(name)
-            for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
-                if path.is_file():
-                    digest.update(f"{path}\0".encode("utf-8", "surrogateescape") + path.read_bytes())
+        for path in _sources(named):
+            try:
+                content = files.read_bytes(path, files.DOCUMENT)
+            except OSError as error:
+                raise BadInputError(f"{path}: cannot be read ({error.strerror}); correct the plan") from error
+            digest.update(os.fsencode(path) + b"\0" + content)
         return digest.hexdigest()
+
+
+def _sources(names: Iterable[str]) -> Iterator[Path]:
+    """The files that a plan reads: those that it names, and models.dev's in the directories that it names."""
+    for name in names:
+        top, seen = Path(name), 0
+        if top.is_file():
+            yield top
+        for directory, directories, inside in os.walk(top):
+            directories.sort()
+            seen += len(inside) + len(directories)
+            if seen > _MOST_SOURCES:
+                raise BadInputError(
+                    f"{top}: holds more than {_MOST_SOURCES} files; give models.dev's sources"
+                )
+            yield from (path for one in sorted(inside) if (path := Path(directory, one)).is_file())
+
+
+def _expanded(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise BadInputError(f"{name}: there is no such user; write the path in full") from error
 
 
 def is_local(spec: str) -> bool:
@@ -196,17 +223,18 @@ def dependencies(path: str) -> list[str]:
 
     Raises BadInputError.
     """
-    place = Path(path.removeprefix("file://")).expanduser()
+    place = _expanded(path.removeprefix("file://"))
     if not place.exists():
         raise BadInputError(f"plugins: {path!r}: no such file or directory; paths are relative to the plan")
     manifest = place / "package.json"
     if not manifest.is_file():
         return []
     try:
-        needed = json.loads(manifest.read_text(encoding="utf-8")).get("dependencies", {})
+        needed = json.loads(files.read_text(manifest, files.SETTINGS)).get("dependencies", {})
         found = [f"{name}@{wanted}" if wanted else name for name, wanted in sorted(needed.items())]
-    except (OSError, ValueError, AttributeError) as error:
-        raise BadInputError(f"plugins: {manifest}: cannot be read as a package.json ({error})") from error
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) else type(error).__name__
+        raise BadInputError(f"plugins: {manifest}: cannot be read as a package.json ({why})") from error
     for spec in found:
         npm_spec.check(f"plugins: {manifest}: dependencies", spec)
     return found
@@ -230,10 +258,10 @@ def read(path: Path, opencode: str | None = None) -> Plan:
     Raises BadInputError that names the file, the key and the nearest known one.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path}: cannot be read ({error})") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        data = tomllib.loads(files.read_text(path, files.SETTINGS))
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError
         raise BadInputError(f"{path}: not TOML: {error}") from error
     known = set(Plan.model_fields)
     for key in data:
@@ -278,7 +306,7 @@ def _placed(plan: Plan, beside: Path) -> Plan:
     """The plan with the paths in it made absolute: they are relative to the file that they stand in."""
 
     def absolute(name: str) -> str:
-        return str(beside / Path(name).expanduser())
+        return str(beside / _expanded(name))
 
     def plugin(spec: str) -> str:
         return absolute(spec) if is_local(spec) and not spec.startswith("file:") else spec

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def place(value: str) -> str:
     parts = value.split("/")
     if not value.isprintable():
         raise ValueError(f"{value!r} has a control character; choose another place")
-    if parts[0] in _OURS or any(part.startswith(".") for part in parts):
+    # Some file systems take `Packages` for `packages`.
+    if parts[0].casefold() in _OURS or any(part.startswith(".") for part in parts):
         raise ValueError(f"{value!r} is a place that the cache fills itself, or hidden; choose another")
     return value
 
@@ -48,14 +50,14 @@ def read(sources: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for where, source in sources.items():
         try:
-            content = Path(source).read_bytes()
-            text = content.decode()
-        except (OSError, ValueError) as error:
-            raise BadInputError(f"files: {source}: cannot be read as UTF-8 text ({error})") from error
-        if len(content) > _LARGEST:
+            text = files.read_text(Path(source), files.SETTINGS)
+        except OSError as error:
             raise BadInputError(
-                f"files: {source}: has {len(content)} bytes; a lock carries files up to {_LARGEST}"
-            )
+                f"files: {source}: cannot be read as UTF-8 text ({error.strerror})"
+            ) from error
+        size = len(text.encode())
+        if size > _LARGEST:
+            raise BadInputError(f"files: {source}: has {size} bytes; a lock carries files up to {_LARGEST}")
         found[where] = text
     for where in found:
         inside = next((other for other in found if where.startswith(f"{other}/")), None)

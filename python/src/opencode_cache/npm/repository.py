@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 
 from opencode_cache.base.errors import BadInputError
-from opencode_cache.npm.spec import public
+from opencode_cache.npm.spec import LONGEST_PART, is_name, public
 
 ARCHIVES = "OPENCODE_CACHE_GITHUB_ARCHIVES"
 """Environment: the base of `<base>/<owner>/<repo>/tar.gz/<commit>`, for mirrors."""
@@ -99,6 +99,12 @@ def source(spec: str) -> Source | None:
                 f"plugins: {public(spec)!r} cannot be locked; write 'github:OWNER/REPO#COMMIT' or an npm name"
             )
         return None
+    if match["repo"] in (".", ".."):
+        raise BadInputError(f"plugins: {spec!r} names no repository; write 'github:OWNER/REPO'")
+    if max(map(len, spec.split("/"))) > LONGEST_PART:
+        raise BadInputError(f"plugins: {spec[:LONGEST_PART]!r}… is too long for the name of a directory")
+    if name is not None and not is_name(name):
+        raise BadInputError(f"plugins: {spec!r}: {name!r} names no npm package; write another")
     ref = match["ref"] or ""
     if ref and not _REF.fullmatch(ref):
         raise BadInputError(
@@ -120,3 +126,11 @@ def is_nameless(spec: str) -> bool:
     except BadInputError:
         return False
     return found is not None and found.name is None
+
+
+def is_repository(spec: str) -> bool:
+    """Whether a spec names a GitHub repository, as `source` takes it."""
+    try:
+        return source(spec) is not None
+    except BadInputError:
+        return False

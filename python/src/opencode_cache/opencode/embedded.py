@@ -8,6 +8,7 @@ import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+from opencode_cache.base import python
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.catalogue.document import is_catalogue
 from opencode_cache.opencode import run as opencode
@@ -37,14 +38,16 @@ def catalogue(binary: Path) -> dict[str, Any]:
     """
     image = opencode.image(binary).read_bytes()
     for candidate in (*_strings(image), *_objects(image)):
-        done = subprocess.run(
-            [binary.absolute(), "-e", _EVALUATE],
-            input=candidate,
-            env={"BUN_BE_BUN": "1", "PATH": os.defpath},
-            capture_output=True,
-            timeout=_TIMEOUT,
-            check=False,
-        )
+        with python.empty() as empty:  # Bun obeys the bunfig.toml of the directory that it is started in
+            done = subprocess.run(
+                [binary.absolute(), "-e", _EVALUATE],
+                cwd=empty,
+                input=candidate,
+                env={"BUN_BE_BUN": "1", "PATH": os.defpath},
+                capture_output=True,
+                timeout=_TIMEOUT,
+                check=False,
+            )
         if done.returncode == 0 and done.stdout:
             document = json.loads(done.stdout)
             if is_catalogue(document):

@@ -21,7 +21,7 @@ from opencode_cache.base.errors import BadInputError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_VERSION = re.compile(r"^v?(\d+\.\d+\.\d+\S*)$", re.MULTILINE)
+_VERSION = re.compile(r"^v?(\d+\.\d+\.\d+[0-9A-Za-z.+-]*)$", re.MULTILINE | re.ASCII)
 _LISTENING = re.compile(r"listening on (http://\S+)")
 _PLACE = "process.stdout.write(process.execPath)"
 _VERSION_TIMEOUT = 60
@@ -111,6 +111,13 @@ def image(program: Path) -> Path:
             return program
     found = Path(done.stdout)
     return found if done.returncode == 0 and found.is_absolute() and found.is_file() else program
+
+
+def read_by(cache: Path, program: Path) -> list[Path]:
+    """The files and directories that OpenCode reads, beside the system's, when it is started with a cache."""
+    links = [path.resolve() for path in sorted((cache / "tui").glob("*"))]
+    paths = (cache, program, program.resolve(), image(program), *links)
+    return [path for path in dict.fromkeys(paths) if path.exists()]
 
 
 def version(program: Path) -> str:

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from opencode_cache.base import python
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest
 from opencode_cache.formats.proof import Proof
+from opencode_cache.opencode import run as opencode_run
 from opencode_cache.sandbox import netns
 
 if TYPE_CHECKING:
@@ -41,7 +43,10 @@ def verify(cache: Path, opencode: Path, *, on_step: Callable[[str], None] = lamb
         raise BadInputError(f"{opencode}: not a program; give the OpenCode binary")
     isolation = netns.available()
     arguments = ["--cache", str(cache.resolve()), "--opencode", str(opencode.resolve())]
-    if not isolation.ok:
+    if isolation.ok:
+        for path in opencode_run.read_by(cache.resolve(), opencode.absolute()):
+            arguments += ["--read-only", str(path)]
+    else:
         arguments += ["--weaker-because", _weaker(isolation.why)]
     limit = _BASE_TIMEOUT + _TIMEOUT_PER_REQUEST * len(found.requests)
     try:
@@ -58,7 +63,8 @@ def verify(cache: Path, opencode: Path, *, on_step: Callable[[str], None] = lamb
 def _weaker(why: str) -> str:
     return (
         f"{why.rstrip('.')}; so the proof ran without a network namespace: it sees only the hosts that are "
-        "asked for through the proxy settings, and the cache is as writable as it is"
+        "asked for through the proxy settings, the cache is as writable as it is, and plugins ran with your "
+        "rights over your files"
     )
 
 
@@ -66,13 +72,12 @@ def _run_child(arguments: list[str], limit: float, on_step: Callable[[str], None
     """Run the proof; its result as JSON ("" for none) and what it wrote to stderr."""
     result = ""
     with (
-        tempfile.TemporaryDirectory(prefix="opencode-proof-") as directory,
+        python.empty() as directory,
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
         subprocess.Popen(
-            [sys.executable, "-m", "opencode_cache.prove.child", *arguments],
-            # Python puts the working directory first on its path, so it is an empty one.
+            python.command("-m", "opencode_cache.prove.child", *arguments),
             cwd=directory,
-            env=os.environ | netns.python_path(),
+            env=os.environ | python.path(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -11,9 +11,12 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from opencode_cache import layouts
 from opencode_cache.base import store
-from opencode_cache.base.errors import BadInputError
+from opencode_cache.base.errors import BadInputError, NetworkError
+from opencode_cache.base.model import first_problem
 from opencode_cache.catalogue import document as catalogue
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import grammar, user_files
@@ -107,6 +110,14 @@ class Resolver:
 
         What a person named and cannot be had is a MissingError with all of it, unless that is allowed.
         """
+        try:
+            return self._lock(found, missing)
+        except ValidationError as error:
+            raise NetworkError(
+                f"the registry's answers make no lock ({first_problem(error)}); use another registry"
+            ) from error
+
+    def _lock(self, found: dict[str, Package], missing: dict[str, str]) -> Lock:
         files = user_files.read(self.plan.files)
         given = catalogue.given(Path(self.plan.catalogue))[0] if self.plan.catalogue else None
         local = [spec for spec in self.plan.plugins if is_local(spec)]
@@ -249,7 +260,10 @@ class Resolver:
         specs = grammar.packages(pins.values())
 
         def one(spec: str) -> Package:
-            return package_from(npm.view(spec)[0], split_spec(spec)[0])
+            try:
+                return package_from(next(iter(npm.view(spec)), {}), split_spec(spec)[0])
+            except UnavailableError as error:
+                raise NetworkError(f"grammars: {spec}: {error}; pin another package") from error
 
         with ThreadPoolExecutor(_WORKERS) as pool:
             return dict(zip(specs, pool.map(one, specs), strict=True))

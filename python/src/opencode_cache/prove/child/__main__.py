@@ -68,13 +68,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--opencode", type=Path, required=True)
+    parser.add_argument("--read-only", type=Path, action="append", default=[])
     parser.add_argument("--weaker-because")
     options = parser.parse_args()
     # An exception, so that the servers are stopped and the directories removed on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         if options.weaker_because is None:
-            netns.enter([options.cache])
+            netns.enter(options.read_only, confined=True)
         with reap.nothing_left():
             proof = prove(
                 options.cache, options.opencode, options.weaker_because, lambda name: _emit({"step": name})

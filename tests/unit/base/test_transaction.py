@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import updating
 
+from opencode_cache.base import transaction
 from opencode_cache.base.errors import BadInputError
-from opencode_cache.update import transaction
-from opencode_cache.update.transaction import Change
+from opencode_cache.base.transaction import Change
 
 OLD = {"a": b"old a", "b/c": b"old c", "gone": b"old gone"}
 NEW = {"a": b"new a", "b/c": b"new c", "b/new": b"new new"}
@@ -118,14 +118,6 @@ def test_an_edit_after_the_interruption_is_not_lost(root, monkeypatch):
     assert (root / "gone").exists()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"files": [{"path": "../x", "staged": "0"}]}'])
-def test_a_damaged_journal_is_a_sentence(root, monkeypatch, text):
-    interrupted(root, monkeypatch)
-    (root / transaction.PLACE / "journal" / "files.json").write_text(text, encoding="utf-8")
-    with pytest.raises(BadInputError, match="restore the repository's files with git"):
-        transaction.complete(root)
-
-
 def test_ctrl_c_while_files_are_put_in_place_waits_for_the_last(root, monkeypatch):
     real = transaction.complete
 
@@ -150,7 +142,7 @@ def test_a_disk_that_takes_nothing_leaves_all_as_it_was(root, monkeypatch):
     assert updating.contents(root) == OLD
 
 
-HOLD = "import sys; from pathlib import Path; from opencode_cache.update import transaction\n"
+HOLD = "import sys; from pathlib import Path; from opencode_cache.base import transaction\n"
 HOLD += "with transaction.alone(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
 
 
