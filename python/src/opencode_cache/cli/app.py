@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 _MODULES = {
-    **dict.fromkeys(("run", "lock", "fetch", "build", "wrap"), "make"),
+    "run": "make",
+    "plan": "configuration",
+    **dict.fromkeys(("lock", "fetch", "build", "wrap"), "make"),
     **dict.fromkeys(("verify", "list"), "inspect"),
     "hosts": "hosts",
     "explain": "explain",

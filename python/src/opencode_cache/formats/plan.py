@@ -4,6 +4,7 @@ opencode = "1.18.33"
 providers = ["@ai-sdk/fireworks"]   # or "catalogue": all that the model catalogue names
 plugins = ["opencode-gemini-auth", "github:owner/repo#COMMIT", "./my-plugin"]
 tools = ["pyright", "typescript-language-server"]
+commands = ["@modelcontextprotocol/server-memory"]   # what `npx` starts
 config = ["@opencode-ai/plugin"]
 warmup = ["models"]                 # what must work without asking the registry
 catalogue = "api.json"              # or a directory with the sources of models.dev
@@ -73,11 +74,13 @@ class Plan(BaseModel):
     extra_providers: list[str] = Field(default_factory=list)
     """Provider SDKs beside those."""
     plugins: list[str] = Field(default_factory=list)
-    """npm specs, `github:owner/repo#commit`, and paths of plugins that lie where OpenCode imports them."""
+    """npm specs, GitHub repositories, and paths of plugins that lie where OpenCode imports them."""
     built_in_plugins: bool = True
     """Also the plugins that the binary itself asks for at every start."""
     tools: list[str] = Field(default_factory=list)
     """Language servers and formatters that OpenCode installs from npm: `tools.py` has the table."""
+    commands: list[str] = Field(default_factory=list)
+    """Packages that the configuration starts with `npx` and the like, as they are named there."""
     config: list[str] = Field(default_factory=list)
     """Packages for OpenCode's config directories."""
     resolve: dict[str, str] = Field(default_factory=dict)
@@ -99,14 +102,20 @@ class Plan(BaseModel):
         providers: Sequence[str] = (),
         plugins: Sequence[str] = (),
         tools: Sequence[str] = (),
+        commands: Sequence[str] = (),
+        config: Sequence[str] = (),
         resolve: Mapping[str, str] | None = None,
     ) -> Plan:
         """The plan with more specs, and with ranges that win over its own. Raises BadInputError."""
         return Plan(
-            **self.model_dump(exclude={"extra_providers", "plugins", "tools", "resolve"}),
+            **self.model_dump(
+                exclude={"extra_providers", "plugins", "tools", "commands", "config", "resolve"}
+            ),
             extra_providers=[*self.extra_providers, *providers],
             plugins=[*self.plugins, *plugins],
             tools=[*self.tools, *tools],
+            commands=[*self.commands, *commands],
+            config=[*self.config, *config],
             resolve=self.resolve | dict(resolve or {}),
         )
 
@@ -124,7 +133,11 @@ class Plan(BaseModel):
                 f"take {', '.join(self.tools)} out of the plan, or lock OpenCode 1.14 or newer"
             )
         for spec in self.plugins:
-            if not is_local(spec) and repository.pin(spec) and versions.layout_name(self.opencode) == "bun":
+            if (
+                not is_local(spec)
+                and repository.source(spec)
+                and versions.layout_name(self.opencode) == "bun"
+            ):
                 raise BadInputError(
                     f"plugins: {spec!r}: from GitHub only for OpenCode 1.14 or newer; publish it on npm"
                 )
@@ -139,11 +152,12 @@ class Plan(BaseModel):
         for spec in self.tools:
             tools.check(split_spec(spec)[0])
         providers = [] if self.providers == CATALOGUE else self.providers
-        published = [spec for spec in self.plugins if not is_local(spec) and not repository.pin(spec)]
+        published = [spec for spec in self.plugins if not is_local(spec) and not repository.source(spec)]
         for field, names in (
             ("providers", [*providers, *self.extra_providers]),
             ("plugins", published),
             ("tools", self.tools),
+            ("commands", self.commands),
             ("config", self.config),
         ):
             for spec in names:
