@@ -227,3 +227,11 @@ def test_the_store_is_looked_at_again_after_a_power_cut(dev, checkout, boot, pro
     status, out, _ = dev("run", "--", "models")
     assert (status, "at once" in out) == (0, at_once)
     assert (run / "options").read_text() == BOOT.read_text()
+
+
+def test_every_folder_of_tests_is_in_the_whole_run():
+    text = (REPOSITORY / "dev").read_text(encoding="utf-8")
+    folders = {
+        path.relative_to(REPOSITORY / "tests").parts[0] for path in REPOSITORY.glob("tests/*/**/test_*.py")
+    }
+    assert {name for name in folders if f'"$root/tests/{name}"' not in text} == set()
