@@ -138,7 +138,11 @@ def test_no_home_is_one_sentence(lab):
         ({"small_model": "antropic/x"}, "no provider 'antropic'", "write anthropic/x"),
         ({"agent": {"a": {"model": "gpt-5"}}}, "agent.a.model 'gpt-5' names no provider", "PROVIDER/MODEL"),
         ({"plugin": ["gone@1.2"]}, "plugin 'gone@1.2' is not in the cache", "--plugin"),
-        ({"plugin": [["git+https://u:secret@h/x?key=secret", {"a": "secret"}]]}, "//…@h/x", "--plugin"),
+        (
+            {"plugin": [["git+https://u:secret@h/x?key=secret", {"a": "secret"}]]},
+            "//…@h/x",
+            "take it out of the",
+        ),
     ],
 )
 def test_mistakes_in_the_configuration(lab, config, said, fix):

@@ -15,9 +15,11 @@ from opencode_cache.fetch import github as github_archives
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import contents, lock, manifest, shipped
 from opencode_cache.formats import proof as proofs
+from opencode_cache.npm import client as npm
 from opencode_cache.npm import nodejs, platforms
 from opencode_cache.prove import on_file, warm_up
 from opencode_cache.prove.verify import verify
+from opencode_cache.resolve import missing as missing_names
 from opencode_cache.resolve import resolver as resolve
 from opencode_cache.wrapper import render as wrapper
 
@@ -77,7 +79,7 @@ def _unpack_binary(package: Package, tarballs: Path, out: Path) -> None:
     program.chmod(0o755)
 
 
-def make_lock(plan: Plan, before: date | None) -> Lock:
+def make_lock(plan: Plan, before: date | None, *, allow_missing: bool = False) -> Lock:
     """The lock step, with the binary that it asks fetched into the store first."""
     plan.check_files()
     tarballs, place = store.downloads(), store.default()
@@ -86,13 +88,24 @@ def make_lock(plan: Plan, before: date | None) -> Lock:
     console.step(f"looking for OpenCode {plan.opencode}")
     found, missing = resolve.binaries(plan.opencode, dict.fromkeys([here.name, *names]))
     if here.name not in found:
-        raise BadInputError(f"OpenCode {plan.opencode} cannot be asked here: {missing[here.name]}")
+        near = missing_names.near_versions(here.binaries[0], plan.opencode)
+        hint = f"; it has {', '.join(near)}" if near else ""
+        raise npm.NotInRegistryError(
+            f"OpenCode {plan.opencode} cannot be asked here: {missing[here.name]}{hint}"
+        )
     package = found[here.name]
     console.step(f"fetching {package.key}")
     tarball.fetch([package], tarballs)
     program = binary(package, tarballs, place)
     kept = {name: found[name] for name in names if name in found}
-    resolver = resolve.Resolver(plan, program, before=before, on_step=console.step, archives=tarballs)
+    resolver = resolve.Resolver(
+        plan,
+        program,
+        before=before,
+        on_step=console.step,
+        archives=tarballs,
+        allow_missing=allow_missing,
+    )
     return resolver.lock(kept, {name: why for name, why in missing.items() if name in names})
 
 
@@ -164,10 +177,18 @@ def built(path: Path, models: Path | None = None) -> tuple[Built, bool]:
     return Built(opencode, cache, wrapped / "bin" / "opencode"), is_new
 
 
-def ready_for(plan: Plan, before: date | None = None, *, is_default: bool, prove: bool = False) -> Built:
+def ready_for(
+    plan: Plan,
+    before: date | None = None,
+    *,
+    is_default: bool,
+    allow_missing: bool = False,
+    prove: bool = False,
+) -> Built:
     """The same for a plan, whose lock is made where there is none yet."""
     models = Path(plan.catalogue) if plan.catalogue else None
-    return ready(locked(plan, before, is_default=is_default), models, prove=prove)
+    path = locked(plan, before, is_default=is_default, allow_missing=allow_missing)
+    return ready(path, models, prove=prove)
 
 
 def _this_program() -> str:
@@ -185,7 +206,9 @@ def _extra_path(found: Lock, place: store.Store) -> list[str]:
     """Directories for the end of the wrapper's PATH, each with one program that OpenCode or a tool needs."""
     if shutil.which("rg") is None:
         console.step(NO_RIPGREP)
-    directories = [nodejs.directory(place)] if contents.needs_node(found) else []
+    # Without a Node.js, what the wrapper preloads starts npm tools with the Bun inside OpenCode.
+    node = contents.needs_node(found) and nodejs.there()
+    directories = [nodejs.directory(place)] if node else []
     # For the proof as well, which starts its own wrapper.
     known = os.environ.get("PATH", "").split(os.pathsep)
     os.environ["PATH"] = os.pathsep.join([*known, *(one for one in directories if one not in known)])
@@ -212,20 +235,21 @@ def _prove(cache: Path, opencode: Path, *, again: bool, is_new: bool) -> None:
         )
 
 
-def locked(plan: Plan, before: date | None = None, *, is_default: bool) -> Path:
+def locked(plan: Plan, before: date | None = None, *, is_default: bool, allow_missing: bool = False) -> Path:
     """The lock file for a plan: the one that is shipped, else one that was made for it once."""
     if is_default and before is None:
         path = shipped.lock_for(plan.opencode)
         if path:
             return path
-    key = store.key("plan", plan.stamp(), str(before))
+    # What was locked without something is not what is asked for without that option.
+    key = store.key("plan", plan.stamp(), str(before), *(["allow-missing"] if allow_missing else []))
     path = store.data_home() / "locks" / f"{plan.opencode}-{key}.lock.json"
     try:
         lock.read(path)
     except BadInputError:
         if path.exists():
             console.step(f"{path} is damaged, so it is made again")
-        files.write_atomically(path, lock.dumps(make_lock(plan, before)))
+        files.write_atomically(path, lock.dumps(make_lock(plan, before, allow_missing=allow_missing)))
     return path
 
 

@@ -304,7 +304,7 @@ def test_the_shell_completes_commands_tools_and_systems(typed, offered, monkeypa
 
 
 def test_a_lock_has_a_name_of_its_own(run, some_lock, tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "make_lock", lambda *_: lock.read(some_lock))
+    monkeypatch.setattr(pipeline, "make_lock", lambda *_, **__: lock.read(some_lock))
     monkeypatch.chdir(tmp_path)
     status, out, _ = run("lock")
     assert (status, out) == (0, "")

@@ -121,7 +121,7 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
     lock = inputs.lock
     layout = layouts.named(lock.opencode.layout)
     chosen = contents.selected(lock, inputs.system)
-    tools = {request.tree for request in lock.requests if request.kind == "tool"}
+    tools = {request.tree for request in lock.requests if request.kind in ("tool", "command")}
     jobs = {
         cache / name / path: assemble.Job(package, whole=name in tools)
         for name, nodes in chosen.items()

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 _MODULES = {
-    **dict.fromkeys(("run", "lock", "fetch", "build", "wrap"), "make"),
+    "run": "make",
+    "plan": "configuration",
+    **dict.fromkeys(("lock", "fetch", "build", "wrap"), "make"),
     **dict.fromkeys(("verify", "list"), "inspect"),
     "hosts": "hosts",
     "explain": "explain",
     "doctor": "inspect",
     **dict.fromkeys(("bundle", "unbundle"), "ship"),
+    "remove": "remove",
     "catalogue": "make",
     "update": "update",
 }

@@ -14,7 +14,7 @@ from opencode_cache.cli.app import app
 from opencode_cache.formats import lock, manifest, shipped
 from opencode_cache.inspect import explain
 from opencode_cache.layouts import accepts
-from opencode_cache.opencode import ask
+from opencode_cache.opencode import ask, plugins
 
 if TYPE_CHECKING:
     from opencode_cache.inspect.explain import Explanation, Found
@@ -44,6 +44,8 @@ def explain_command(
     """Say where the cache has something, who needs it, and whether OpenCode accepts it."""
     subject = _subject(cache, lock_file, opencode)
     found = explain.explain(spec, subject)
+    if plugins.ignored(spec, subject.opencode):
+        found = found.model_copy(update={"bundled": True, "add": None, "verdicts": ()})
     sdk = found.add is not None and explain.is_sdk(spec)
     if sdk and opencode and not subject.refused and ask.bundles(opencode, spec):
         found = found.model_copy(update={"bundled": True, "add": None})
@@ -87,7 +89,9 @@ def _print(found: Explanation) -> None:
         says = "accepts" if verdict.accepted else "does not accept"
         lines.append(f"OpenCode {found.opencode} {says} {verdict.kind} {verdict.spec}: {verdict.why}")
     if found.bundled:
-        lines.append(f"OpenCode {found.opencode} has {found.spec} compiled in, and looks for it nowhere")
+        ignored = plugins.ignored(found.spec, found.opencode)
+        said = f"OpenCode {found.opencode} has {found.spec} compiled in, and looks for it nowhere"
+        lines.append(f"{found.spec}: {plugins.TAKE_IT_OUT}" if ignored else said)
     elif found.add:
         lines.append(f"{'Only others find it there. ' if found.found else ''}To add it: {found.add}")
     answer.lines(lines)

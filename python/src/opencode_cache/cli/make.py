@@ -15,7 +15,8 @@ from opencode_cache.catalogue import document as catalogue
 from opencode_cache.catalogue import generate
 from opencode_cache.cli import options, process
 from opencode_cache.cli.app import app
-from opencode_cache.formats import lock
+from opencode_cache.cli.configuration import with_configuration
+from opencode_cache.formats import lock, shipped
 from opencode_cache.npm import platforms
 from opencode_cache.wrapper import render as wrapper
 
@@ -32,10 +33,12 @@ def lock_command(
     tool: options.Tools = [],  # noqa: B006
     resolve: options.Resolve = [],  # noqa: B006
     before: options.Before = None,
+    *,
+    allow_missing: options.AllowMissing = False,
 ) -> None:
     """Resolve a plan with npm into exact versions and hashes (needs the registry)."""
     chosen, _ = options.planned(plan_file, opencode_version, provider, plugin, tool, resolve)
-    made = pipeline.make_lock(chosen, before.date() if before else None)
+    made = pipeline.make_lock(chosen, before.date() if before else None, allow_missing=allow_missing)
     files.write_atomically(output, lock.dumps(made))
     for request in made.requests:
         if request.note:
@@ -170,14 +173,23 @@ def run_command(
         typer.Option("--link", help="Also leave a link to the wrapped program here.", metavar="FILE"),
     ] = None,
     *,
+    allow_missing: options.AllowMissing = False,
     prove: Annotated[
         bool, typer.Option("--prove", help="Prove here what was proved before, or elsewhere.")
     ] = False,
 ) -> None:
-    """Do whatever of lock, fetch, build, wrap and verify is not done yet, then start OpenCode."""
+    """Do whatever of lock, fetch, build, wrap and verify is not done yet, then start OpenCode.
+
+    Without a plan it is the default one, and what your own OpenCode configuration asks for.
+    """
     chosen, is_default = options.planned(plan_file, opencode_version, provider, plugin, tool, resolve)
+    if plan_file is None:
+        asked = with_configuration(chosen, shipped.lock_for(chosen.opencode))
+        is_default = is_default and asked == chosen
+        chosen = asked
     day = before.date() if before else None
-    program = pipeline.ready_for(chosen, day, is_default=is_default, prove=prove).program
+    built = pipeline.ready_for(chosen, day, is_default=is_default, allow_missing=allow_missing, prove=prove)
+    program = built.program
     if link:
         pipeline.leave_link(program, link)
     os.umask(process.umask)

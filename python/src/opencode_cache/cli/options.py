@@ -55,6 +55,9 @@ Before = Annotated[
     datetime | None,
     typer.Option("--before", formats=["%Y-%m-%d"], help="Only versions published before that day."),
 ]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Go on without what was asked for and cannot be had.")
+]
 
 
 def planned(

@@ -55,9 +55,10 @@ def bundle_command(
     offline: Annotated[
         bool, typer.Option("--offline/--online", help="Whether OpenCode may look for newer things.")
     ] = True,
+    allow_missing: options.AllowMissing = False,
 ) -> None:
     """Put OpenCode, its cache and the wrapper into one file for a machine without a network."""
-    cache, opencode = _subject(plan_file, cache, opencode)
+    cache, opencode = _subject(plan_file, cache, opencode, allow_missing=allow_missing)
     if not ripgrep:
         console.step(
             "without ripgrep, which OpenCode downloads from GitHub where PATH has none; "
@@ -74,7 +75,8 @@ def bundle_command(
     tools = [entry.spec for entry in contents.requests if entry.kind == "tool"]
     node = node or (nodejs.in_wheel() if tools else None)
     if tools and not node:
-        console.step(f"without Node.js, which {', '.join(tools)} cannot do without; see --node")
+        names = ", ".join(tools)
+        console.step(f"without Node.js: {names} will run on the Bun inside OpenCode, unless --node gives one")
     bundle = pack.bundle(
         cache, opencode, output, ripgrep=ripgrep, node=node, sign_key=sign_key, serial=serial, offline=offline
     )
@@ -85,14 +87,16 @@ def bundle_command(
     answer.path(bundle.file)
 
 
-def _subject(plan_file: Path | None, cache: Path | None, opencode: Path | None) -> tuple[Path, Path]:
+def _subject(
+    plan_file: Path | None, cache: Path | None, opencode: Path | None, *, allow_missing: bool
+) -> tuple[Path, Path]:
     """The cache and the program that are given, or those of a plan, which are made where they are not yet."""
     if cache and opencode and not plan_file:
         return cache, opencode
     if cache or opencode:
         raise BadInputError("bundle: give --cache and --opencode, or --plan, or nothing for the default plan")
     chosen, is_default = options.planned(plan_file, None, [], [], [], [])
-    ready = pipeline.ready_for(chosen, is_default=is_default)
+    ready = pipeline.ready_for(chosen, is_default=is_default, allow_missing=allow_missing)
     return ready.cache, ready.opencode
 
 

@@ -12,9 +12,10 @@ from opencode_cache.base.console import escape, megabytes, stdout
 from opencode_cache.formats.proof import Proof, verdict, where_and_when
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from opencode_cache.config.offer import Judgement
     from opencode_cache.formats.lock import Signatures
     from opencode_cache.formats.manifest import Manifest
     from opencode_cache.inspect.doctor import Report
@@ -134,6 +135,15 @@ def proof_table(proof: Proof) -> Group:
     parts.append(Text(f"made on {where_and_when(proof)}"))
     parts.append(Text(verdict(proof), style="green" if proof.ok else "red"))
     return Group(*parts)
+
+
+def judgements_table(judgements: Iterable[Judgement]) -> Table:
+    """What becomes of each entry of a configuration, for a person."""
+    made = Table("", "entry", "why", "what to do", box=None, pad_edge=False)
+    for one in judgements:
+        mark = "[red]not covered[/red]" if one.word == "not covered" else one.word
+        made.add_row(mark, escape(one.shown), escape(one.reason), escape(one.fix))
+    return made
 
 
 _MARKS = {

@@ -33,8 +33,9 @@ from opencode_cache.opencode import versions
 if TYPE_CHECKING:
     from pathlib import Path
 
-Kind = Literal["provider", "plugin", "tool", "config"]
-"""Who asks: a model provider's SDK, a plugin, an npm tool (LSP, formatter), or a config directory."""
+Kind = Literal["provider", "plugin", "tool", "command", "config"]
+"""Who asks: a model provider's SDK, a plugin, an npm tool (LSP, formatter), a command of the configuration
+that starts with `npx` or the like (MCP server, formatter), or a config directory."""
 
 _HOME = re.compile(rf"node_modules/{NAME}(?:/node_modules/{NAME})*")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*")
@@ -64,8 +65,8 @@ def _integrity(value: str) -> str:
 
 
 def _spec(value: str) -> str:
-    if not npm_spec.is_spec(value) and not repository.is_pin(value):
-        raise ValueError(f"{value!r} is neither an npm spec nor 'github:OWNER/REPO#COMMIT'")
+    if not npm_spec.is_spec(value) and not repository.is_repository(value):
+        raise ValueError(f"{value!r} is neither an npm spec nor a GitHub repository")
     return value
 
 
@@ -75,12 +76,13 @@ def _tree_id(value: str) -> str:
     below, slash, spec = value.partition("/")
     if below != "packages" or not slash:
         raise ValueError(f"{value!r} is not a tree: those are '.', 'config' and 'packages/SPEC'")
-    _spec(spec)
+    # A path has one slash where an address has two.
+    _spec(re.sub(r":/(?!/)", "://", spec, count=1))
     return safe_relative(value)
 
 
 def _commit(value: str) -> str:
-    if not repository.is_pin(f"github:{value}"):
+    if not repository.is_repository(f"github:{value}") or not repository.pin(f"github:{value}"):
         raise ValueError(f"{value!r} is not OWNER/REPO#COMMIT")
     return value
 
@@ -91,7 +93,7 @@ Integrity = Annotated[str, AfterValidator(_integrity)]
 Module = Annotated[str, Field(pattern=r"^[@A-Za-z0-9~._/-]+$")]
 """What a program imports: a package, or a file of one (`@ai-sdk/google-vertex/anthropic`)."""
 Spec = Annotated[str, AfterValidator(_spec)]
-"""What OpenCode asks for: an npm spec, or a commit of a GitHub repository. Directories are named by it."""
+"""What OpenCode asks for: an npm spec, or a GitHub repository. Directories are named by it."""
 TreeId = Annotated[str, AfterValidator(_tree_id)]
 """Directory that holds a tree's `node_modules`, relative to the cache; "." is the cache itself."""
 

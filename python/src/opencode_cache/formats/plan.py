@@ -4,6 +4,7 @@ opencode = "1.18.33"
 providers = ["@ai-sdk/fireworks"]   # or "catalogue": all that the model catalogue names
 plugins = ["opencode-gemini-auth", "github:owner/repo#COMMIT", "./my-plugin"]
 tools = ["pyright", "typescript-language-server"]
+commands = ["@modelcontextprotocol/server-memory"]   # what `npx` starts
 config = ["@opencode-ai/plugin"]
 warmup = ["models"]                 # what must work without asking the registry
 catalogue = "api.json"              # or a directory with the sources of models.dev
@@ -44,12 +45,10 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 CATALOGUE: Literal["catalogue"] = "catalogue"
 
-_MOST_SOURCES = 100_000
-"""Files of a catalogue's sources; models.dev has a twentieth of that."""
 _FIRST_ERA_PROVIDERS = (
     "@ai-sdk/amazon-bedrock",
     "@ai-sdk/anthropic",
@@ -75,11 +74,13 @@ class Plan(BaseModel):
     extra_providers: list[str] = Field(default_factory=list)
     """Provider SDKs beside those."""
     plugins: list[str] = Field(default_factory=list)
-    """npm specs, `github:owner/repo#commit`, and paths of plugins that lie where OpenCode imports them."""
+    """npm specs, GitHub repositories, and paths of plugins that lie where OpenCode imports them."""
     built_in_plugins: bool = True
     """Also the plugins that the binary itself asks for at every start."""
     tools: list[str] = Field(default_factory=list)
     """Language servers and formatters that OpenCode installs from npm: `tools.py` has the table."""
+    commands: list[str] = Field(default_factory=list)
+    """Packages that the configuration starts with `npx` and the like, as they are named there."""
     config: list[str] = Field(default_factory=list)
     """Packages for OpenCode's config directories."""
     resolve: dict[str, str] = Field(default_factory=dict)
@@ -101,14 +102,20 @@ class Plan(BaseModel):
         providers: Sequence[str] = (),
         plugins: Sequence[str] = (),
         tools: Sequence[str] = (),
+        commands: Sequence[str] = (),
+        config: Sequence[str] = (),
         resolve: Mapping[str, str] | None = None,
     ) -> Plan:
         """The plan with more specs, and with ranges that win over its own. Raises BadInputError."""
         return Plan(
-            **self.model_dump(exclude={"extra_providers", "plugins", "tools", "resolve"}),
+            **self.model_dump(
+                exclude={"extra_providers", "plugins", "tools", "commands", "config", "resolve"}
+            ),
             extra_providers=[*self.extra_providers, *providers],
             plugins=[*self.plugins, *plugins],
             tools=[*self.tools, *tools],
+            commands=[*self.commands, *commands],
+            config=[*self.config, *config],
             resolve=self.resolve | dict(resolve or {}),
         )
 
@@ -126,7 +133,11 @@ class Plan(BaseModel):
                 f"take {', '.join(self.tools)} out of the plan, or lock OpenCode 1.14 or newer"
             )
         for spec in self.plugins:
-            if not is_local(spec) and repository.pin(spec) and versions.layout_name(self.opencode) == "bun":
+            if (
+                not is_local(spec)
+                and repository.source(spec)
+                and versions.layout_name(self.opencode) == "bun"
+            ):
                 raise BadInputError(
                     f"plugins: {spec!r}: from GitHub only for OpenCode 1.14 or newer; publish it on npm"
                 )
@@ -141,11 +152,12 @@ class Plan(BaseModel):
         for spec in self.tools:
             tools.check(split_spec(spec)[0])
         providers = [] if self.providers == CATALOGUE else self.providers
-        published = [spec for spec in self.plugins if not is_local(spec) and not repository.pin(spec)]
+        published = [spec for spec in self.plugins if not is_local(spec) and not repository.source(spec)]
         for field, names in (
             ("providers", [*providers, *self.extra_providers]),
             ("plugins", published),
             ("tools", self.tools),
+            ("commands", self.commands),
             ("config", self.config),
         ):
             for spec in names:
@@ -167,36 +179,13 @@ class Plan(BaseModel):
         digest = hashlib.sha256(self.model_dump_json().encode())
         named = [*self.files.values(), *([self.catalogue] if self.catalogue else [])]
         named += [f"{spec}/package.json" for spec in self.plugins if is_local(spec)]
-        for path in _sources(named):
+        for path in user_files.sources(named):
             try:
                 content = files.read_bytes(path, files.DOCUMENT)
             except OSError as error:
                 raise BadInputError(f"{path}: cannot be read ({error.strerror}); correct the plan") from error
             digest.update(os.fsencode(path) + b"\0" + content)
         return digest.hexdigest()
-
-
-def _sources(names: Iterable[str]) -> Iterator[Path]:
-    """The files that a plan reads: those that it names, and models.dev's in the directories that it names."""
-    for name in names:
-        top, seen = Path(name), 0
-        if top.is_file():
-            yield top
-        for directory, directories, inside in os.walk(top):
-            directories.sort()
-            seen += len(inside) + len(directories)
-            if seen > _MOST_SOURCES:
-                raise BadInputError(
-                    f"{top}: holds more than {_MOST_SOURCES} files; give models.dev's sources"
-                )
-            yield from (path for one in sorted(inside) if (path := Path(directory, one)).is_file())
-
-
-def _expanded(name: str) -> Path:
-    try:
-        return Path(name).expanduser()
-    except RuntimeError as error:
-        raise BadInputError(f"{name}: there is no such user; write the path in full") from error
 
 
 def is_local(spec: str) -> bool:
@@ -209,7 +198,7 @@ def dependencies(path: str) -> list[str]:
 
     Raises BadInputError.
     """
-    place = _expanded(path.removeprefix("file://"))
+    place = user_files.expanded(path.removeprefix("file://"))
     if not place.exists():
         raise BadInputError(f"plugins: {path!r}: no such file or directory; paths are relative to the plan")
     manifest = place / "package.json"
@@ -292,7 +281,7 @@ def _placed(plan: Plan, beside: Path) -> Plan:
     """The plan with the paths in it made absolute: they are relative to the file that they stand in."""
 
     def absolute(name: str) -> str:
-        return str(beside / _expanded(name))
+        return str(beside / user_files.expanded(name))
 
     def plugin(spec: str) -> str:
         return absolute(spec) if is_local(spec) and not spec.startswith("file:") else spec

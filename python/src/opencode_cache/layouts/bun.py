@@ -46,7 +46,7 @@ class _Bun:
         return locked == found
 
     def place(self, opencode: str, kind: Kind, spec: str, resolved: str) -> Place:
-        if kind in ("config", "tool"):
+        if kind in ("config", "tool", "command"):
             raise BadInputError(
                 f"{spec}: OpenCode {opencode} installs {kind} packages outside its cache; "
                 "take it out of the plan"

@@ -65,6 +65,7 @@ def checked(entry: dict[str, Any]) -> dict[str, Any]:
         "dist": {"integrity": _text(dist.get("integrity"))} if isinstance(dist, dict) else None,
         "dependencies": _table(entry.get("dependencies")),
         "peerDependencies": _table(entry.get("peerDependencies")),
+        "engines": _table(entry.get("engines")),
         "time": _table(entry.get("time")),
         "license": licence(entry.get("license")),
         "bin": _text(entry.get("bin")) or _table(entry.get("bin")),

@@ -55,10 +55,19 @@ _TIMEOUT = 300
 # npm holds an answer in memory, however long it is; 1 GB is ten times what a large lock needs.
 _BOUNDED = ("/bin/sh", "-c", 'ulimit -d 1000000 2>/dev/null; exec "$@"', "npm")
 _MISSING = ("E404", "ETARGET", "ENOVERSIONS")
+_NAMED_MISSING = re.compile(
+    r"'([^'\s]+)' (?:could not be found|is not in this registry)|No matching version found for (\S+?)\.?$",
+    re.MULTILINE,
+)
+"""How npm 10 and 11 name what is missing, for E404 and for ETARGET."""
 
 
 class NotInRegistryError(NetworkError):
-    """The registry answered, and does not have it."""
+    """The registry answered, and does not have it. `missing`: the spec that npm names, if it names one."""
+
+    def __init__(self, text: str, missing: str = "") -> None:
+        super().__init__(text)
+        self.missing = missing
 
 
 class ConflictError(BadInputError):
@@ -166,9 +175,12 @@ def _run(arguments: Sequence[str], cwd: Path, names: Sequence[str] = ()) -> str:
             line for line in lines if line.startswith(("Found: ", "peer ", "Could not resolve"))
         )
         raise ConflictError(f"{detail or what}; choose another version with --resolve 'NAME=RANGE'")
-    kind = NotInRegistryError if code and code[1] in _MISSING else NetworkError
     fix = _fix(code[1], done.stderr, names) if code and names else ""
-    raise kind(f"npm {arguments[0]} failed: {what} ({code[1] if code else 'no code'}){fix}")
+    said = f"npm {arguments[0]} failed: {what} ({code[1] if code else 'no code'}){fix}"
+    if code and code[1] in _MISSING:
+        named = _NAMED_MISSING.search("\n".join(lines))
+        raise NotInRegistryError(said, (named[1] or named[2]) if named else "")
+    raise NetworkError(said)
 
 
 def _fix(code: str, said: str, names: Sequence[str]) -> str:
@@ -234,7 +246,7 @@ def audit_signatures(directory: Path) -> dict[str, Any]:
 def view(spec: str) -> list[dict[str, Any]]:
     """The registry's manifests of every version that `spec` matches, in the registry's order."""
     fields = ("name", "version", "dependencies", "peerDependencies", "dist", "time", "license", "os", "cpu")
-    arguments = ["view", "--json", *_safe(), "--", spec, *fields, "libc", "bin"]
+    arguments = ["view", "--json", *_safe(), "--", spec, *fields, "libc", "bin", "engines"]
     with _nowhere() as empty:
         said = _run(arguments, empty, [split_spec(spec)[0]])
     entries = _json(said or "[]", "view")

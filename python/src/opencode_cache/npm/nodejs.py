@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from opencode_cache.base import store
 from opencode_cache.base.errors import BadInputError
+from opencode_cache.npm import engines
 
 FIX = "install Node.js, or `pip install 'opencode-cache[node]'`"
 
@@ -20,6 +23,31 @@ def in_wheel() -> Path | None:
         if program.is_file():
             return program
     return None
+
+
+@cache
+def version() -> engines.Triple | None:
+    """Of the Node.js that runs the npm tools here; None where there is none, and OpenCode's own Bun does."""
+    program = shutil.which("node") or in_wheel()
+    if program is None:
+        return None
+    try:
+        done = subprocess.run(
+            [program, "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return engines.numbers(done.stdout)
+
+
+def there() -> bool:
+    """Whether there is a Node.js on this machine."""
+    return bool(shutil.which("node") or in_wheel())
 
 
 def directory(place: store.Store) -> str:

@@ -67,3 +67,8 @@ def split_spec(spec: str) -> tuple[str, str]:
     if match is None:
         return spec, ""
     return match["name"], match["version"] or ""
+
+
+def public(spec: str) -> str:
+    """A specifier without what may be secret in an address: user, password, query."""
+    return re.sub(r"//[^/@\s]*@", "//…@", spec).partition("?")[0]

@@ -385,7 +385,9 @@ def test_the_command_says_that_tools_want_node(tmp_path, command, monkeypatch):
     )
     (cache / manifest.FILE).write_text(manifest.dumps(found.model_copy(update={"requests": (tool,)})))
     words = ["--cache", cache, "--opencode", program, "-o", tmp_path / "out"]
-    assert "without Node.js, which pyright cannot do without; see --node" in command(*words)
+    assert "without Node.js: pyright will run on the Bun inside OpenCode, unless --node gives one" in command(
+        *words
+    )
     assert "Node.js" not in command(*words, "--node", program)
 
 
