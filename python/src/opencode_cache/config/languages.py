@@ -55,10 +55,10 @@ def _formats(package: str, names: Collection[str], project: Path) -> bool:
 
 def _names(project: Path) -> Iterator[str]:
     seen = 0
-    for _, directories, files in os.walk(project):
+    for _, directories, names in os.walk(project):
         directories[:] = sorted(name for name in directories if name not in _SKIPPED and name[0] != ".")
-        yield from files
-        seen += len(files)
+        yield from names
+        seen += len(names)
         if seen > _MOST:
             return
 
