@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from opencode_cache.base import console, files, store
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.build import assemble, builder
 from opencode_cache.fetch import github as github_archives
 from opencode_cache.fetch import tarballs as tarball
-from opencode_cache.formats import contents, lock, shipped
-from opencode_cache.formats.proof import Proof, verdict
+from opencode_cache.formats import contents, lock, manifest, shipped
+from opencode_cache.formats import proof as proofs
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import nodejs, platforms
-from opencode_cache.prove import warm_up
+from opencode_cache.prove import on_file, warm_up
 from opencode_cache.prove.verify import verify
 from opencode_cache.resolve import missing as missing_names
 from opencode_cache.resolve import resolver as resolve
@@ -111,16 +109,22 @@ def make_lock(plan: Plan, before: date | None, *, allow_missing: bool = False) -
     return resolver.lock(kept, {name: why for name, why in missing.items() if name in names})
 
 
-def build(inputs: builder.Inputs, out: Path, commands: Sequence[str] | None = None) -> None:
+def build(
+    inputs: builder.Inputs, out: Path, commands: Sequence[str] | None = None, *, trust_proofs: bool = False
+) -> None:
     """The build step with its progress and its warm-up.
 
     `commands` are OpenCode's arguments for the warm-up: None for what the lock says, or else the default;
-    an empty list for none.
+    an empty list for none. `trust_proofs`: the default is not run on a cache of which there is a proof, since
+    that has run it.
     """
     said = inputs.lock.warmup if inputs.lock.warmup is not None else warm_up.DEFAULT
     arguments = said if commands is None else commands
 
     def prove(cache: Path) -> None:
+        known = trust_proofs and tuple(arguments) == warm_up.DEFAULT
+        if known and on_file.find(on_file.identity(cache, manifest.read(cache), inputs.opencode)):
+            return
         if arguments:
             console.step("warming up: the real OpenCode must ask for nothing")
             warm_up.warm_up(cache, inputs.opencode, arguments)
@@ -130,8 +134,15 @@ def build(inputs: builder.Inputs, out: Path, commands: Sequence[str] | None = No
         builder.build(inputs, out, on_done=on_done, prove=prove)
 
 
-def ready(path: Path, models: Path | None = None) -> Built:
-    """Everything that stands behind a lock file, made where it is not there yet, and proved once.
+def ready(path: Path, models: Path | None = None, *, prove: bool = False) -> Built:
+    """As `built`, and proved once. `prove`: here, whatever was proved before."""
+    done, is_new = built(path, models)
+    _prove(done.cache, done.opencode, again=prove, is_new=is_new)
+    return done
+
+
+def built(path: Path, models: Path | None = None) -> tuple[Built, bool]:
+    """Everything that stands behind a lock file, made where it is not there yet; whether it was not.
 
     `models` is the plan's catalogue, where it names one.
 
@@ -154,24 +165,30 @@ def ready(path: Path, models: Path | None = None) -> Built:
     def make_cache(out: Path) -> None:
         inputs = builder.Inputs(found, tarballs, opencode, system, models=models)
         console.step("unpacking")
-        build(inputs, out)
+        build(inputs, out, trust_proofs=True)
 
     cache = place.add(cache_key, f"opencode-cache-{name}", make_cache)
     extra_path = _extra_path(found, place)
     key = store.key("wrapper", str(cache), str(opencode), str(extra_path), _this_program())
     wrapped_name = f"opencode-with-cache-{name}"
     prefix = place.path(key, wrapped_name)
+    is_new = not prefix.exists()
     wrapped = place.add(key, wrapped_name, lambda out: _wrap(cache, opencode, out, extra_path, prefix))
-    _prove(key, cache, opencode)
-    return Built(opencode, cache, wrapped / "bin" / "opencode")
+    return Built(opencode, cache, wrapped / "bin" / "opencode"), is_new
 
 
 def ready_for(
-    plan: Plan, before: date | None = None, *, is_default: bool, allow_missing: bool = False
+    plan: Plan,
+    before: date | None = None,
+    *,
+    is_default: bool,
+    allow_missing: bool = False,
+    prove: bool = False,
 ) -> Built:
     """The same for a plan, whose lock is made where there is none yet."""
     models = Path(plan.catalogue) if plan.catalogue else None
-    return ready(locked(plan, before, is_default=is_default, allow_missing=allow_missing), models)
+    path = locked(plan, before, is_default=is_default, allow_missing=allow_missing)
+    return ready(path, models, prove=prove)
 
 
 def _this_program() -> str:
@@ -198,25 +215,24 @@ def _extra_path(found: Lock, place: store.Store) -> list[str]:
     return directories
 
 
-def _prove(key: str, cache: Path, opencode: Path) -> None:
-    stamp = store.data_home() / "proofs" / f"{key}.json"
-    if _is_proof(stamp):
+def _prove(cache: Path, opencode: Path, *, again: bool, is_new: bool) -> None:
+    """Prove the cache here, unless that was done here, or elsewhere with the same digests."""
+    made = manifest.read(cache)
+    found = on_file.find(on_file.identity(cache, made, None if made.opencode_sha256 else opencode))
+    if found and not again:
+        if is_new and not found.here:
+            console.step(
+                f"proved elsewhere, on {proofs.where_and_when(found.proof)}; "
+                "`opencode-cache run --prove` does it here"
+            )
         return
     console.step("verifying: offline, in a network namespace of its own")
     proof = verify(cache, opencode, on_step=console.step)
     if not proof.ok:
         raise CheckFailedError(
-            f"{cache}: {verdict(proof)}; see `opencode-cache verify --cache {cache} --opencode {opencode}`"
+            f"{cache}: {proofs.verdict(proof)}; "
+            f"see `opencode-cache verify --cache {cache} --opencode {opencode}`"
         )
-    files.write_atomically(stamp, proof.model_dump_json(indent=2) + "\n")
-
-
-def _is_proof(stamp: Path) -> bool:
-    """Whether there is a good proof, and not what a crash or a full disk has left of one."""
-    try:
-        return Proof.model_validate_json(files.read_bytes(stamp, files.DOCUMENT)).ok
-    except (OSError, ValidationError):
-        return False
 
 
 def locked(plan: Plan, before: date | None = None, *, is_default: bool, allow_missing: bool = False) -> Path:

@@ -226,7 +226,7 @@ def test_a_link_that_cannot_be_left_is_one_sentence_and_status_2(run, tmp_path, 
     (tmp_path / "directory" / "full").mkdir(parents=True)
     monkeypatch.setattr(pipeline, "locked", lambda *_, **__: tmp_path)
     ready = pipeline.Built(tmp_path, tmp_path, tmp_path / "program")
-    monkeypatch.setattr(pipeline, "ready", lambda *_: ready)
+    monkeypatch.setattr(pipeline, "ready", lambda *_, **__: ready)
     monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("started"))
     status, out, err = run("run", "--link", tmp_path / place)
     assert (status, out) == (2, "")
@@ -351,7 +351,7 @@ def test_what_follows_the_dashes_goes_to_opencode(run, tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(pipeline, "locked", lambda *_, **__: tmp_path)
     ready = pipeline.Built(tmp_path, tmp_path, tmp_path / "program")
-    monkeypatch.setattr(pipeline, "ready", lambda *_: ready)
+    monkeypatch.setattr(pipeline, "ready", lambda *_, **__: ready)
     monkeypatch.setattr(os, "execv", lambda *given: started.append(given))
     run("run", "--link", tmp_path / "a" / "link", "--", "run", "--model", "x", "--", "-h")
     ((program, arguments),) = started
@@ -362,13 +362,7 @@ def test_what_follows_the_dashes_goes_to_opencode(run, tmp_path, monkeypatch):
 # Output
 
 
-PROOF = Proof(
-    opencode="1.18.33",
-    isolated=True,
-    steps=(Step(name="models", ok=True, seconds=1.5, detail="3 models"),),
-    hosts=(),
-    ok=True,
-)
+PROOF = making.proof(steps=(Step(name="models", ok=True, seconds=1.5, detail="3 models"),))
 FAILED = PROOF.model_copy(update={"ok": False, "hosts": (Host(name="h.test", count=2, step="models"),)})
 
 
@@ -377,7 +371,7 @@ def proved(monkeypatch):
     """What `verify` finds out."""
 
     def as_(proof):
-        def verify(_cache, _opencode, *, on_step):
+        def verify(_cache, _opencode, *, on_step, patience, ask):
             on_step("models")
             return proof
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from opencode_cache.base import answer, console
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.cli import tables
-from opencode_cache.formats import lock, plan
+from opencode_cache.formats import lock, plan, user_files
 from opencode_cache.inspect import doctor
 
 MANY = int(os.environ.get("OPENCODE_CACHE_TEST_MUTANTS", "20"))
@@ -265,7 +265,7 @@ def test_plans_that_lead_astray_are_refused(tmp_path, text, said):
 
 
 def test_a_catalogue_of_the_whole_machine_is_refused_soon(tmp_path, monkeypatch):
-    monkeypatch.setattr(plan, "_MOST_SOURCES", 50)
+    monkeypatch.setattr(user_files, "_MOST_SOURCES", 50)
     for number in range(60):
         (tmp_path / f"{number}.toml").touch()
     with pytest.raises(BadInputError, match="more than 50 files"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opencode_cache.base import answer
+from opencode_cache.base import answer, files
 from opencode_cache.base.errors import BadInputError, NetworkError, OpencodeCacheError
 from opencode_cache.npm.repository import Pin
 from opencode_cache.resolve import github
@@ -44,9 +45,14 @@ def tar(package_json: bytes, *, pax: dict[str, str] | None = None, change=None) 
 
 def take(monkeypatch, content: bytes, to: Path):
     """What `take` makes of an archive; the error where it refuses it, after looking at that."""
-    part = to / ".github-x.part"
-    monkeypatch.setattr(github, "download", lambda *_: part)
-    part.write_bytes(content)
+
+    @contextlib.contextmanager
+    def downloaded(*_):
+        with files.beside(to / "archive") as place:
+            (place / "archive").write_bytes(content)
+            yield place / "archive"
+
+    monkeypatch.setattr(github, "downloaded", downloaded)
     try:
         package, path = github.take(PIN, to)
     except OpencodeCacheError as error:

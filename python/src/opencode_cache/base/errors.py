@@ -22,6 +22,10 @@ class BadInputError(OpencodeCacheError):
     """A file or a value from the user cannot be used (exit status 2)."""
 
 
+class TooSlowError(CheckFailedError):
+    """A program came to no end in time; nothing else is known to be wrong."""
+
+
 class NetworkError(OpencodeCacheError):
     """The network or the registry failed (exit status 3)."""
 

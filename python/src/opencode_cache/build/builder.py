@@ -18,10 +18,11 @@ from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.build import assemble, catalogue, grammars, interpreter, user_files
 from opencode_cache.build.unpack.bins import link_bins
-from opencode_cache.formats import contents, grammar, manifest
+from opencode_cache.formats import contents, grammar, manifest, proof
 from opencode_cache.formats.manifest import Manifest
 from opencode_cache.layouts import accepts
 from opencode_cache.opencode import highlighting
+from opencode_cache.opencode import run as opencode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -144,6 +145,7 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
         builder=__version__,
         opencode=version,
         opencode_integrity=_integrity(lock, inputs.system, version),
+        opencode_sha256=proof.sha256(opencode.image(inputs.opencode)),
         layout=lock.opencode.layout,
         cache_version=lock.opencode.cache_version,
         sdk_major=lock.opencode.sdk_major,

@@ -19,9 +19,11 @@ _MODULES = {
     "plan": "configuration",
     **dict.fromkeys(("lock", "fetch", "build", "wrap"), "make"),
     **dict.fromkeys(("verify", "list"), "inspect"),
+    "hosts": "hosts",
     "explain": "explain",
     "doctor": "inspect",
     **dict.fromkeys(("bundle", "unbundle"), "ship"),
+    "remove": "remove",
     "catalogue": "make",
     "update": "update",
 }

@@ -174,6 +174,9 @@ def run_command(
     ] = None,
     *,
     allow_missing: options.AllowMissing = False,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="Prove here what was proved before, or elsewhere.")
+    ] = False,
 ) -> None:
     """Do whatever of lock, fetch, build, wrap and verify is not done yet, then start OpenCode.
 
@@ -185,7 +188,8 @@ def run_command(
         is_default = is_default and asked == chosen
         chosen = asked
     day = before.date() if before else None
-    program = pipeline.ready_for(chosen, day, is_default=is_default, allow_missing=allow_missing).program
+    built = pipeline.ready_for(chosen, day, is_default=is_default, allow_missing=allow_missing, prove=prove)
+    program = built.program
     if link:
         pipeline.leave_link(program, link)
     os.umask(process.umask)

@@ -9,12 +9,14 @@ import typer
 
 from opencode_cache import pipeline
 from opencode_cache.base import answer, console
-from opencode_cache.base.errors import BadInputError
+from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.cli import options
 from opencode_cache.cli.app import app
 from opencode_cache.formats import manifest
+from opencode_cache.formats.proof import verdict
 from opencode_cache.layouts import accepts
 from opencode_cache.npm import nodejs, platforms
+from opencode_cache.prove import on_file
 from opencode_cache.ship import pack, unbundle
 
 
@@ -39,6 +41,10 @@ def bundle_command(
             "--node", help="A Node.js that runs by itself, for npm tools; default: PyPI's.", metavar="BIN"
         ),
     ] = None,
+    proof: Annotated[
+        Path | None,
+        typer.Option("--proof", help="What `verify --json` wrote of this cache and program.", metavar="FILE"),
+    ] = None,
     sign_key: Annotated[
         Path | None, typer.Option("--sign-key", help="Key to sign with: SSH's or minisign's.", metavar="FILE")
     ] = None,
@@ -59,6 +65,10 @@ def bundle_command(
             "give --ripgrep BIN, a static one of github.com/BurntSushi/ripgrep/releases (…-musl)"
         )
     contents = manifest.read(cache)
+    if proof:
+        given = on_file.given(proof, cache, contents, opencode).proof
+        if not given.ok:
+            raise CheckFailedError(f"{proof}: {verdict(given)}; what is not proved is not shipped")
     # Another system's program cannot be asked here.
     if contents.system == platforms.current().name:
         accepts.accepted(opencode, contents.opencode)

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from opencode_cache.base.console import escape, megabytes, stdout
-from opencode_cache.formats.proof import Proof, verdict
+from opencode_cache.formats.proof import Proof, verdict, where_and_when
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from opencode_cache.formats.lock import Signatures
     from opencode_cache.formats.manifest import Manifest
     from opencode_cache.inspect.doctor import Report
+    from opencode_cache.inspect.hosts import AllowList
+    from opencode_cache.prove.on_file import Found
     from opencode_cache.update.changes import Changes
 
 _MOST_ROWS = 300
@@ -61,7 +63,20 @@ def _about(made: Manifest) -> Iterator[str]:
         yield f"Languages asked of GitHub when first shown: {', '.join(made.languages_fetched)}"
 
 
-def contents(cache: Path, manifest: Manifest) -> None:
+def proved(found: Found | None) -> Iterator[str]:
+    """What is known of a cache's proof: whether, where, when and of what."""
+    if found is None:
+        yield "Proof: none for this cache and program; make one with `opencode-cache verify`"
+        return
+    proof = found.proof
+    said = verdict(proof)
+    where = "here, on" if found.here else "elsewhere, on"
+    yield f"Proof: {said} ({where} {where_and_when(proof)})"
+    yield f"  of manifest.json {proof.manifest_sha256}"
+    yield f"  with OpenCode's program {proof.binary_sha256}"
+
+
+def contents(cache: Path, manifest: Manifest, proof: Found | None) -> None:
     """Print what a cache answers, as tables on stdout."""
     console = stdout()
     console.print(
@@ -70,7 +85,7 @@ def contents(cache: Path, manifest: Manifest) -> None:
             f"{manifest.files} files, {megabytes(manifest.bytes)}"
         )
     )
-    for line in _about(manifest):
+    for line in (*_about(manifest), *proved(proof)):
         console.print(escape(line))
     table = Table(box=None, pad_edge=False)
     for column in ("KIND", "SPEC", "VERSION", "PACKAGES"):
@@ -100,17 +115,24 @@ def proof_table(proof: Proof) -> Group:
     """The proof for a person: steps, hosts and the verdict, as something that rich prints."""
     steps = Table("", "step", "s", "detail", box=None, pad_edge=False)
     for step in proof.steps:
-        mark = "[green]ok[/green]" if step.ok else "[red]no[/red]"
+        mark = (
+            "[green]ok[/green]" if step.ok else "[yellow]slow[/yellow]" if step.too_slow else "[red]no[/red]"
+        )
         steps.add_row(mark, escape(step.name), f"{step.seconds:.1f}", escape(step.detail))
     parts: list[Table | Text] = [steps, Text()]
     if proof.hosts:
-        hosts = Table("host asked for", "times", "in step", "", box=None, pad_edge=False)
+        hosts = Table("host or address", "times", "in step", "by", "", box=None, pad_edge=False)
         for host in proof.hosts:
-            note = f"known: {host.known}" if host.known else host.mend or "not known"
-            hosts.add_row(escape(host.name), str(host.count), escape(host.step), escape(note))
+            note = f"known: {host.known}" if host.known else host.fix or "not known"
+            name = " ".join([host.name, *host.ports])
+            who = host.who or "OpenCode, or a plugin"
+            hosts.add_row(escape(name), str(host.count), escape(host.step), escape(who), escape(note))
         parts += [hosts, Text()]
     if proof.weaker_because:
         parts.append(Text(f"weaker proof: {proof.weaker_because}", style="yellow"))
+    parts += [Text(f"weaker proof: {text}", style="yellow") for text in proof.unseen]
+    parts.append(Text(f"manifest.json {proof.manifest_sha256}\nprogram       {proof.binary_sha256}"))
+    parts.append(Text(f"made on {where_and_when(proof)}"))
     parts.append(Text(verdict(proof), style="green" if proof.ok else "red"))
     return Group(*parts)
 
@@ -138,6 +160,16 @@ def doctor_table(report: Report) -> Table:
     made.title = escape(report.directory)
     for one in report.findings:
         made.add_row(_MARKS[one.state], escape(one.what), escape(one.detail), escape(one.next))
+    return made
+
+
+def hosts_table(found: AllowList) -> Table | Text:
+    """An allow-list for a person, as something that rich prints."""
+    if not found.rows:
+        return Text(f"OpenCode {found.opencode} with this cache asks for no host")
+    made = Table("host or address", "port", "by", "when", box=None, pad_edge=False)
+    for row in found.rows:
+        made.add_row(*(escape(text) for text in (row.host, row.port, row.who, row.when)))
     return made
 
 

@@ -55,10 +55,10 @@ def _formats(package: str, names: Collection[str], project: Path) -> bool:
 
 def _names(project: Path) -> Iterator[str]:
     seen = 0
-    for _, directories, names in os.walk(project):
+    for _, directories, found in os.walk(project):
         directories[:] = sorted(name for name in directories if name not in _SKIPPED and name[0] != ".")
-        yield from names
-        seen += len(names)
+        yield from found
+        seen += len(found)
         if seen > _MOST:
             return
 

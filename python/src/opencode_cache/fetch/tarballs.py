@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from opencode_cache.base import http
+from opencode_cache.base import files, http
 from opencode_cache.base.errors import BadInputError, NetworkError
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import failures
@@ -34,7 +34,7 @@ _WORKERS = 8
 def integrity(path: Path) -> str:
     """The sha512 of a file in npm's notation (`sha512-<base64>`)."""
     digest = hashlib.sha512()
-    with path.open("rb") as file:
+    with files.open_regular(path) as file:
         while block := file.read(_CHUNK):
             digest.update(block)
     return "sha512-" + base64.b64encode(digest.digest()).decode()
@@ -63,8 +63,13 @@ class _Downloads:
         target = self.to / package.tarball
         if not target.exists():
             return False
-        if integrity(target) == package.integrity:
-            return True
+        try:
+            if integrity(target) == package.integrity:
+                return True
+        except OSError as error:
+            raise BadInputError(
+                f"{package.key}: {target} cannot be read ({error.strerror}); remove it"
+            ) from error
         target.unlink()  # damaged since: it was whole when it got this name
         return False
 

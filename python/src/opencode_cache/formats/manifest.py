@@ -69,6 +69,8 @@ class Manifest(Model):
     opencode: Version
     opencode_integrity: str | None = None
     """Of the npm package that carries this version of the binary, where the lock has it."""
+    opencode_sha256: str | None = None
+    """Of the file with OpenCode's own code that the cache was built with: what its proof is of."""
     layout: versions.LayoutName
     cache_version: str | None = None
     sdk_major: int | None = None

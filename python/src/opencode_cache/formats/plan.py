@@ -45,12 +45,10 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 CATALOGUE: Literal["catalogue"] = "catalogue"
 
-_MOST_SOURCES = 100_000
-"""Files of a catalogue's sources; models.dev has a twentieth of that."""
 _FIRST_ERA_PROVIDERS = (
     "@ai-sdk/amazon-bedrock",
     "@ai-sdk/anthropic",
@@ -181,36 +179,13 @@ class Plan(BaseModel):
         digest = hashlib.sha256(self.model_dump_json().encode())
         named = [*self.files.values(), *([self.catalogue] if self.catalogue else [])]
         named += [f"{spec}/package.json" for spec in self.plugins if is_local(spec)]
-        for path in _sources(named):
+        for path in user_files.sources(named):
             try:
                 content = files.read_bytes(path, files.DOCUMENT)
             except OSError as error:
                 raise BadInputError(f"{path}: cannot be read ({error.strerror}); correct the plan") from error
             digest.update(os.fsencode(path) + b"\0" + content)
         return digest.hexdigest()
-
-
-def _sources(names: Iterable[str]) -> Iterator[Path]:
-    """The files that a plan reads: those that it names, and models.dev's in the directories that it names."""
-    for name in names:
-        top, seen = Path(name), 0
-        if top.is_file():
-            yield top
-        for directory, directories, inside in os.walk(top):
-            directories.sort()
-            seen += len(inside) + len(directories)
-            if seen > _MOST_SOURCES:
-                raise BadInputError(
-                    f"{top}: holds more than {_MOST_SOURCES} files; give models.dev's sources"
-                )
-            yield from (path for one in sorted(inside) if (path := Path(directory, one)).is_file())
-
-
-def _expanded(name: str) -> Path:
-    try:
-        return Path(name).expanduser()
-    except RuntimeError as error:
-        raise BadInputError(f"{name}: there is no such user; write the path in full") from error
 
 
 def is_local(spec: str) -> bool:
@@ -223,7 +198,7 @@ def dependencies(path: str) -> list[str]:
 
     Raises BadInputError.
     """
-    place = _expanded(path.removeprefix("file://"))
+    place = user_files.expanded(path.removeprefix("file://"))
     if not place.exists():
         raise BadInputError(f"plugins: {path!r}: no such file or directory; paths are relative to the plan")
     manifest = place / "package.json"
@@ -306,7 +281,7 @@ def _placed(plan: Plan, beside: Path) -> Plan:
     """The plan with the paths in it made absolute: they are relative to the file that they stand in."""
 
     def absolute(name: str) -> str:
-        return str(beside / _expanded(name))
+        return str(beside / user_files.expanded(name))
 
     def plugin(spec: str) -> str:
         return absolute(spec) if is_local(spec) and not spec.startswith("file:") else spec

@@ -6,6 +6,7 @@ files are for settings of a few kilobytes; the wrapper links them, so OpenCode r
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,11 @@ from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _LARGEST = 64 * 1024
+_MOST_SOURCES = 100_000
+"""Files of a catalogue's sources; models.dev has a twentieth of that."""
 _OURS = frozenset(
     {
         "bin",
@@ -66,3 +69,30 @@ def read(sources: Mapping[str, str]) -> dict[str, str]:
                 f"files: {where!r} lies below {inside!r}, which is a file; choose another place"
             )
     return found
+
+
+def sources(names: Iterable[str]) -> Iterator[Path]:
+    """The files that a plan reads: those that it names, and models.dev's in the directories that it names.
+
+    Raises BadInputError for a directory that is no such one.
+    """
+    for name in names:
+        top, seen = Path(name), 0
+        if top.is_file():
+            yield top
+        for directory, directories, inside in os.walk(top):
+            directories.sort()
+            seen += len(inside) + len(directories)
+            if seen > _MOST_SOURCES:
+                raise BadInputError(
+                    f"{top}: holds more than {_MOST_SOURCES} files; give models.dev's sources"
+                )
+            yield from (path for one in sorted(inside) if (path := Path(directory, one)).is_file())
+
+
+def expanded(name: str) -> Path:
+    """A path as a person writes it, `~` too. Raises BadInputError for a user that there is not."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise BadInputError(f"{name}: there is no such user; write the path in full") from error

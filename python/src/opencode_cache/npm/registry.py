@@ -6,6 +6,7 @@ A mirror, a scope, a proxy, a certificate or a login thus means here what it mea
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import re
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 
 import requests.utils
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -115,11 +117,11 @@ def _address(value: object, setting: str) -> str:
 def _npmrc(path: Path) -> list[tuple[str, str]]:
     # npm shows credentials to nobody (`npm config get` calls them protected), so its files are read.
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError:
+        text = files.read_text(path, files.SETTINGS)
+    except OSError as error:
+        if error.errno == errno.EILSEQ:
+            raise BadInputError(f"{path}: is not UTF-8 text; fix this npmrc") from error
         return []  # npm does without, too
-    except UnicodeDecodeError as error:
-        raise BadInputError(f"{path}: is not UTF-8 text; fix this npmrc") from error
     pairs = []
     for line in text.splitlines():
         key, equals, value = line.strip().partition("=")

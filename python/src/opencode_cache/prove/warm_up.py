@@ -33,7 +33,8 @@ DEFAULT = ("models",)
 """Lists the models: loads the catalogue, every configured plugin and the config directory."""
 
 _LOGGED = ("--print-logs",)
-_TIMEOUT = 120
+_TIMEOUT = 600
+"""Seconds: an end to what hangs, and not to what is slow."""
 _SAID = 200
 
 

@@ -18,7 +18,7 @@ from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError, NetworkError
 from opencode_cache.base.model import first_problem
 from opencode_cache.build.unpack.tar import DamagedError, HostileError, Kind, Member, Reader
-from opencode_cache.fetch.github import download
+from opencode_cache.fetch.github import downloaded
 from opencode_cache.fetch.tarballs import integrity
 from opencode_cache.formats.lock import Package
 from opencode_cache.npm import spec as npm_spec
@@ -36,33 +36,35 @@ def take(pinned: Pin, to: Path) -> tuple[Package, Path]:
 
     The version is that of its package.json and, behind a `+`, the commit. Raises NetworkError, BadInputError.
     """
-    part = download(pinned, to)
     try:
-        digest = integrity(part)
-        document = _manifest(part, pinned, digest)
-        version = str(document.get("version") or "0.0.0").partition("+")[0]
-        name = pinned.name or document.get("name")
-        if not isinstance(name, str):
-            raise BadInputError(f"{pinned.source}: its package.json has no name; write 'NAME@github:…'")
-        if not npm_spec.is_name(name):
-            raise BadInputError(f"{pinned.source}: its name {name!r} cannot be used; write 'NAME@github:…'")
-        package = Package(
-            name=name,
-            version=f"{version}+{pinned.commit[:12]}",
-            integrity=digest,
-            size=part.stat().st_size,
-            license=licence(document.get("license")),
-            bin=bins(name, document.get("bin")),
-            github=pinned.source,
-        )
-        archive = to / package.tarball
-        part.replace(archive)
+        with downloaded(pinned, to) as part:
+            package = _package(pinned, part)
+            archive = to / package.tarball
+            part.replace(archive)
     except (ValueError, TypeError, RecursionError) as error:
         why = first_problem(error) if isinstance(error, ValidationError) else error
         raise BadInputError(f"{pinned.source}: its package.json cannot be used ({why})") from error
-    finally:
-        part.unlink(missing_ok=True)
     return package, archive
+
+
+def _package(pinned: Pin, part: Path) -> Package:
+    digest = integrity(part)
+    document = _manifest(part, pinned, digest)
+    version = str(document.get("version") or "0.0.0").partition("+")[0]
+    name = pinned.name or document.get("name")
+    if not isinstance(name, str):
+        raise BadInputError(f"{pinned.source}: its package.json has no name; write 'NAME@github:…'")
+    if not npm_spec.is_name(name):
+        raise BadInputError(f"{pinned.source}: its name {name!r} cannot be used; write 'NAME@github:…'")
+    return Package(
+        name=name,
+        version=f"{version}+{pinned.commit[:12]}",
+        integrity=digest,
+        size=part.stat().st_size,
+        license=licence(document.get("license")),
+        bin=bins(name, document.get("bin")),
+        github=pinned.source,
+    )
 
 
 def _manifest(archive: Path, pinned: Pin, digest: str) -> dict[str, Any]:

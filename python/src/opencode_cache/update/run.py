@@ -18,13 +18,14 @@ from opencode_cache.formats import plan as plans
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import platforms
 from opencode_cache.opencode.versions import numbers
-from opencode_cache.update import archives, changes, checkout, choose, pins, prefetch
+from opencode_cache.update import archives, changes, checkout, choose, pins, prefetch, proofs
 from opencode_cache.update.changes import Changes, Left, Row
 from opencode_cache.update.github import GitHub
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from opencode_cache.formats.proof import Proof
     from opencode_cache.update.archives import Pinned
     from opencode_cache.update.checkout import Checkout
     from opencode_cache.update.choose import Chosen
@@ -62,12 +63,15 @@ def update(
         texts, told = _compose(now, chosen, pinned, inputs, made)
         told = told.model_copy(update={"left": (*_left_systems(now, wanted, moving, chosen), *left)})
         if told.files and not check:
-            _prove(made)
+            proof = _prove(made)
             console.step(f"writing {len(texts)} files")
             transaction.replace(root, texts)
             for name, change in texts.items():
                 if change.old is None:
                     console.step(f"{name} is new: Nix sees it after `git add {name}`")
+            before = {name: now.texts[name] for name in now.npm_locks}
+            proved = proofs.settle(root, before, proof)
+            told = told.model_copy(update={"files": tuple(sorted({*told.files, *proved}))})
     return told
 
 
@@ -203,9 +207,9 @@ def _left_systems(now: Checkout, wanted: Sequence[str], moving: Sequence[str], c
     ]
 
 
-def _prove(made: lock.Lock) -> None:
+def _prove(made: lock.Lock) -> Proof | None:
     with tempfile.TemporaryDirectory(prefix="opencode-cache-update-") as directory:
         path = Path(directory) / "candidate.lock.json"
         files.write_atomically(path, lock.dumps(made))
         console.step(f"proving the lock for OpenCode {made.opencode.version}")
-        pipeline.ready(path)
+        return proofs.prove(pipeline.built(path)[0])

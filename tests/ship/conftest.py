@@ -5,8 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+sys.path.append(str(Path(__file__).parents[1] / "unit"))
+settings.register_profile(
+    "ship",
+    max_examples=20,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("ship")
 
 
 @pytest.fixture(autouse=True)

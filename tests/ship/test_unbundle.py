@@ -56,13 +56,6 @@ def files(tmp_path_factory):
     return {version: make_bundle(directory, version) for version in "123"}
 
 
-@pytest.fixture(scope="module")
-def flat_files(tmp_path_factory):
-    """Two of them with a cache that is not deep, for what copies it many times."""
-    directory = tmp_path_factory.mktemp("flat-bundles")
-    return {version: make_bundle(directory, version, deep=False) for version in "12"}
-
-
 @pytest.fixture(params=["python", "sh"])
 def install(request):
     return INSTALL[request.param]
@@ -368,9 +361,9 @@ def test_cut_off_and_prolonged(install, files, tmp_path, cut):
     assert not install(bad, tmp_path / "to")
 
 
-def test_flips_by_somebody_who_compresses_again(flat_files, tmp_path):
+def test_flips_by_somebody_who_compresses_again(files, tmp_path):
     """The digits at the end are right: the lists have to find it. Headers and paddings as well as content."""
-    tar = unpacked_tar(flat_files["1"])
+    tar = unpacked_tar(files["1"])
     for at in positions(len(tar), 120):
         bad = packed_again(flipped(tar, at, 1 << at % 8), tmp_path / "bad")
         assert not by_python(bad, tmp_path / "to"), at
@@ -612,8 +605,7 @@ def full() -> None:
 
 
 @pytest.mark.parametrize(("accident", "status"), [(killed, -9), (interrupted, 130), (full, 2)])
-def test_accident_at_every_change(flat_files, tmp_path, accident, status):
-    files = flat_files
+def test_accident_at_every_change(files, tmp_path, accident, status):
     template = tmp_path / "template"
     assert by_python(files["1"], template)
     tried = changes_to_try(files["2"], template, tmp_path)
