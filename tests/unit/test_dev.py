@@ -219,14 +219,14 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
     ],
     ids=["as it was", "after a power cut", "emptied"],
 )
-def test_the_store_is_looked_at_again_after_a_power_cut(dev, checkout, boot, program, at_once):
+def test_the_store_is_looked_at_again_after_a_power_cut(dev, checkout, tmp_path, boot, program, at_once):
     run = checkout / ".cache/run"
     run.mkdir(parents=True)
     write(run / "opencode", program)
-    (run / "options").write_text(f"{boot or BOOT.read_text().strip()}\n")
+    (run / "options").write_text(f"{boot or BOOT.read_text().strip()}\n{tmp_path}\n")
     status, out, _ = dev("run", "--", "models")
     assert (status, "at once" in out) == (0, at_once)
-    assert (run / "options").read_text() == BOOT.read_text()
+    assert (run / "options").read_text() == f"{BOOT.read_text()}{tmp_path}\n"
 
 
 def test_every_folder_of_tests_is_in_the_whole_run():
