@@ -1,4 +1,4 @@
-"""Plugins that are files of the user's: OpenCode imports them where they lie, and what they need is locked."""
+"""Plugins that are files of the user's: OpenCode imports them where they lie; what they need is locked."""
 
 from __future__ import annotations
 
