@@ -110,8 +110,8 @@ def test_after_use_remove_and_a_garbage_collection_plain_opencode_asks_for_its_p
     assert not (tmp_path / ".config/opencode/package-lock.json").exists()
     # Another machine has the program and not the cache, as after a garbage collection.
     opencode = flake.value("default", "p: p.opencode.outPath")
-    machine.out("copy", "--to", f"file://{tmp_path}/carried", opencode)
-    second.nix("copy", "--no-check-sigs", "--from", f"file://{tmp_path}/carried", opencode)
+    machine.out("copy", "--to", f"file://{tmp_path}/carried?compression=none", opencode)
+    second.nix("copy", "--no-check-sigs", "--from", f"file://{tmp_path}/carried?compression=none", opencode)
     config = tmp_path / ".config/opencode/plugin"
     config.mkdir()
     (config / "mine.js").write_text("export const Mine = async () => ({})\n")

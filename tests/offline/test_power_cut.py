@@ -116,7 +116,8 @@ def test_whatever_the_umask_what_is_built_and_wrapped_is_for_all_to_read(made_11
             mode = stat.S_IMODE(one.stat().st_mode)
             assert mode & 0o022 == 0, one
             assert mode & 0o444 == 0o444, one
-            assert mode & 0o200, one
+            # What is preloaded is for nobody to write.
+            assert mode & 0o200 or one.parent.name == "libexec", one
 
 
 def test_the_program_that_run_starts_has_the_callers_umask(tmp_path):
