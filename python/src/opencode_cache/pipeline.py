@@ -81,6 +81,7 @@ def _unpack_binary(package: Package, tarballs: Path, out: Path) -> None:
 
 def make_lock(plan: Plan, before: date | None, *, allow_missing: bool = False) -> Lock:
     """The lock step, with the binary that it asks fetched into the store first."""
+    store.sweep()
     plan.check_files()
     tarballs, place = store.downloads(), store.default()
     here = platforms.current()
@@ -148,6 +149,7 @@ def built(path: Path, models: Path | None = None) -> tuple[Built, bool]:
 
     Raises any OpencodeCacheError; the store is then as it was, but for what was finished.
     """
+    store.sweep()
     found = lock.read(path)
     system = platforms.current()
     place = store.default()

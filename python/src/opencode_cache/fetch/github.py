@@ -47,6 +47,7 @@ def downloaded(pinned: Pin, to: Path, most: int = http.MOST) -> Iterator[Path]:
 
 def fetch(packages: Iterable[Package], to: Path) -> None:
     """Make sure that `to` holds the archive of each package that comes from GitHub. Raises NetworkError."""
+    files.sweep(to)
     for package in packages:
         archive = to / package.tarball
         pinned = repository.pin(f"github:{package.github}")

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import zstandard
 
 from opencode_cache import __version__
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
 from opencode_cache.ship import policy, signing
@@ -46,7 +47,6 @@ from opencode_cache.ship.file_format import (
     in_order,
 )
 from opencode_cache.ship.items import Item, program, tree
-from opencode_cache.ship.workspace import workspace
 from opencode_cache.wrapper import render as wrapper
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def bundle(
         raise BadInputError(
             f"{out}: is a directory; give the name of a file, such as {out / 'opencode.tar.zst'}"
         )
-    with _explained(out), workspace(out) as beside:
+    with _explained(out), _beside(out) as beside:
         listing = _listing(items, cache)
         signature = signing.sign(listing.sums, sign_key, beside) if sign_key else None
         sha256, packed = _write(listing, items, signature, beside / "bundle")
@@ -156,6 +156,13 @@ def _seconds(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,12}", text):
         raise ValueError(text)
     return int(text)
+
+
+@contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    files.make_directories(out.parent)
+    with files.beside(out) as place:
+        yield place
 
 
 @contextmanager
