@@ -80,7 +80,7 @@ class Store:
             return False
 
     def add(self, key: str, name: str, make: Callable[[Path], None]) -> Path:
-        """The entry, made by `make(place)` if it is not there whole. `place` does not exist then.
+        """The entry, made by `make(path)` if it is not there whole. `path` does not exist then.
 
         Whatever `make` raises, the store is then as it was, but for an entry that was broken. Raises
         BadInputError where it cannot be written.
@@ -93,8 +93,8 @@ class Store:
                 return entry
             with ExitStack() as stack:
                 with self._written():
-                    place = stack.enter_context(files.beside(entry))
-                new = place / entry.name
+                    directory = stack.enter_context(files.beside(entry))
+                new = directory / entry.name
                 make(new)
                 with self._written():
                     self._put(new, entry)
