@@ -115,17 +115,17 @@ def source(spec: str) -> Source | None:
 
 def pin(spec: str) -> Pin | None:
     """The commit that a spec names; None where it names none. Raises BadInputError as `source` does."""
-    found = source(spec)
-    return found.pin if found else None
+    repository = source(spec)
+    return repository.pin if repository else None
 
 
 def is_nameless(spec: str) -> bool:
     """Whether a spec names a repository and not the package in it."""
     try:
-        found = source(spec)
+        repository = source(spec)
     except BadInputError:
         return False
-    return found is not None and found.name is None
+    return repository is not None and repository.name is None
 
 
 def is_repository(spec: str) -> bool:
