@@ -113,11 +113,11 @@ class Subject:
     binary: Path
     program: Path
     """The wrapper: what the user starts."""
-    made: Manifest
+    manifest: Manifest
     extra: dict[str, str]
 
     def of_kind(self, kind: str) -> list[Entry]:
-        return [entry for entry in self.made.requests if entry.kind == kind]
+        return [entry for entry in self.manifest.requests if entry.kind == kind]
 
     def run(self, patience: Patience, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         limit = patience.limit(_RUN_TIMEOUT)
@@ -130,7 +130,7 @@ def version(text: str) -> tuple[int, ...]:
 
 def ended(done: subprocess.CompletedProcess[str]) -> str:
     """Status and the heart of what was said: the first named error, else the end."""
-    said = " ".join(_COLOURS.sub("", done.stdout + done.stderr).split())
-    found = _NAMED_ERROR.search(said)
-    heart = said[found.start() :][:300] if found else said[-300:]
+    output = " ".join(_COLOURS.sub("", done.stdout + done.stderr).split())
+    match = _NAMED_ERROR.search(output)
+    heart = output[match.start() :][:300] if match else output[-300:]
     return f"ended with {done.returncode}: {heart or 'it said nothing'}"
