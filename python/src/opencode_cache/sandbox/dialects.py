@@ -81,9 +81,9 @@ def _dicts(node: object) -> Iterator[dict[str, Any]]:
 
 def _ask(model: object, talk: object, tools: object, results: Iterable[object], *, stream: bool) -> Ask:
     given = tuple("\n".join(_strings(result)) for result in results)
-    found = _COMMAND.search("\n".join(_strings(talk)))
+    match = _COMMAND.search("\n".join(_strings(talk)))
     offered = any(entry.get("name") == _TOOL for entry in _dicts(tools))
-    command = found[1] if found and offered and not given else None
+    command = match[1] if match and offered and not given else None
     return Ask(str(model or ""), command, offered, given, stream)
 
 
