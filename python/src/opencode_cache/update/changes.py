@@ -71,10 +71,10 @@ def packages(old: Lock | None, new: Lock, system: System) -> list[Row]:
 
 
 def _by_name(lock: Lock | None, say: Callable[[Package], str]) -> dict[str, str]:
-    said: dict[str, set[str]] = {}
+    texts: dict[str, set[str]] = {}
     for package in lock.packages.values() if lock else ():
-        said.setdefault(package.name, set()).add(say(package))
-    return {name: ", ".join(sorted(words)) for name, words in said.items()}
+        texts.setdefault(package.name, set()).add(say(package))
+    return {name: ", ".join(sorted(words)) for name, words in texts.items()}
 
 
 def _size(lock: Lock | None, system: System) -> str | None:
