@@ -40,6 +40,7 @@ def host(url: str) -> str:
 
 
 def allowed(url: str, plain: frozenset[str]) -> bool:
+    """Whether an address may be asked: https, or http to this machine or to one of the hosts in `plain`."""
     try:
         parts = urlsplit(url)
         name = parts.hostname

@@ -69,6 +69,7 @@ class Store:
     root: Path
 
     def path(self, key: str, name: str) -> Path:
+        """Where the entry with that key lies, or would lie. It makes nothing."""
         return self.root / f"{key}-{name.replace('/', '+')}"
 
     def whole(self, entry: Path) -> bool:

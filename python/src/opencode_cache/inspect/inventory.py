@@ -32,6 +32,7 @@ class Tree:
 
     @property
     def bytes(self) -> int:
+        """The sizes of its packages, in all."""
         return sum(self.sizes.values())
 
 

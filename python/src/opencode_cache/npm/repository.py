@@ -54,6 +54,7 @@ class Pin:
 
     @property
     def url(self) -> str:
+        """Of the commit's archive, at GitHub, or at the address that the environment gives in its place."""
         base = os.environ.get(ARCHIVES) or _DEFAULT
         return f"{base.rstrip('/')}/{self.owner}/{self.repo}/tar.gz/{self.commit}"
 
@@ -78,6 +79,7 @@ class Source:
         return self.at(self.ref) if _COMMIT.fullmatch(self.ref) else None
 
     def at(self, commit: str) -> Pin:
+        """The same repository at one commit, 40 hexadecimal digits."""
         return Pin(self.owner, self.repo, commit, self.name)
 
 

@@ -118,6 +118,7 @@ def _strings(text: bytes) -> tuple[str, ...]:
 
 
 def why_not(name: str, known: Mapping[str, Remote], embedded: Collection[str]) -> str:
+    """Why a plan's language cannot be locked, with the fix: known to the binary, or misspelt."""
     if name in embedded:
         return f"{name!r} is in the OpenCode binary itself; take it out of the plan"
     meant = next((one.name for one in known.values() if name in one.aliases), None)

@@ -47,6 +47,7 @@ class Changes(Model):
 
     @property
     def newer(self) -> bool:
+        """Whether an update would change, or has changed, anything."""
         return bool(self.files) or any(left.newer for left in self.left)
 
 

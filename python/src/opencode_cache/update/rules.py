@@ -50,6 +50,7 @@ def document() -> dict[str, Any]:
 
 
 def dumps() -> str:
+    """The document as the text of nix/rules.json."""
     return json.dumps(document(), indent=2, sort_keys=True) + "\n"
 
 

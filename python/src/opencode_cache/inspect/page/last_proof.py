@@ -21,6 +21,7 @@ _MAKE_ONE = (
 
 
 def verdict_line(proof: Proof | None) -> Element:
+    """One paragraph: what the proof says, or that there is none."""
     if proof is None:
         return h(
             "p", "There is no proof that this cache is complete. ", h("a", "How to make one", href="#proof")
@@ -30,6 +31,7 @@ def verdict_line(proof: Proof | None) -> Element:
 
 
 def section(inventory: Inventory) -> Iterator[Content]:
+    """The page's section about the proof: its verdict, steps and hosts, or how to make one."""
     proof = inventory.proof
     if proof is None:
         yield h("p", "There is none for this cache. To make one and put it on this page:")

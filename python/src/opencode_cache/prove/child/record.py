@@ -44,6 +44,7 @@ class Patience:
         return max(seconds, self.factor * self.start_seconds) * self.again
 
     def for_another_try(self) -> Patience:
+        """The longer limits that a step gets when it was too slow once."""
         return Patience(self.start_seconds, self.factor, _AGAIN)
 
 
@@ -117,14 +118,17 @@ class Subject:
     extra: dict[str, str]
 
     def of_kind(self, kind: str) -> list[Entry]:
+        """The cache's requests of a kind, in the manifest's order."""
         return [entry for entry in self.manifest.requests if entry.kind == kind]
 
     def run(self, patience: Patience, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the wrapped OpenCode to its end, with `home` as HOME. Raises what `opencode.run` does."""
         limit = patience.limit(_RUN_TIMEOUT)
         return opencode.run(self.program, arguments, home, extra=self.extra, timeout=limit)
 
 
 def version(text: str) -> tuple[int, ...]:
+    """The first three numbers in a text: `1.18.33` as (1, 18, 33)."""
     return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
 
 

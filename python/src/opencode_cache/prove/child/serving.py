@@ -71,6 +71,7 @@ class Driven:
 
     @property
     def label(self) -> str:
+        """The step's name in the proof."""
         return f"answer {self.npm}" + ("" if self.locked else " (bundled)")
 
 
