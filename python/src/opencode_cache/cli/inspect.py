@@ -16,7 +16,7 @@ from opencode_cache.cli import options, tables
 from opencode_cache.cli.app import app
 from opencode_cache.formats import manifest
 from opencode_cache.formats.proof import verdict
-from opencode_cache.inspect import doctor, inventory, sbom
+from opencode_cache.inspect import doctor, inventory, locked, sbom
 from opencode_cache.inspect.page import write as page
 from opencode_cache.prove import verify as verify_step
 
@@ -40,7 +40,14 @@ def verify_command(cache: options.Cache, opencode: options.Binary, *, json: opti
 
 @app.command("list", epilog="Example: opencode-cache list --cache cache --json")
 def list_command(
-    cache: options.Cache,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="A cache made by `build`.", metavar="DIR")
+    ] = None,
+    lock_file: Annotated[
+        Path | None,
+        typer.Option("--lock", help="What a cache of that lock would have.", metavar="LOCK"),
+    ] = None,
+    system: options.System = None,
     sbom_format: Annotated[
         _Sbom | None, typer.Option("--format", help="Print a bill of materials in that format instead.")
     ] = None,
@@ -59,6 +66,17 @@ def list_command(
         raise BadInputError("--html, --format and --json are three answers; give one of them")
     if proof and not html:
         raise BadInputError(f"--proof {proof}: is for the page alone; give --html FILE as well")
+    if lock_file and not cache:
+        if html or sbom_format:
+            raise BadInputError("--html and --format describe files; give --cache")
+        what = locked.read(lock_file, system)
+        if json:
+            sys.stdout.write(what.model_dump_json(indent=2, exclude_none=True) + "\n")
+        else:
+            tables.locked(what)
+        return
+    if cache is None or lock_file or system:
+        raise BadInputError("list: give --cache, or --lock, which takes --system")
     found = manifest.read(cache)
     if html:
         files.write_atomically(html, page.render(inventory.take(cache, proof)))

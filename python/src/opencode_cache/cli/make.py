@@ -14,7 +14,7 @@ from opencode_cache.base import console, files
 from opencode_cache.build import builder
 from opencode_cache.catalogue import document as catalogue
 from opencode_cache.catalogue import generate
-from opencode_cache.cli import options
+from opencode_cache.cli import options, subject
 from opencode_cache.cli.app import app
 from opencode_cache.formats import lock
 from opencode_cache.npm import platforms
@@ -166,14 +166,17 @@ def run_command(
     tool: options.Tools = [],  # noqa: B006
     resolve: options.Resolve = [],  # noqa: B006
     before: options.Before = None,
+    lock_file: options.LockAsIs = None,
+    models: options.LockModels = None,
     link: Annotated[
         Path | None,
         typer.Option("--link", help="Also leave a link to the wrapped program here.", metavar="FILE"),
     ] = None,
 ) -> None:
     """Do whatever of lock, fetch, build, wrap and verify is not done yet, then start OpenCode."""
-    chosen, is_default = options.planned(plan_file, opencode_version, provider, plugin, tool, resolve)
-    program = pipeline.ready_for(chosen, before.date() if before else None, is_default=is_default).program
+    program = subject.built(
+        lock_file, models, plan_file, opencode_version, provider, plugin, tool, resolve, before
+    ).program
     if link:
         pipeline.leave_link(program, link)
     os.execv(program, [str(program), *context.args])  # noqa: S606 - the wrapper is the point

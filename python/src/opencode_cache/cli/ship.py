@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from opencode_cache import pipeline
 from opencode_cache.base import console
 from opencode_cache.base.errors import BadInputError
-from opencode_cache.cli import options
+from opencode_cache.cli import options, subject
 from opencode_cache.cli.app import app
 from opencode_cache.formats import manifest
 from opencode_cache.layouts import accepts
@@ -23,13 +22,10 @@ from opencode_cache.ship import pack, unbundle
 def bundle_command(
     output: Annotated[Path, typer.Option("-o", "--output", help="Where to write it.", metavar="FILE")],
     plan_file: options.Plan = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option("--cache", help="A cache made by `build`; else what `run` makes.", metavar="DIR"),
-    ] = None,
-    opencode: Annotated[
-        Path | None, typer.Option("--opencode", help="With --cache: the OpenCode program.", metavar="BIN")
-    ] = None,
+    lock_file: options.LockAsIs = None,
+    models: options.LockModels = None,
+    cache: options.CacheOrMade = None,
+    opencode: options.BinaryOfCache = None,
     ripgrep: Annotated[
         Path | None,
         typer.Option("--ripgrep", help="A static ripgrep to bring along; default: none.", metavar="BIN"),
@@ -52,7 +48,7 @@ def bundle_command(
     ] = True,
 ) -> None:
     """Put OpenCode, its cache and the wrapper into one file for a machine without a network."""
-    cache, opencode = _subject(plan_file, cache, opencode)
+    cache, opencode = subject.cache_and_program(cache, opencode, lock_file, models, plan_file)
     if not ripgrep:
         console.step(
             "without ripgrep, which OpenCode downloads from GitHub where PATH has none; "
@@ -74,17 +70,6 @@ def bundle_command(
         f"{bundle.listing.bytes / 1e6:.0f} MB, packed {bundle.packed / 1e6:.0f} MB; sha256 {bundle.sha256}"
     )
     sys.stdout.write(f"{bundle.file}\n")
-
-
-def _subject(plan_file: Path | None, cache: Path | None, opencode: Path | None) -> tuple[Path, Path]:
-    """The cache and the program that are given, or those of a plan, which are made where they are not yet."""
-    if cache and opencode and not plan_file:
-        return cache, opencode
-    if cache or opencode:
-        raise BadInputError("bundle: give --cache and --opencode, or --plan, or nothing for the default plan")
-    chosen, is_default = options.planned(plan_file, None, [], [], [], [])
-    ready = pipeline.ready_for(chosen, is_default=is_default)
-    return ready.cache, ready.opencode
 
 
 @app.command("unbundle", epilog="Example: opencode-cache unbundle opencode.tar.zst --to ~/.local")
