@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opencode_cache.base import console, files, store
+from opencode_cache.base import console, files, roots, store
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.build import assemble, builder
 from opencode_cache.fetch import github as github_archives
@@ -225,7 +225,7 @@ def locked(plan: Plan, before: date | None = None, *, is_default: bool) -> Path:
 
 
 def leave_link(program: Path, link: Path) -> None:
-    """A symbolic link to the wrapped program, put in place at once. Raises BadInputError."""
+    """A symbolic link to the wrapped program, put in place at once; `gc` minds it. Raises BadInputError."""
     beside = link.with_name(f".{link.name}.{os.getpid()}")
     try:
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -237,3 +237,4 @@ def leave_link(program: Path, link: Path) -> None:
         raise BadInputError(
             f"{link}: no link can be left there ({error.strerror}); choose another --link"
         ) from error
+    roots.remember(link)

@@ -15,13 +15,11 @@ import opencode_cache
 from opencode_cache import pipeline
 from opencode_cache.base import console
 from opencode_cache.base.errors import BadInputError, CacheLacksError, CheckFailedError, NetworkError
-from opencode_cache.build import builder
 from opencode_cache.cli import inspect
 from opencode_cache.cli import main as cli
 from opencode_cache.cli.app import all_commands
 from opencode_cache.formats import lock, manifest, plan
 from opencode_cache.formats.proof import Host, Proof, Step
-from opencode_cache.npm import platforms
 
 COMMANDS = sorted(all_commands())
 CONTRACT = ["build", "fetch", "list", "lock", "run", "verify", "wrap"]

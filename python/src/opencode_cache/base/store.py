@@ -20,7 +20,7 @@ from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.files import remove
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _MAKING = ".making-"
 
@@ -93,6 +93,26 @@ class Store:
             finally:
                 remove(making)
         return entry
+
+    def entries(self) -> list[Path]:
+        """Every finished entry."""
+        return sorted(path for path in self.root.glob("*-*") if not path.name.startswith("."))
+
+    def entry(self, path: Path) -> Path | None:
+        """The entry that a path leads to or into; None where it leads elsewhere, or nowhere."""
+        try:
+            below = path.resolve(strict=True).relative_to(self.root.resolve())
+        except (OSError, RuntimeError, ValueError):
+            return None
+        return self.root / below.parts[0] if below.parts else None
+
+    def remove(self, entries: Iterable[Path]) -> None:
+        """Remove entries, each at once or not at all. Raises BadInputError where that cannot be done."""
+        with self._locked(), self._written():
+            for entry in entries:
+                going = self.root / f"{_MAKING}{entry.name}"
+                entry.rename(going)
+                remove(going)
 
     def sweep(self) -> None:
         """Remove what an interrupted run left behind."""

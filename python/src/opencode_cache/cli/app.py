@@ -20,6 +20,7 @@ _MODULES = {
     "explain": "explain",
     "doctor": "inspect",
     **dict.fromkeys(("bundle", "unbundle"), "ship"),
+    **dict.fromkeys(("remove", "gc"), "away"),
     "catalogue": "make",
     "update": "update",
 }

@@ -33,6 +33,7 @@ BinaryOfCache = Annotated[
 ]
 Binary = Annotated[Path, typer.Option("--opencode", help="The OpenCode program.", metavar="BIN")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 System = Annotated[
     str | None,
     typer.Option(

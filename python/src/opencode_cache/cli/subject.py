@@ -1,4 +1,4 @@
-"""What a command is about: a cache and a program that are given, or those of a lock or a plan, made where needed."""
+"""What a command is about: a cache and a program that are given, or what a lock or a plan leads to."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
 from opencode_cache.inspect import configuration
-from opencode_cache.wrapper import render
+from opencode_cache.wrapper import directories, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -68,7 +68,7 @@ def examine(environ: Mapping[str, str], cwd: Path, cache: Path | None = None) ->
     `cache` is the one that the next start will use; without it, it is the one that the directory leads to.
     Raises BadInputError where HOME is no absolute path, or `cache` is no cache.
     """
-    directory = _root(environ) / "opencode"
+    directory = directories.cache(environ)
     pointers = [directory / ".nix" / layout for layout in _LAYOUTS]
     caches = [cache.resolve()] if cache else [path.resolve() for path in pointers if path.is_symlink()]
     findings: list[Finding] = list(_kept(directory))
@@ -98,16 +98,6 @@ def examine(environ: Mapping[str, str], cwd: Path, cache: Path | None = None) ->
     return Report(
         directory=str(directory), caches=tuple(map(str, caches)), findings=tuple(dict.fromkeys(findings))
     )
-
-
-def _root(environ: Mapping[str, str]) -> Path:
-    own = environ.get("XDG_CACHE_HOME", "")
-    if own.startswith("/"):
-        return Path(own)
-    home = environ.get("HOME", "")
-    if not home.startswith("/"):
-        raise BadInputError(f"HOME is {home!r}, not an absolute path; set HOME, or XDG_CACHE_HOME")
-    return Path(home) / ".cache-nix"
 
 
 def _kept(directory: Path) -> Iterator[Finding]:
