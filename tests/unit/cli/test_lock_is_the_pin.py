@@ -107,7 +107,7 @@ def test_a_lock_beside_a_cache_is_refused(run, whole_lock, tmp_path):
     words = ["--cache", tmp_path, "--opencode", tmp_path / "opencode", "-o", tmp_path / "b"]
     status, _, err = run("bundle", "--lock", whole_lock, *words)
     assert status == 2
-    assert "--cache and --opencode, or --lock" in err
+    assert "--cache and --opencode, or --plan, or --lock" in err
 
 
 def test_a_catalogue_without_a_lock_is_refused(run, tmp_path):

@@ -19,7 +19,7 @@ _MODULES = {
     **dict.fromkeys(("verify", "list"), "inspect"),
     "explain": "explain",
     "doctor": "inspect",
-    **dict.fromkeys(("bundle", "unbundle"), "ship"),
+    **dict.fromkeys(("bundle", "unbundle", "image"), "ship"),
     **dict.fromkeys(("remove", "gc"), "away"),
     "catalogue": "make",
     "update": "update",

@@ -33,6 +33,19 @@ BinaryOfCache = Annotated[
 ]
 Binary = Annotated[Path, typer.Option("--opencode", help="The OpenCode program.", metavar="BIN")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Ripgrep = Annotated[
+    Path | None,
+    typer.Option("--ripgrep", help="A static ripgrep to bring along; default: none.", metavar="BIN"),
+]
+Node = Annotated[
+    Path | None,
+    typer.Option(
+        "--node", help="A Node.js that runs by itself, for npm tools; default: PyPI's.", metavar="BIN"
+    ),
+]
+Offline = Annotated[
+    bool, typer.Option("--offline/--online", help="Whether OpenCode may look for newer things.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 System = Annotated[
     str | None,

@@ -1,4 +1,4 @@
-"""Commands for machines that no network reaches: bundle, unbundle."""
+"""Commands for machines that no network reaches: bundle, unbundle, image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from opencode_cache.cli.app import app
 from opencode_cache.formats import manifest
 from opencode_cache.layouts import accepts
 from opencode_cache.npm import nodejs, platforms
-from opencode_cache.ship import pack, unbundle
+from opencode_cache.ship import image, pack, unbundle
 
 
 @app.command("bundle", epilog="Example: opencode-cache bundle --plan my.toml -o opencode.tar.zst")
@@ -26,16 +26,8 @@ def bundle_command(
     models: options.LockModels = None,
     cache: options.CacheOrMade = None,
     opencode: options.BinaryOfCache = None,
-    ripgrep: Annotated[
-        Path | None,
-        typer.Option("--ripgrep", help="A static ripgrep to bring along; default: none.", metavar="BIN"),
-    ] = None,
-    node: Annotated[
-        Path | None,
-        typer.Option(
-            "--node", help="A Node.js that runs by itself, for npm tools; default: PyPI's.", metavar="BIN"
-        ),
-    ] = None,
+    ripgrep: options.Ripgrep = None,
+    node: options.Node = None,
     sign_key: Annotated[
         Path | None, typer.Option("--sign-key", help="Key to sign with: SSH's or minisign's.", metavar="FILE")
     ] = None,
@@ -43,12 +35,55 @@ def bundle_command(
         int, typer.Option("--serial", help="Tells bundles of one day apart, in their order.", metavar="N")
     ] = 0,
     *,
-    offline: Annotated[
-        bool, typer.Option("--offline/--online", help="Whether OpenCode may look for newer things.")
-    ] = True,
+    offline: options.Offline = True,
 ) -> None:
     """Put OpenCode, its cache and the wrapper into one file for a machine without a network."""
     cache, opencode = subject.cache_and_program(cache, opencode, lock_file, models, plan_file)
+    node = _node(cache, opencode, ripgrep, node)
+    bundle = pack.bundle(
+        cache, opencode, output, ripgrep=ripgrep, node=node, sign_key=sign_key, serial=serial, offline=offline
+    )
+    console.step(
+        f"OpenCode {bundle.info.opencode} for {bundle.info.system}: {len(bundle.listing.entries)} entries, "
+        f"{bundle.listing.bytes / 1e6:.0f} MB, packed {bundle.packed / 1e6:.0f} MB; sha256 {bundle.sha256}"
+    )
+    sys.stdout.write(f"{bundle.file}\n")
+
+
+@app.command("image", epilog="Example: opencode-cache image --base debian.oci.tar -o opencode.oci.tar")
+def image_command(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where to write it.", metavar="FILE")],
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            "--base", help="An OCI layout, as a tar or a directory, or a root directory.", metavar="PATH"
+        ),
+    ] = None,
+    plan_file: options.Plan = None,
+    lock_file: options.LockAsIs = None,
+    models: options.LockModels = None,
+    cache: options.CacheOrMade = None,
+    opencode: options.BinaryOfCache = None,
+    ripgrep: options.Ripgrep = None,
+    node: options.Node = None,
+    *,
+    offline: options.Offline = True,
+) -> None:
+    """Write an OCI image, without a daemon, for `podman load`, `skopeo copy` and registries."""
+    cache, opencode = subject.cache_and_program(cache, opencode, lock_file, models, plan_file)
+    node = _node(cache, opencode, ripgrep, node)
+    if not base:
+        console.step("without --base there is no shell or libc in it: for `COPY --from` and image mounts")
+    made = image.image(cache, opencode, output, base=base, ripgrep=ripgrep, node=node, offline=offline)
+    console.step(
+        f"OpenCode {made.version}: {made.layers} layers, {console.megabytes(made.size)}; "
+        f"manifest {made.digest}"
+    )
+    sys.stdout.write(f"{made.file}\n")
+
+
+def _node(cache: Path, opencode: Path, ripgrep: Path | None, node: Path | None) -> Path | None:
+    """The Node.js to bring along, with a word on what is not. Raises BadInputError for another OpenCode."""
     if not ripgrep:
         console.step(
             "without ripgrep, which OpenCode downloads from GitHub where PATH has none; "
@@ -62,14 +97,7 @@ def bundle_command(
     node = node or (nodejs.in_wheel() if tools else None)
     if tools and not node:
         console.step(f"without Node.js, which {', '.join(tools)} cannot do without; see --node")
-    bundle = pack.bundle(
-        cache, opencode, output, ripgrep=ripgrep, node=node, sign_key=sign_key, serial=serial, offline=offline
-    )
-    console.step(
-        f"OpenCode {bundle.info.opencode} for {bundle.info.system}: {len(bundle.listing.entries)} entries, "
-        f"{bundle.listing.bytes / 1e6:.0f} MB, packed {bundle.packed / 1e6:.0f} MB; sha256 {bundle.sha256}"
-    )
-    sys.stdout.write(f"{bundle.file}\n")
+    return node
 
 
 @app.command("unbundle", epilog="Example: opencode-cache unbundle opencode.tar.zst --to ~/.local")

@@ -63,7 +63,7 @@ def cache_and_program(
         return cache, opencode
     if cache or opencode:
         raise BadInputError(
-            "give --cache and --opencode, or --lock, or --plan, or none of them for the default plan"
+            "give --cache and --opencode, or --plan, or --lock, or nothing for the default plan"
         )
     ready = built(lock_file, models, plan_file)
     return ready.cache, ready.opencode
