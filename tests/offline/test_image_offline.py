@@ -24,8 +24,8 @@ SUITE = "bookworm"
 PROGRAMS = ["skopeo", "umoci"]
 ANYBODY = 12345
 
-# $1: the unpacked root, $2: who to be; then the command. Nothing may be written but HOME and /tmp, and nothing in
-# /tmp may be mapped as a program.
+# $1: the unpacked root, $2: who to be; then the command. Nothing may be written but HOME and /tmp, and
+# nothing in /tmp may be mapped as a program.
 ENTER = """
 set -eu
 root=$1 user=$2

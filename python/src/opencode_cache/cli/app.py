@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     **dict.fromkeys(("run", "lock", "fetch", "build", "wrap"), "make"),
+    "install": "install",
     **dict.fromkeys(("verify", "list"), "inspect"),
     "explain": "explain",
     "doctor": "inspect",

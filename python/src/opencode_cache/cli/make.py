@@ -169,16 +169,23 @@ def run_command(
     lock_file: options.LockAsIs = None,
     models: options.LockModels = None,
     link: Annotated[
-        Path | None,
+        list[Path],
         typer.Option("--link", help="Also leave a link to the wrapped program here.", metavar="FILE"),
-    ] = None,
+    ] = [],  # noqa: B006
+    *,
+    no_start: Annotated[
+        bool, typer.Option("--no-start", help="Do not start it: print where the wrapped program is.")
+    ] = False,
 ) -> None:
     """Do whatever of lock, fetch, build, wrap and verify is not done yet, then start OpenCode."""
     program = subject.built(
         lock_file, models, plan_file, opencode_version, provider, plugin, tool, resolve, before
     ).program
-    if link:
-        pipeline.leave_link(program, link)
+    for one in link:
+        pipeline.leave_link(program, one)
+    if no_start:
+        sys.stdout.write(f"{program}\n")
+        return
     os.execv(program, [str(program), *context.args])  # noqa: S606 - the wrapper is the point
 
 
