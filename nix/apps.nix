@@ -10,8 +10,10 @@
 { pkgs, ours }:
 let
   inherit (pkgs) lib;
-  step =
-    name: description: tools:
+  step = name: stepWith name name;
+  # `words` are the command, and options that are always given.
+  stepWith =
+    name: words: description: tools:
     let
       program = pkgs.writeShellApplication {
         name = "opencode-cache-${name}";
@@ -20,7 +22,7 @@ let
           pkgs.nodejs
         ]
         ++ tools;
-        text = ''exec opencode-cache ${name} "$@"'';
+        text = ''exec opencode-cache ${words} "$@"'';
       };
     in
     {
@@ -36,6 +38,9 @@ in
     meta.description = "OpenCode with its cache in place";
   };
   lock = step "lock" "Resolve plugins, SDKs and tools to exact versions and hashes: a lock file" [ ];
+  remove = stepWith "remove" "remove --user" "Take the wrapper's links and copies out of your directories" [
+    pkgs.coreutils
+  ];
   update = step "update" "Move a checkout's pins to the newest OpenCode, models.dev and nixpkgs" [
     pkgs.nix-prefetch-github
     pkgs.ripgrep

@@ -2,7 +2,7 @@
 { lib, python3Packages }:
 python3Packages.buildPythonApplication {
   pname = "opencode-cache-builder";
-  inherit ((lib.importTOML ../python/pyproject.toml).project) version;
+  inherit ((lib.importTOML ../pyproject.toml).project) version;
   pyproject = true;
 
   # Edits of the documentation and the tests rebuild nothing. The locks become part of the wheel.

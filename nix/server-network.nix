@@ -14,11 +14,11 @@
   # Type
 
   ```
-  serverNetwork :: { lib, pkgs, cfg, hardening } -> { isPrivate, hostname, needs, variables, services, sockets }
+  serverNetwork :: { lib, pkgs, cfg, hardening } -> { isPrivate, hostname, needs, joins, … }
   ```
 
-  `cfg` is config.services.opencode-cache; `needs` are units that the server wants to be there before it; `variables`
-  lead its programs to the proxy; `hardening` is what all units share.
+  `cfg` is config.services.opencode-cache; `needs` are units that the server wants to be there before it; `joins` puts it
+  into its network; `variables` lead its programs to the proxy; `hardening` is what all units share.
 */
 {
   lib,
@@ -29,6 +29,8 @@
 let
   filtered = cfg.allowedHosts != [ ];
   isPrivate = cfg.allowedAddresses == [ ];
+  # A network is known by the unit that was first in it, and by no other.
+  owner = if filtered then "opencode-cache-out.socket" else "opencode-cache.service";
 
   hostname = if cfg.hostname == "localhost" then "127.0.0.1" else cfg.hostname;
   listening = "${if lib.hasInfix ":" hostname then "[${hostname}]" else hostname}:${toString cfg.port}";
@@ -104,6 +106,7 @@ let
 in
 {
   inherit hostname isPrivate variables;
+  joins = lib.optionalAttrs (isPrivate && filtered) { JoinsNamespaceOf = owner; };
   needs = lib.optional filtered (
     if isPrivate then "opencode-cache-out.socket" else "opencode-cache-egress.service"
   );
@@ -118,7 +121,7 @@ in
       "opencode-cache.service"
       "opencode-cache-in.socket"
     ];
-    unitConfig.JoinsNamespaceOf = "opencode-cache.service";
+    unitConfig.JoinsNamespaceOf = owner;
     serviceConfig = carrying // {
       ExecStart = carry listening;
       PrivateNetwork = true;
@@ -146,13 +149,14 @@ in
       IPAddressAllow = [ "localhost" ];
     };
   };
-  # Bound in the server's network, since it has one of that name (systemd.exec, PrivateNetwork= of a socket).
+  # It makes the server's network and is bound in there (systemd.exec, PrivateNetwork= of a socket).
   sockets.opencode-cache-out = lib.mkIf (isPrivate && filtered) {
     description = "The way out of the OpenCode server's network";
-    unitConfig.JoinsNamespaceOf = "opencode-cache.service";
     socketConfig = {
       ListenStream = proxyAddress;
       PrivateNetwork = true;
+      # Units that share a network share /tmp as well, and the first one makes both.
+      PrivateTmp = true;
     };
   };
 

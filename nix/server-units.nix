@@ -79,6 +79,7 @@ let
     wantedBy = [ "multi-user.target" ];
     after = [ "network.target" ] ++ network.needs;
     wants = network.needs;
+    unitConfig = network.joins;
     restartTriggers = lib.optional (
       programs.finalSettings != { }
     ) config.environment.etc."opencode/opencode.json".source;

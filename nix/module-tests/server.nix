@@ -445,6 +445,11 @@ in
         plain = has.opencode-cache.environment ? HTTP_PROXY;
         inherit (has.opencode-cache.serviceConfig) IPAddressAllow PrivateNetwork;
         inherit (has.opencode-cache) wants;
+        # The socket is there first, so the network has its name, for both.
+        joins = map (name: has.${name}.unitConfig.JoinsNamespaceOf) [
+          "opencode-cache"
+          "opencode-cache-in"
+        ];
         denied = map (net: lib.elem net has.opencode-cache-egress.serviceConfig.IPAddressDeny) [
           "link-local"
           "10.0.0.0/8"
@@ -465,6 +470,10 @@ in
       IPAddressAllow = [ "localhost" ];
       PrivateNetwork = true;
       wants = [ "opencode-cache-out.socket" ];
+      joins = [
+        "opencode-cache-out.socket"
+        "opencode-cache-out.socket"
+      ];
       denied = [
         true
         true

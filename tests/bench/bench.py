@@ -30,6 +30,7 @@ from opencode_cache.wrapper import render as wrapper
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "offline"))
 
+import archive_bench
 import first_run
 import isolated
 import wrapper_bench
@@ -38,7 +39,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 KEPT = REPOSITORY / ".cache" / "bench"
 LOCK = REPOSITORY / "nix" / "locks" / "opencode-cache.lock.json"
 PLUGIN_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "extra-1.18.lock.json"
-PARTS = ("builds", "sizes", "starts", "wrappers", "nix", "first-run")
+PARTS = ("builds", "sizes", "archives", "starts", "wrappers", "nix", "first-run")
 NPM_QUIET = ["--no-audit", "--no-fund", "--loglevel=error"]
 
 
@@ -186,6 +187,17 @@ class Bench:
             files = [p for p in out.rglob("*") if p.is_file() and not p.is_symlink()]
             table.add_row(name, str(len(files)), f"{sum(p.stat().st_size for p in files) / 1e6:.1f}")
         self.console.print(table)
+
+    def archives(self) -> None:
+        packages = list(contents.packages(self.lock, self.system).values())
+        times = in_turn(
+            self.runs,
+            **{
+                "our reader": lambda: archive_bench.ours(packages, self.tarballs),
+                "tarfile": lambda: archive_bench.tarfiles(packages, self.tarballs),
+            },
+        )
+        self.table("Reading the default cache's tarballs", times, "our reader")
 
     # --- starts: isolated.run times the program itself, inside a namespace without a network
 

@@ -45,7 +45,14 @@ class Flake:
         self.inputs = inputs
 
     def nix(
-        self, *command: str, at: str = "", rest=(), check: bool = True, offline: bool = True, suite: str = ""
+        self,
+        *command: str,
+        at: str = "",
+        rest=(),
+        check: bool = True,
+        offline: bool = True,
+        suite: str = "",
+        timeout: float = 600,
     ):
         """`nix COMMAND … URL[at] … -- REST`, with no network unless told otherwise."""
         overrides = [word for name, url in self.inputs.items() for word in ("--override-input", name, url)]
@@ -59,6 +66,7 @@ class Flake:
             *(("--", *rest) if rest else ()),
             check=check,
             offline=offline,
+            timeout=timeout,
         )
         # Nix says at each command which inputs are overridden; what is said besides is of interest.
         done.stderr = done.stderr[-20_000:]

@@ -93,6 +93,32 @@ def test_two_such_packages_and_another_share_a_profile(flake, machine, default, 
     assert machine.run("ls", f"{profile}/share/bash-completion/completions/").stdout
 
 
+def test_after_use_remove_and_a_garbage_collection_plain_opencode_asks_for_its_plugin_api(
+    flake, second, default, machine, tmp_path
+):
+    """What keeps plain OpenCode from installing it is gone; nothing dangles."""
+    home = {"HOME": str(tmp_path)}
+    machine.run(f"{default}/bin/opencode", "models", offline=True, environment=home)
+    links = machine.run("find", tmp_path, "-type", "l").stdout.split()
+    assert f"{tmp_path}/.config/opencode/node_modules/zod" in links
+    remove = flake.nix("eval", "--raw", at="#apps.x86_64-linux.remove.program").stdout
+    flake.nix("run", at="#remove", rest=["--dry-run"])
+    said = machine.run(remove, environment=home).stdout
+    assert "removed " in said
+    assert not machine.run("find", tmp_path, "-type", "l").stdout
+    assert not (tmp_path / ".config/opencode/node_modules").exists()
+    assert not (tmp_path / ".config/opencode/package-lock.json").exists()
+    # Another machine has the program and not the cache, as after a garbage collection.
+    opencode = flake.value("default", "p: p.opencode.outPath")
+    machine.out("copy", "--to", f"file://{tmp_path}/carried?compression=none", opencode)
+    second.nix("copy", "--no-check-sigs", "--from", f"file://{tmp_path}/carried?compression=none", opencode)
+    config = tmp_path / ".config/opencode/plugin"
+    config.mkdir()
+    (config / "mine.js").write_text("export const Mine = async () => ({})\n")
+    listed = second.run(f"{opencode}/bin/opencode", "models", offline=True, environment=home)
+    assert "opencode/" in listed.stdout
+
+
 def test_update_app_is_the_builder(flake):
     assert "--check" in flake.nix("run", at="#update", rest=["--help"]).stdout
 
@@ -169,7 +195,7 @@ def test_the_release_runs_with_its_cache(flake, machine, project):
 
 
 def test_checks_of_the_flake(flake, default):
-    flake.nix("flake", "check")
+    flake.nix("flake", "check", timeout=3000)
 
 
 def test_the_newest_nix_of_debian(flake, default):

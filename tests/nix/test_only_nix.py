@@ -57,4 +57,4 @@ def test_a_tool_runs(only_nix, consumer, machine, tool):
 
 def test_the_cache_of_all_tools_is_proved_in_such_a_sandbox(consumer):
     """The sandbox of these tests has no /lib64 and no /lib either."""
-    consumer.build("tooled.tests.offline")
+    consumer.build("tooled.tests.offline", timeout=1800)

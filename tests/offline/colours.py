@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pyte
 
+from opencode_cache.base import python
 from opencode_cache.sandbox import dialects, netns, reap
 from opencode_cache.sandbox.dns_logger import DnsLogger
 from opencode_cache.sandbox.loopback import ModelServer
@@ -62,7 +63,7 @@ def show(program: Path, answer: str, home: Path, *, file: tuple[str, str] | None
     done = subprocess.run(
         netns.command([], [sys.executable, __file__]),
         input=json.dumps(order),
-        env=os.environ | netns.python_path(),
+        env=os.environ | python.path(),
         capture_output=True,
         text=True,
         check=False,

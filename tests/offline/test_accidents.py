@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from opencode_cache.base import python
 from opencode_cache.formats import lock as locks
 from opencode_cache.sandbox import netns
 
@@ -78,7 +79,7 @@ def test_a_full_disk(made_118, tarballs, tmp_path, isolated):
         netns.command(
             [], ["sh", "-c", f'{script} && "$@"; status=$?; ls -A "$PWD"; exit $status', "sh", disk, *build]
         ),
-        env=os.environ | netns.python_path(),
+        env=os.environ | python.path(),
         capture_output=True,
         text=True,
         check=False,

@@ -9,12 +9,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from kept import REPOSITORY
 
 from opencode_cache.build import builder
-from opencode_cache.formats import lock, manifest
+from opencode_cache.formats import lock, manifest, proof, shipped
 from opencode_cache.npm import platforms
 from opencode_cache.opencode import run as opencode
+from opencode_cache.prove import on_file
 
+LOCKS = REPOSITORY / "nix" / "locks"
 MOST_MEGABYTES = 80
 
 
@@ -45,6 +48,22 @@ def test_two_builds_on_two_paths_are_identical(which, request, tarballs, tmp_pat
     finally:
         os.umask(before)
     assert snapshot(made.cache) == snapshot(other)
+
+
+@pytest.mark.parametrize("path", sorted(LOCKS.glob(f"*{shipped.LOCK}")), ids=lambda path: path.name)
+def test_the_shipped_proof_is_of_what_this_machine_builds(path, make):
+    system = platforms.current().name
+    place = shipped.proof_path(path, system)
+    if not place.exists() and system != "x86_64-linux":
+        pytest.skip(f"nobody has proved it on {system} yet; there: ./dev tool update --proofs")
+    made = make(path)
+    found = proof.read(place)
+    wanted = on_file.identity(made.cache, manifest.read(made.cache), made.opencode)
+    # Where this fails, the way that caches are built has changed: ./dev tool update --proofs
+    proof.check(found, place, made.lock.opencode.version, wanted)
+    assert (found.ok, found.isolated, found.unseen) == (True, True, ())
+    public = ("/usr/", "/bin", "$XDG_DATA_HOME", "~/.local")
+    assert [name for name in found.path if not name.startswith(public)] == []
 
 
 def test_the_default_cache_is_small(made_118):

@@ -12,9 +12,11 @@ from pathlib import Path
 import chromium
 import pytest
 
+from opencode_cache.formats import manifest
 from opencode_cache.formats.proof import Proof, Step
 from opencode_cache.inspect import inventory
 from opencode_cache.inspect.page import write as page
+from opencode_cache.prove import on_file
 
 sys.path.append(str(Path(__file__).parents[1] / "unit"))
 import paging
@@ -74,8 +76,21 @@ def browser():
 @pytest.fixture(scope="module")
 def real(made_118, tmp_path_factory):
     """The default cache, with a proof as `verify --json` writes it."""
-    steps = (Step(name="models", ok=True, seconds=2.76, detail="8 listed"),)
-    proof = Proof(opencode="1.18.33", isolated=True, steps=steps, hosts=(), ok=True)
+    identity = on_file.identity(made_118.cache, manifest.read(made_118.cache))
+    proof = Proof(
+        **identity.model_dump(),
+        tool="0.1.0",
+        opencode="1.18.33",
+        time="2026-11-26T01:02:03Z",
+        machine="x86_64, 2 CPUs",
+        kernel="Linux 6.1.0",
+        start_seconds=0.5,
+        path=("/usr/bin", "/bin"),
+        isolated=True,
+        steps=(Step(name="models", ok=True, seconds=2.76, detail="8 listed"),),
+        hosts=(),
+        ok=True,
+    )
     file = tmp_path_factory.mktemp("proof") / "proof.json"
     file.write_text(proof.model_dump_json())
     return inventory.take(made_118.cache, file)

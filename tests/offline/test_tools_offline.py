@@ -14,14 +14,13 @@ from pathlib import Path
 import isolated
 import pytest
 
-from opencode_cache.base import store
+from opencode_cache.base import python, store
 from opencode_cache.base.errors import CheckFailedError
 from opencode_cache.build import builder
 from opencode_cache.formats import contents, lock
 from opencode_cache.npm import nodejs, platforms
 from opencode_cache.opencode import tools
 from opencode_cache.prove.child.tools import diagnostics, started
-from opencode_cache.sandbox import netns
 from opencode_cache.wrapper import render as wrapper
 
 pytestmark = pytest.mark.usefixtures("isolated")
@@ -196,7 +195,7 @@ def edit(made, program, home, path, name, text, env=None, **config):
         ["-c", _EDIT, str(program), str(file), text],
         home,
         config={"provider": MODEL, "permission": {"edit": "allow"}, **config},
-        env={"PATH": str(path), **netns.python_path(), **(env or {})},
+        env={"PATH": str(path), **python.path(), **(env or {})},
         read_only=[made.cache],
     )
     assert (done.returncode, done.hosts) == (0, []), done.stderr

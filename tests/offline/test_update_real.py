@@ -36,14 +36,7 @@ HASHES = {
     OLD: "sha256-B+9E9ycdCBWklrBhzbQw1rirctMN5uzubSy9vPN7Ths=",
     NEW: "sha256-PPIp7te+XkB4qozpleLQxdX0TFQLBHHYmK/HrqT3Fw4=",
 }
-FILES = (
-    "flake.nix",
-    "flake.lock",
-    "opencode",
-    "nix",
-    "CHANGELOG.md",
-    "python/src/opencode_cache/formats/plan.py",
-)
+FILES = ("flake.nix", "flake.lock", "opencode", "nix", "CHANGELOG.md")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -9,8 +9,14 @@ import stat
 import pytest
 
 from opencode_cache.formats import manifest
-from opencode_cache.prove import verify
+from opencode_cache.prove import on_file, verify
 from opencode_cache.sandbox import netns
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """What is proved is filed there."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
 @pytest.fixture
@@ -63,6 +69,11 @@ def test_1_18_asks_for_no_host(isolated, cache_118, opencode_118):
     assert {f"tool {spec}" for spec in kinds(cache_118, "tool")} <= names(proof)
     assert {f"config {spec}" for spec in kinds(cache_118, "config")} <= names(proof)
     assert "models" in steps
+    # What it is of, and that `run` finds it.
+    identity = on_file.identity(cache_118, manifest.read(cache_118))
+    assert (proof.manifest_sha256, proof.binary_sha256) == tuple(identity.model_dump().values())
+    assert on_file.find(identity) == on_file.Found(proof, here=True)
+    assert proof.unseen == ()
 
 
 def test_1_0_asks_for_its_catalogue_only(isolated, ripgrep, cache_10, opencode_10):
@@ -94,6 +105,22 @@ def test_a_provider_sdk_that_lacks_a_dependency_is_found(isolated, tmp_path, rip
     proof = verify.verify(damaged, opencode_10)
     assert not proof.ok
     assert any(name.startswith("import ") and "provider-utils" in detail for name, detail in failed(proof))
+
+
+def test_the_metadata_service_of_a_cloud_stands_in_the_proof(isolated, cache_118, opencode_118):
+    """Whom DNS does not tell: Bedrock asks an address alone, Vertex a name and the address."""
+    bedrock, vertex = (
+        "amazon-bedrock/anthropic.claude-sonnet-4-5-20250929-v1:0",
+        "google-vertex/gemini-2.5-pro",
+    )
+    proof = verify.verify(cache_118, opencode_118, ask=[bedrock, vertex])
+    asked = {(host.name, host.ports, host.who) for host in proof.hosts}
+    assert asked == {
+        ("169.254.169.254", ("tcp/80",), f"provider {bedrock}"),
+        ("169.254.169.254", ("tcp/80",), f"provider {vertex}"),
+        ("metadata.google.internal", (), f"provider {vertex}"),
+    }
+    assert failed(proof) == []
 
 
 def test_without_a_namespace_the_proof_says_that_it_is_weaker(monkeypatch, ripgrep, cache_10, opencode_10):

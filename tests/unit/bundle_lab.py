@@ -48,18 +48,14 @@ LINKS = {
 }
 
 
-def make_cache(at: Path, *, deep: bool = True) -> Path:
-    """A directory that is a cache as far as a bundle goes; without the deep directories on demand."""
+def make_cache(at: Path) -> Path:
+    """A directory that is a cache as far as a bundle goes."""
     for name, text in FILES.items():
-        if name == LONG and not deep:
-            continue
         path = at / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (at / "packages/foo/node_modules/foo/cli with space.js").chmod(0o755)
     for name, target in LINKS.items():
-        if target.endswith("index.js") and not deep:
-            continue
         (at / name).parent.mkdir(exist_ok=True)
         (at / name).symlink_to(target)
     found = manifest.Manifest(
@@ -86,10 +82,10 @@ def make_program(at: Path, version: str = "1") -> Path:
     return at
 
 
-def make_bundle(directory: Path, version: str = "1", *, deep: bool = True, **options) -> Path:
+def make_bundle(directory: Path, version: str = "1", **options) -> Path:
     """A bundle whose program says that version."""
     directory.mkdir(parents=True, exist_ok=True)
-    cache = make_cache(directory / f"cache-{version}", deep=deep)
+    cache = make_cache(directory / f"cache-{version}")
     out = directory / f"{version}.tar.zst"
     return pack.bundle(cache, make_program(directory / f"opencode-{version}", version), out, **options).file
 

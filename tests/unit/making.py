@@ -11,6 +11,7 @@ import tarfile
 from typing import TYPE_CHECKING, Any
 
 from opencode_cache.formats.lock import Lock, Package
+from opencode_cache.formats.proof import Proof, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,3 +94,23 @@ def opencode_stand_in(path: Path, version: str = "1.18.33") -> Path:
     path.write_text(f"#!/bin/sh\necho {version}\n", encoding="utf-8")
     path.chmod(0o755)
     return path
+
+
+def proof(**fields: Any) -> Proof:
+    """A proof that holds, with one step, unless told otherwise."""
+    about = {
+        "manifest_sha256": "a" * 64,
+        "binary_sha256": "b" * 64,
+        "tool": "0.1.0",
+        "opencode": "1.18.33",
+        "time": "2026-11-26T01:02:03Z",
+        "machine": "x86_64, 2 CPUs",
+        "kernel": "Linux 6.1.0",
+        "start_seconds": 0.5,
+        "path": ("/usr/bin", "/bin"),
+        "isolated": True,
+        "steps": (Step(name="models", ok=True, seconds=2.76, detail="8 listed"),),
+        "hosts": (),
+        "ok": True,
+    }
+    return Proof.model_validate(about | fields)

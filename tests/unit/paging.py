@@ -9,7 +9,7 @@ import making
 from opencode_cache.catalogue.document import Catalogue
 from opencode_cache.formats.lock import Unavailable
 from opencode_cache.formats.manifest import CachedPackage, Entry, Manifest
-from opencode_cache.formats.proof import Host, Proof, Step
+from opencode_cache.formats.proof import Host, Step
 from opencode_cache.inspect.inventory import Inventory, Tree
 
 
@@ -49,7 +49,7 @@ def inventory(text="x", *, proof=True, shared=False):
         )
         for number, (spec, package) in enumerate(zip(specs, packages, strict=False))
     )
-    made = Manifest(
+    made = Manifest.model_construct(
         builder=say(),
         opencode=say(),
         layout="packages",
@@ -74,17 +74,21 @@ def inventory(text="x", *, proof=True, shared=False):
 
 def a_proof(say):
     """A proof that failed, with all that one can have."""
-    return Proof(
+    return making.proof(
+        tool=say(),
         opencode=say(),
+        machine=say(),
+        kernel=say(),
         isolated=False,
         weaker_because=say(),
+        unseen=(say(),),
         steps=(
             Step(name=say(), ok=True, seconds=1.25, detail=say()),
             Step(name=say(), ok=False, seconds=0, detail=say()),
         ),
         hosts=(
-            Host(name=say(), count=2, step=say(), known=say()),
-            Host(name=say(), count=1, step=say(), mend=say()),
+            Host(name=say(), count=2, step=say(), who=say(), known=say()),
+            Host(name=say(), count=1, step=say(), ports=(say(),), fix=say()),
         ),
         ok=False,
     )
@@ -106,9 +110,10 @@ def texts(found):
         seen += [entry.spec, entry.version, entry.note]
     for gone in made.unavailable:
         seen += [gone.spec, gone.reason]
-    seen += [proof.opencode, proof.weaker_because] if proof else []
+    if proof:
+        seen += [proof.tool, proof.opencode, proof.machine, proof.kernel, proof.weaker_because, *proof.unseen]
     for step in proof.steps if proof else ():
         seen += [step.name, step.detail]
     for host in proof.hosts if proof else ():
-        seen += [host.name, host.step, host.known or host.mend]
+        seen += [host.name, host.step, host.known or host.fix, *host.ports, *filter(None, [host.who])]
     return seen

@@ -306,3 +306,34 @@ def test_without_npm_pypis_is_installed_too(dev, checkout, programs):
     (programs / "npm").unlink()
     (said,) = installers(dev, checkout, programs, 0)
     assert "requirements/node.txt" in said
+
+
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+@pytest.mark.skipif(not BOOT.exists(), reason="reads /proc")
+@pytest.mark.parametrize(
+    ("boot", "program", "at_once"),
+    [
+        (None, "#!/bin/sh\necho at once\n", True),
+        ("another-start-of-the-machine", "#!/bin/sh\necho at once\n", False),
+        (None, "", False),
+    ],
+    ids=["as it was", "after a power cut", "emptied"],
+)
+def test_the_store_is_looked_at_again_after_a_power_cut(dev, checkout, boot, program, at_once):
+    run = checkout / ".cache/run"
+    run.mkdir(parents=True)
+    write(run / "opencode", program)
+    (run / "options").write_text(f"{boot or BOOT.read_text().strip()}\n")
+    status, out, _ = dev("run", "--", "models")
+    assert (status, "at once" in out) == (0, at_once)
+    assert (run / "options").read_text() == BOOT.read_text()
+
+
+def test_every_folder_of_tests_is_in_the_whole_run():
+    text = (REPOSITORY / "dev").read_text(encoding="utf-8")
+    folders = {
+        path.relative_to(REPOSITORY / "tests").parts[0] for path in REPOSITORY.glob("tests/*/**/test_*.py")
+    }
+    assert {name for name in folders if f'"$root/tests/{name}"' not in text} == set()

@@ -74,7 +74,6 @@ def repository(root: Path, version: str = "1.18.21") -> Path:
             "opencode/flake.lock": dumps({"nodes": nodes, "root": "root", "version": 7}),
             "nix/releases.json": dumps(releases),
             "nix/locks/opencode-cache.lock.json": lock.dumps(some_lock(version)),
-            "python/src/opencode_cache/formats/plan.py": f'# The plan\nDEFAULT_OPENCODE = "{version}"\n',
             "CHANGELOG.md": "# Changelog\n\n## Unreleased\n\n* The first thing.\n",
         },
     )

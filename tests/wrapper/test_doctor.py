@@ -132,16 +132,20 @@ def test_no_home_is_one_sentence(lab):
 
 
 @pytest.mark.parametrize(
-    ("config", "said", "mend"),
+    ("config", "said", "fix"),
     [
         ({"model": "copilot/gpt-5"}, "no provider 'copilot'", "write github-copilot/gpt-5"),
         ({"small_model": "antropic/x"}, "no provider 'antropic'", "write anthropic/x"),
         ({"agent": {"a": {"model": "gpt-5"}}}, "agent.a.model 'gpt-5' names no provider", "PROVIDER/MODEL"),
         ({"plugin": ["gone@1.2"]}, "plugin 'gone@1.2' is not in the cache", "--plugin"),
-        ({"plugin": [["git+https://u:secret@h/x?key=secret", {"a": "secret"}]]}, "//…@h/x", "--plugin"),
+        (
+            {"plugin": [["git+https://u:secret@h/x?key=secret", {"a": "secret"}]]},
+            "//…@h/x",
+            "take it out of the",
+        ),
     ],
 )
-def test_mistakes_in_the_configuration(lab, config, said, mend):
+def test_mistakes_in_the_configuration(lab, config, said, fix):
     cache = lab.cache("A")
     (cache / "models.json").chmod(0o644)
     (cache / "models.json").write_text(json.dumps(CATALOGUE))
@@ -152,7 +156,7 @@ def test_mistakes_in_the_configuration(lab, config, said, mend):
     (found,) = [finding for finding in report.findings if finding.state == "wrong"]
     assert found.what == str(lab.config_dir / "opencode.json")
     assert said in found.detail
-    assert mend in found.next
+    assert fix in found.next
     assert "secret" not in report.model_dump_json()
 
 

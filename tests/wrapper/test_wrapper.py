@@ -51,10 +51,10 @@ def one(tmp_path):
 
 
 def arguments(name):
-    about, options = RENDERED[name]
+    cache_manifest, options = RENDERED[name]
     top = STORE[:-1] + "/" if "root" in options else STORE
     paths = [Path(top + path) for path in ("opencode-cache", "opencode/bin/opencode", "preload.js")]
-    return (about, *paths), options
+    return (cache_manifest, *paths), options
 
 
 @pytest.mark.parametrize("name", RENDERED)
@@ -96,15 +96,15 @@ def test_rendered_text_is_clean_for_shellcheck(name, tmp_path):
         ({"shell": "/usr/bin/env sh"}, "cannot stand in a #! line"),
         ({"extra_path": ["/a:/b"]}, "cannot be a part of PATH"),
         ({"extra_path": ["bin"]}, "cannot be a part of PATH"),
-        ({"about": manifest(links=("a\nb",))}, "cannot be linked"),
-        ({"about": manifest(copies=("a/b",))}, "not at the top"),
-        ({"about": manifest("bun", cache_version=None)}, "cache_version is missing"),
+        ({"cache_manifest": manifest(links=("a\nb",))}, "cannot be linked"),
+        ({"cache_manifest": manifest(copies=("a/b",))}, "not at the top"),
+        ({"cache_manifest": manifest("bun", cache_version=None)}, "cache_version is missing"),
     ],
 )
 def test_unusable_values_are_refused(options, sentence):
-    about = options.pop("about", manifest())
+    cache_manifest = options.pop("cache_manifest", manifest())
     with pytest.raises(BadInputError, match=re.escape(sentence)):
-        render(about, Path("/cache"), Path("/opencode"), Path("/preload.js"), **options)
+        render(cache_manifest, Path("/cache"), Path("/opencode"), Path("/preload.js"), **options)
 
 
 def test_wrap_refuses_what_cannot_start(tmp_path):
@@ -386,8 +386,8 @@ def test_users_xdg_cache_home_is_used(lab):
 def test_no_home_is_one_line(one, home):
     started = one.start(one.wrap(one.cache("A")), env={"HOME": home})
     assert started.status == 2
-    mend = "set HOME, or XDG_CACHE_HOME to a directory for the cache"
-    assert started.stderr == f"opencode: HOME is not set to an absolute path; {mend}\n"
+    fix = "set HOME, or XDG_CACHE_HOME to a directory for the cache"
+    assert started.stderr == f"opencode: HOME is not set to an absolute path; {fix}\n"
 
 
 @pytest.mark.parametrize("layout", ["packages", "bun"])

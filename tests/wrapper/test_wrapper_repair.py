@@ -316,10 +316,10 @@ def test_a_link_that_leads_nowhere_is_one_line(lab, place):
     path.parent.mkdir(exist_ok=True)
     path.symlink_to("/nowhere/at/all")
     started = lab.start(lab.wrap(lab.cache("A")))
-    mend = "make the directory that it names, or remove the link"
+    fix = "make the directory that it names, or remove the link"
     assert (started.status, started.stderr) == (
         2,
-        f"opencode: {path} is a link that leads nowhere; {mend}\n",
+        f"opencode: {path} is a link that leads nowhere; {fix}\n",
     )
 
 
@@ -392,8 +392,8 @@ def test_full_disk_is_one_line(lab):
     )
     started = lab.start(lab.wrap(lab.cache("A"), tools=str(tools)))
     assert started.status == 2
-    mend = "make it a directory that can be written to, free space there"
-    assert f"(ln: No space left on device); {mend}" in started.stderr
+    fix = "make it a directory that can be written to, free space there"
+    assert f"(ln: No space left on device); {fix}" in started.stderr
     assert started.stderr.count("\n") == 1
 
 
@@ -772,7 +772,7 @@ def mounted(tmp_path):
 
 
 @pytest.mark.parametrize("size", [4, 8, 16, 32, 64])
-def test_full_disk_loses_nothing_and_is_mended_by_space(one, mounted, size):
+def test_full_disk_loses_nothing_and_is_put_right_by_space(one, mounted, size):
     """A file system of so many KiB: somewhere on the way it is full."""
     cache = one.cache("A", modules=MODULES)
     wrapper = one.wrap(cache)

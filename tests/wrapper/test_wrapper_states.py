@@ -36,9 +36,9 @@ CONFIG_PLACES = ("opencode.json", "package.json", "node_modules/zod/mine", "node
 
 def wrong(lab: Lab, cache: Path) -> None:
     holds(lab, cache)
-    about = [path for path in (lab.cache_dir / "packages").glob("*") if path.is_symlink()]
+    linked = [path for path in (lab.cache_dir / "packages").glob("*") if path.is_symlink()]
     lacks = {*PACKAGES, *OTHER} - {*(OTHER if cache.name == "B" else PACKAGES)}
-    ours = [path for path in about if f"packages/{path.name}" in lacks and ".nix" in str(path.readlink())]
+    ours = [path for path in linked if f"packages/{path.name}" in lacks and ".nix" in str(path.readlink())]
     assert ours == [], "links of another generation"
 
 

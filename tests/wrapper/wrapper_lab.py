@@ -111,23 +111,23 @@ class Lab:
     def cache(self, name: str, layout: str = "packages", modules: Sequence[str] = (), **values: Any) -> Path:
         """Make a cache. `modules` are packages for config directories; a copy says whose it is."""
         cache = self.top / name
-        about = manifest(layout, config="config" if modules else None, **values)
-        for link in about.links:
+        cache_manifest = manifest(layout, config="config" if modules else None, **values)
+        for link in cache_manifest.links:
             if link in {"package.json", "bun.lock"}:
                 (cache / link).parent.mkdir(parents=True, exist_ok=True)
                 (cache / link).write_text(name)
             else:
                 (cache / link).mkdir(parents=True)
         cache.mkdir(exist_ok=True)
-        for copy in about.copies:
+        for copy in cache_manifest.copies:
             (cache / copy).write_text(
-                about.cache_version or "" if copy == "version" else f"catalogue of {name}"
+                cache_manifest.cache_version or "" if copy == "version" else f"catalogue of {name}"
             )
             (cache / copy).chmod(0o444)
         for module in modules:
             (cache / "config/node_modules" / module).mkdir(parents=True)
             (cache / "config/package-lock.json").write_text(f"lock of {name}")
-        (cache / manifests.FILE).write_text(manifests.dumps(about))
+        (cache / manifests.FILE).write_text(manifests.dumps(cache_manifest))
         return cache
 
     def wrap(self, cache: Path, **options: Any) -> Path:
@@ -214,13 +214,13 @@ def preload(wrapper: Path) -> Path:
 
 def holds(lab: Lab, cache: Path) -> None:
     """Assert that every entry of the cache is linked and that nothing leads nowhere or is half made."""
-    about = manifests.read(cache)
-    for link in about.links:
+    cache_manifest = manifests.read(cache)
+    for link in cache_manifest.links:
         assert (lab.cache_dir / link).samefile(cache / link), link
         assert (lab.cache_dir / link).is_symlink(), link
     for path in lab.cache_dir.rglob("*"):
         assert path.exists(), f"{path} leads nowhere"
         assert not path.name.startswith("stage."), path
-    if about.layout == "bun":
-        assert (lab.cache_dir / "version").read_text() == about.cache_version
+    if cache_manifest.layout == "bun":
+        assert (lab.cache_dir / "version").read_text() == cache_manifest.cache_version
     assert not list(lab.home.rglob(".opencode-cache.*"))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +13,13 @@ from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.build import assemble, builder
 from opencode_cache.fetch import github as github_archives
 from opencode_cache.fetch import tarballs as tarball
-from opencode_cache.formats import contents, lock
-from opencode_cache.formats.proof import verdict
+from opencode_cache.formats import contents, lock, manifest, shipped
+from opencode_cache.formats import proof as proofs
+from opencode_cache.npm import client as npm
 from opencode_cache.npm import nodejs, platforms
-from opencode_cache.prove import warm_up
+from opencode_cache.prove import on_file, warm_up
 from opencode_cache.prove.verify import verify
+from opencode_cache.resolve import missing as missing_names
 from opencode_cache.resolve import resolver as resolve
 from opencode_cache.wrapper import render as wrapper
 
@@ -45,23 +45,6 @@ class Built:
     cache: Path
     program: Path
     """The wrapper."""
-
-
-def shipped_lock(version: str) -> Path | None:
-    """The lock that comes with the project for the default plan of that OpenCode version, if there is one."""
-    given = os.environ.get("OPENCODE_CACHE_LOCKS")
-    places = (
-        [Path(given)] if given else [Path(str(resources.files(__package__))) / "locks", _in_the_repository()]
-    )
-    for place in places:
-        for name in sorted(place.glob("*.lock.json")):
-            if lock.read(name).opencode.version == version:
-                return name
-    return None
-
-
-def _in_the_repository() -> Path:
-    return Path(__file__).resolve().parents[3] / "nix" / "locks"
 
 
 def fetch(found: Lock, system: platforms.System, to: Path, *, with_binary: bool = True) -> None:
@@ -96,7 +79,7 @@ def _unpack_binary(package: Package, tarballs: Path, out: Path) -> None:
     program.chmod(0o755)
 
 
-def make_lock(plan: Plan, before: date | None) -> Lock:
+def make_lock(plan: Plan, before: date | None, *, allow_missing: bool = False) -> Lock:
     """The lock step, with the binary that it asks fetched into the store first."""
     plan.check_files()
     tarballs, place = store.downloads(), store.default()
@@ -105,26 +88,43 @@ def make_lock(plan: Plan, before: date | None) -> Lock:
     console.step(f"looking for OpenCode {plan.opencode}")
     found, missing = resolve.binaries(plan.opencode, dict.fromkeys([here.name, *names]))
     if here.name not in found:
-        raise BadInputError(f"OpenCode {plan.opencode} cannot be asked here: {missing[here.name]}")
+        near = missing_names.near_versions(here.binaries[0], plan.opencode)
+        hint = f"; it has {', '.join(near)}" if near else ""
+        raise npm.NotInRegistryError(
+            f"OpenCode {plan.opencode} cannot be asked here: {missing[here.name]}{hint}"
+        )
     package = found[here.name]
     console.step(f"fetching {package.key}")
     tarball.fetch([package], tarballs)
     program = binary(package, tarballs, place)
     kept = {name: found[name] for name in names if name in found}
-    resolver = resolve.Resolver(plan, program, before=before, on_step=console.step, archives=tarballs)
+    resolver = resolve.Resolver(
+        plan,
+        program,
+        before=before,
+        on_step=console.step,
+        archives=tarballs,
+        allow_missing=allow_missing,
+    )
     return resolver.lock(kept, {name: why for name, why in missing.items() if name in names})
 
 
-def build(inputs: builder.Inputs, out: Path, commands: Sequence[str] | None = None) -> None:
+def build(
+    inputs: builder.Inputs, out: Path, commands: Sequence[str] | None = None, *, trust_proofs: bool = False
+) -> None:
     """The build step with its progress and its warm-up.
 
     `commands` are OpenCode's arguments for the warm-up: None for what the lock says, or else the default;
-    an empty list for none.
+    an empty list for none. `trust_proofs`: the default is not run on a cache of which there is a proof, since
+    that has run it.
     """
     said = inputs.lock.warmup if inputs.lock.warmup is not None else warm_up.DEFAULT
     arguments = said if commands is None else commands
 
     def prove(cache: Path) -> None:
+        known = trust_proofs and tuple(arguments) == warm_up.DEFAULT
+        if known and on_file.find(on_file.identity(cache, manifest.read(cache), inputs.opencode)):
+            return
         if arguments:
             console.step("warming up: the real OpenCode must ask for nothing")
             warm_up.warm_up(cache, inputs.opencode, arguments)
@@ -134,8 +134,15 @@ def build(inputs: builder.Inputs, out: Path, commands: Sequence[str] | None = No
         builder.build(inputs, out, on_done=on_done, prove=prove)
 
 
-def ready(path: Path, models: Path | None = None) -> Built:
-    """Everything that stands behind a lock file, made where it is not there yet, and proved once.
+def ready(path: Path, models: Path | None = None, *, prove: bool = False) -> Built:
+    """As `built`, and proved once. `prove`: here, whatever was proved before."""
+    done, is_new = built(path, models)
+    _prove(done.cache, done.opencode, again=prove, is_new=is_new)
+    return done
+
+
+def built(path: Path, models: Path | None = None) -> tuple[Built, bool]:
+    """Everything that stands behind a lock file, made where it is not there yet; whether it was not.
 
     `models` is the plan's catalogue, where it names one.
 
@@ -151,29 +158,37 @@ def ready(path: Path, models: Path | None = None) -> Built:
     name = found.opencode.version
     cache = place.path(cache_key, f"opencode-cache-{name}")
     program = place.path(store.key("opencode", package.integrity), f"{package.name}-{name}")
-    if not cache.exists() or not program.exists():
+    if not place.whole(cache) or not place.whole(program):
         fetch(found, system, tarballs)
     opencode = binary(package, tarballs, place)
 
     def make_cache(out: Path) -> None:
         inputs = builder.Inputs(found, tarballs, opencode, system, models=models)
         console.step("unpacking")
-        build(inputs, out)
+        build(inputs, out, trust_proofs=True)
 
     cache = place.add(cache_key, f"opencode-cache-{name}", make_cache)
     extra_path = _extra_path(found, place)
     key = store.key("wrapper", str(cache), str(opencode), str(extra_path), _this_program())
     wrapped_name = f"opencode-with-cache-{name}"
     prefix = place.path(key, wrapped_name)
+    is_new = not prefix.exists()
     wrapped = place.add(key, wrapped_name, lambda out: _wrap(cache, opencode, out, extra_path, prefix))
-    _prove(key, cache, opencode)
-    return Built(opencode, cache, wrapped / "bin" / "opencode")
+    return Built(opencode, cache, wrapped / "bin" / "opencode"), is_new
 
 
-def ready_for(plan: Plan, before: date | None = None, *, is_default: bool) -> Built:
+def ready_for(
+    plan: Plan,
+    before: date | None = None,
+    *,
+    is_default: bool,
+    allow_missing: bool = False,
+    prove: bool = False,
+) -> Built:
     """The same for a plan, whose lock is made where there is none yet."""
     models = Path(plan.catalogue) if plan.catalogue else None
-    return ready(locked(plan, before, is_default=is_default), models)
+    path = locked(plan, before, is_default=is_default, allow_missing=allow_missing)
+    return ready(path, models, prove=prove)
 
 
 def _this_program() -> str:
@@ -191,49 +206,61 @@ def _extra_path(found: Lock, place: store.Store) -> list[str]:
     """Directories for the end of the wrapper's PATH, each with one program that OpenCode or a tool needs."""
     if shutil.which("rg") is None:
         console.step(NO_RIPGREP)
-    directories = [nodejs.directory(place)] if contents.needs_node(found) else []
+    # Without a Node.js, what the wrapper preloads starts npm tools with the Bun inside OpenCode.
+    node = contents.needs_node(found) and nodejs.there()
+    directories = [nodejs.directory(place)] if node else []
     # For the proof as well, which starts its own wrapper.
     known = os.environ.get("PATH", "").split(os.pathsep)
     os.environ["PATH"] = os.pathsep.join([*known, *(one for one in directories if one not in known)])
     return directories
 
 
-def _prove(key: str, cache: Path, opencode: Path) -> None:
-    stamp = store.data_home() / "proofs" / f"{key}.json"
-    if stamp.exists():
+def _prove(cache: Path, opencode: Path, *, again: bool, is_new: bool) -> None:
+    """Prove the cache here, unless that was done here, or elsewhere with the same digests."""
+    made = manifest.read(cache)
+    found = on_file.find(on_file.identity(cache, made, None if made.opencode_sha256 else opencode))
+    if found and not again:
+        if is_new and not found.here:
+            console.step(
+                f"proved elsewhere, on {proofs.where_and_when(found.proof)}; "
+                "`opencode-cache run --prove` does it here"
+            )
         return
     console.step("verifying: offline, in a network namespace of its own")
     proof = verify(cache, opencode, on_step=console.step)
     if not proof.ok:
         raise CheckFailedError(
-            f"{cache}: {verdict(proof)}; see `opencode-cache verify --cache {cache} --opencode {opencode}`"
+            f"{cache}: {proofs.verdict(proof)}; "
+            f"see `opencode-cache verify --cache {cache} --opencode {opencode}`"
         )
-    files.write_atomically(stamp, proof.model_dump_json(indent=2) + "\n")
 
 
-def locked(plan: Plan, before: date | None = None, *, is_default: bool) -> Path:
+def locked(plan: Plan, before: date | None = None, *, is_default: bool, allow_missing: bool = False) -> Path:
     """The lock file for a plan: the one that is shipped, else one that was made for it once."""
     if is_default and before is None:
-        shipped = shipped_lock(plan.opencode)
-        if shipped:
-            return shipped
-    key = store.key("plan", plan.stamp(), str(before))
+        path = shipped.lock_for(plan.opencode)
+        if path:
+            return path
+    # What was locked without something is not what is asked for without that option.
+    key = store.key("plan", plan.stamp(), str(before), *(["allow-missing"] if allow_missing else []))
     path = store.data_home() / "locks" / f"{plan.opencode}-{key}.lock.json"
-    if not path.exists():
-        files.write_atomically(path, lock.dumps(make_lock(plan, before)))
+    try:
+        lock.read(path)
+    except BadInputError:
+        if path.exists():
+            console.step(f"{path} is damaged, so it is made again")
+        files.write_atomically(path, lock.dumps(make_lock(plan, before, allow_missing=allow_missing)))
     return path
 
 
 def leave_link(program: Path, link: Path) -> None:
     """A symbolic link to the wrapped program, put in place at once; `gc` minds it. Raises BadInputError."""
-    beside = link.with_name(f".{link.name}.{os.getpid()}")
     try:
-        link.parent.mkdir(parents=True, exist_ok=True)
-        beside.symlink_to(program)
-        beside.replace(link)
+        files.make_directories(link.parent)
+        with files.beside(link) as place:
+            (place / "link").symlink_to(program)
+            (place / "link").replace(link)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
         raise BadInputError(
             f"{link}: no link can be left there ({error.strerror}); choose another --link"
         ) from error

@@ -37,7 +37,7 @@ def tree(out):
 
 
 def names(made):
-    return sorted(entry.name for entry in made.root.iterdir() if entry.name != ".lock")
+    return sorted(entry.name for entry in made.root.iterdir() if entry.name not in {".lock", ".records"})
 
 
 def test_an_entry_is_made_once_and_then_found(place):
@@ -151,7 +151,7 @@ def test_a_store_that_cannot_be_written_is_told_with_the_way_out(tmp_path, monke
     def full(**_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.tempfile, "mkdtemp", full)
+    monkeypatch.setattr(files.tempfile, "mkdtemp", full)
     with pytest.raises(BadInputError, match=r"cannot be written .*No space left"):
         store.Store(tmp_path / "store").add("key", "name", tree)
 
@@ -232,3 +232,154 @@ def test_without_a_home_it_is_said_what_to_set(monkeypatch, home):
         monkeypatch.setenv("HOME", home)
     with pytest.raises(BadInputError, match="set HOME or XDG_DATA_HOME"):
         store.data_home()
+
+
+# What a crash, a full disk or a person has spoiled
+
+
+def everything(out):
+    tree(out)
+    (out / "empty").touch()
+    (out / "deep" / "data.bin").write_bytes(bytes(5000))
+
+
+def test_an_entry_of_which_any_file_is_emptied_is_made_again(place):
+    entry = place.add("key", "name", everything)
+    whole = {path.relative_to(entry): path.read_bytes() for path in entry.rglob("*") if path.is_file()}
+    for name, content in whole.items():
+        if not content:
+            continue
+        (entry / name).chmod(0o644)
+        (entry / name).write_bytes(b"")
+        assert not place.whole(entry)
+        place.add("key", "name", everything)
+        assert place.whole(entry)
+        assert (entry / name).read_bytes() == content
+    assert names(place) == ["key-name"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda entry: (entry / "program").unlink(),
+        lambda entry: (entry / "new").touch(),
+        lambda entry: ((entry / "link").unlink(), (entry / "link").symlink_to("deep")),
+        lambda entry: ((entry / "program").unlink(), (entry / "program").mkdir()),
+        lambda entry: (entry.rename(entry.with_name("x")), entry.write_text("", encoding="utf-8")),
+    ],
+    ids=["gone", "more", "another target", "another kind", "a file in its place"],
+)
+def test_an_entry_that_is_another_one_is_made_again(place, spoil):
+    entry = place.add("key", "name", everything)
+    for directory in (entry, entry / "deep"):
+        directory.chmod(0o755)
+    spoil(entry)
+    assert not place.whole(entry)
+    assert (place.add("key", "name", everything) / "program").is_file()
+
+
+@pytest.mark.parametrize("record", [b"", b"\0" * 64, b"x" * 1000, None])
+def test_an_entry_without_a_good_record_is_made_again(place, record):
+    entry = place.add("key", "name", everything)
+    path = place.root / ".records" / entry.name
+    path.unlink()
+    if record is not None:
+        path.write_bytes(record)
+    made = []
+    place.add("key", "name", lambda out: (made.append(out), everything(out)))
+    assert len(made) == 1
+    assert place.whole(entry)
+
+
+def test_a_broken_entry_that_cannot_be_made_again_is_not_taken(place):
+    entry = place.add("key", "name", everything)
+    (entry / "program").chmod(0o644)
+    (entry / "program").write_bytes(b"")
+
+    def refuse(_):
+        raise BadInputError("no network")
+
+    with pytest.raises(BadInputError, match="no network"):
+        place.add("key", "name", refuse)
+    assert not place.whole(entry)
+
+
+def test_everything_is_on_the_disk_before_it_has_its_name(place, monkeypatch):
+    done = []
+    for what in ("sync_tree", "sync_directory"):
+        real = getattr(files, what)
+        monkeypatch.setattr(files, what, lambda path, what=what, real=real: (done.append(what), real(path)))
+    rename = Path.rename
+    monkeypatch.setattr(Path, "rename", lambda self, to: (done.append("rename"), rename(self, to))[1])
+    place.add("key", "name", everything)
+    assert done[0] == "sync_tree"
+    assert done[-1] == "sync_directory"
+    assert done.index("sync_tree") < done.index("rename") < len(done) - 1
+
+
+def test_trees_are_synced_file_by_file_on_other_systems(tmp_path, monkeypatch):
+    everything(tmp_path / "out")
+    (tmp_path / "loop").symlink_to("loop")
+    synced = []
+    monkeypatch.setattr(files.sys, "platform", "darwin")
+    monkeypatch.setattr(files.os, "fsync", synced.append)
+    files.sync_tree(tmp_path)
+    assert len(synced) == 4 + 4  # files, directories
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
+def test_whatever_the_umask_an_entry_is_for_all_to_read(tmp_path, umask):
+    if os.geteuid() and umask == 0o777:
+        pytest.skip("of what `make` itself makes nobody but root can then read anything")
+    place = store.Store(tmp_path / "data" / "store")
+    before = os.umask(umask)
+    try:
+        entry = place.add("key", "name", everything)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(place.root.stat().st_mode) == stat.S_IMODE(place.root.parent.stat().st_mode) == 0o755
+    for path in (entry, *entry.rglob("*")):
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o444
+        assert mode & 0o444 == 0o444, path
+        assert mode & 0o222 == 0
+    files.remove(entry)
+
+
+# What killed processes leave
+
+
+def test_what_a_killed_process_left_goes_and_what_is_at_work_stays(tmp_path):
+    target = tmp_path / "file"
+    body = f"""
+    from opencode_cache.base import files
+    with files.beside(pathlib.Path({str(target)!r})) as made:
+        (made / "half").touch()
+        print(made.name, flush=True)
+        time.sleep(30)
+    """
+    with child(tmp_path / "store", body) as at_work, child(tmp_path / "store", body) as killed:
+        names = {process.stdout.readline().strip() for process in (at_work, killed)}
+        assert {path.name for path in tmp_path.iterdir()} == names
+        killed.kill()
+        killed.wait()
+        files.write_atomically(target, "text")
+        assert len({path.name for path in tmp_path.iterdir()} & names) == 1
+        at_work.kill()
+    files.write_atomically(target, "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_disk_that_fails_at_the_last_rename_is_one_sentence(tmp_path, monkeypatch, place):
+    def broken(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "replace", broken)
+    with pytest.raises(BadInputError, match="Input/output error"):
+        files.write_atomically(tmp_path / "file", "text")
+    monkeypatch.undo()
+    assert not (tmp_path / "file").exists()
+    monkeypatch.setattr(Path, "rename", broken)
+    with pytest.raises(BadInputError, match="Input/output error"):
+        place.add("key", "name", everything)
+    monkeypatch.undo()
+    assert names(place) == []

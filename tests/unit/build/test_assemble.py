@@ -303,6 +303,15 @@ def test_a_missing_tarball_says_fetch(tmp_path):
         assemble.unpack(package, tmp_path / "elsewhere.tgz", [tmp_path / "out"], keep_all=True)
 
 
+@pytest.mark.parametrize("kind", ["a directory", "a device, a pipe or a socket"])
+def test_what_is_no_tarball_hangs_nobody(tmp_path, kind):
+    package = write_tarball(tmp_path, GOOD)
+    tarball = tmp_path / "other.tgz"
+    tarball.mkdir() if kind == "a directory" else os.mkfifo(tarball)
+    with pytest.raises(BadInputError, match=rf"other.tgz cannot be read \(is {kind}, not a file\)"):
+        assemble.unpack(package, tarball, [tmp_path / "out"], keep_all=True)
+
+
 def test_a_bomb_is_refused(tmp_path, monkeypatch):
     bomb = gzip.compress(header("p/big", size=32 << 20) + bytes(32 << 20))
     package = write_tarball(tmp_path, b"", packed=bomb)

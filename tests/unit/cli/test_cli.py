@@ -179,7 +179,7 @@ def test_a_link_that_cannot_be_left_is_one_sentence_and_status_2(run, tmp_path, 
     (tmp_path / "directory" / "full").mkdir(parents=True)
     monkeypatch.setattr(pipeline, "locked", lambda *_, **__: tmp_path)
     ready = pipeline.Built(tmp_path, tmp_path, tmp_path / "program")
-    monkeypatch.setattr(pipeline, "ready", lambda *_: ready)
+    monkeypatch.setattr(pipeline, "ready", lambda *_, **__: ready)
     monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("started"))
     status, out, err = run("run", "--link", tmp_path / place)
     assert (status, out) == (2, "")
@@ -257,7 +257,7 @@ def test_the_shell_completes_commands_tools_and_systems(typed, offered, monkeypa
 
 
 def test_a_lock_has_a_name_of_its_own(run, some_lock, tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "make_lock", lambda *_: lock.read(some_lock))
+    monkeypatch.setattr(pipeline, "make_lock", lambda *_, **__: lock.read(some_lock))
     monkeypatch.chdir(tmp_path)
     status, out, _ = run("lock")
     assert (status, out) == (0, "")
@@ -304,7 +304,7 @@ def test_what_follows_the_dashes_goes_to_opencode(run, tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(pipeline, "locked", lambda *_, **__: tmp_path)
     ready = pipeline.Built(tmp_path, tmp_path, tmp_path / "program")
-    monkeypatch.setattr(pipeline, "ready", lambda *_: ready)
+    monkeypatch.setattr(pipeline, "ready", lambda *_, **__: ready)
     monkeypatch.setattr(os, "execv", lambda *given: started.append(given))
     run("run", "--link", tmp_path / "a" / "link", "--", "run", "--model", "x", "--", "-h")
     ((program, arguments),) = started
@@ -315,13 +315,7 @@ def test_what_follows_the_dashes_goes_to_opencode(run, tmp_path, monkeypatch):
 # Output
 
 
-PROOF = Proof(
-    opencode="1.18.33",
-    isolated=True,
-    steps=(Step(name="models", ok=True, seconds=1.5, detail="3 models"),),
-    hosts=(),
-    ok=True,
-)
+PROOF = making.proof(steps=(Step(name="models", ok=True, seconds=1.5, detail="3 models"),))
 FAILED = PROOF.model_copy(update={"ok": False, "hosts": (Host(name="h.test", count=2, step="models"),)})
 
 
@@ -330,7 +324,7 @@ def proved(monkeypatch):
     """What `verify` finds out."""
 
     def as_(proof):
-        def verify(_cache, _opencode, *, on_step):
+        def verify(_cache, _opencode, *, on_step, patience, ask):
             on_step("models")
             return proof
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.server
 import os
 import signal
@@ -9,11 +10,11 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import making
 import pytest
 
+from opencode_cache.base import http_exchange
 from opencode_cache.base.errors import BadInputError, NetworkError
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.npm import client as npm
@@ -106,16 +107,11 @@ class Loopback:
         self.thread.join(5)
 
 
-class _Hurried(threading.Event):
-    """An event for which nobody waits: the pauses between tries take no time."""
-
-    def wait(self, timeout=None):
-        return self.is_set()
-
-
 @pytest.fixture
 def servers(monkeypatch):
-    monkeypatch.setattr(tarball, "threading", SimpleNamespace(Event=_Hurried))
+    monkeypatch.setattr(http_exchange, "_SLICE", 0.02)
+    ordinary = tarball.client
+    monkeypatch.setattr(tarball, "client", lambda: dataclasses.replace(ordinary(), pause=0, silence=1))
     started = []
 
     def start():

@@ -439,7 +439,7 @@ def test_a_directory_that_cannot_be_written_is_told(tmp_path, monkeypatch):
     def refused(**_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(files.tempfile, "mkstemp", refused)
+    monkeypatch.setattr(files.tempfile, "mkdtemp", refused)
     with pytest.raises(BadInputError, match=r"cannot be written .*Permission denied"):
         files.write_atomically(path, "new")
     assert path.read_text(encoding="utf-8") == "old"

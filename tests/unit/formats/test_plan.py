@@ -9,7 +9,7 @@ import pytest
 from opencode_cache import layouts
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.cli import options
-from opencode_cache.formats import plan, user_files
+from opencode_cache.formats import plan, shipped, user_files
 
 UNSUPPORTED = ["0.15.0", "1.4.0", "1.13.0", "1.19.0", "2.0.0"]
 NO_VERSIONS = ["0.15", "1.13", "abc", "", "v1.18.33", "1.18", "1.18.33\n", "1.18.x", "\uff11.0.0"]
@@ -94,7 +94,7 @@ def test_the_packages_era_gets_the_plugin_package_for_config_directories_too(ver
 
 
 def test_an_empty_file_is_the_default_plan(read):
-    assert read("") == plan.default(plan.DEFAULT_OPENCODE)
+    assert read("") == plan.default(shipped.default_version())
 
 
 def test_what_the_file_does_not_speak_of_is_the_default_of_its_versions_era(read):
@@ -191,9 +191,10 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         ('tools = ["pyrigth"]', "write 'pyright'"),
         ('tools = ["vue-language-server@3"]', "write '@vue/language-server'"),
         ('opencode = "1.0.61"\ntools = ["pyright"]', "take pyright out of the plan"),
-        ('plugins = ["github:owner/repo"]', "write 'github:owner/repo#COMMIT' here and in opencode.json"),
-        ('plugins = ["mine@github:owner/repo#main"]', "names no commit"),
-        (f'plugins = ["github:owner/repo#{COMMIT[:12]}"]', "names no commit"),
+        ('plugins = ["github:owner/repo#semver:^1"]', "'semver:^1' is no branch, tag or commit"),
+        ('plugins = ["mine@github:owner/repo#--upload-pack=x"]', "no branch, tag or commit"),
+        ('plugins = ["mine@git+https://gitlab.com/o/r.git"]', "cannot be locked"),
+        ('plugins = ["git+https://u:secret@github.com/o/r.git"]', "'git+https://…@github.com/o/r.git'"),
         ('plugins = ["git+https://example.com/x.git"]', "cannot be locked"),
         (f'opencode = "1.0.61"\nplugins = ["github:owner/repo#{COMMIT}"]', "only for OpenCode 1.14"),
         ('[files]\n"packages/x" = "a"', "a place that the cache fills itself"),
@@ -291,6 +292,10 @@ def test_a_path_that_is_not_there_is_refused(made):
     [
         f"github:owner/repo#{COMMIT}",
         f"mine@github:owner/repo#{COMMIT}",
+        "github:owner/repo",
+        "mine@github:owner/repo#main",
+        "superpowers@git+https://github.com/owner/superpowers.git",
+        "@s/p@git+ssh://git@github.com/o/r.git#v1.0",
         f"@s/p@github:o/r.x#{COMMIT}",
         "p@npm:q@1",
     ],

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from opencode_cache.cli import main as cli
 from opencode_cache.formats import manifest
-from opencode_cache.formats.proof import Proof, Step
 from opencode_cache.inspect.inventory import Inventory, Tree
 from opencode_cache.inspect.page import markup, size_map
 from opencode_cache.inspect.page import write as page
+from opencode_cache.prove import on_file
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -171,16 +171,17 @@ def test_a_failed_proof_says_what_failed():
     assert "not known. " in text
 
 
-def test_a_good_proof_is_told_from_where_it_comes():
-    steps = (Step(name="models", ok=True, seconds=2.76, detail="8 listed"),)
-    proof = Proof(opencode="1.18.33", isolated=True, steps=steps, hosts=(), ok=True)
+def test_a_good_proof_is_told_from_where_it_comes_and_of_what_it_is():
+    proof = making.proof()
     found = paging.inventory()
-    for kept, where in (
-        (True, "with this cache, kept from before its first start."),
-        (False, "with this cache, given as a file."),
+    for here, where in (
+        (True, "Proved here, on x86_64, 2 CPUs, Linux 6.1.0, 2026-11-26 01:02 UTC, by opencode-cache 0.1.0"),
+        (False, "Proved elsewhere, on x86_64, 2 CPUs"),
     ):
-        drawn = a_page(Inventory(found.manifest, found.trees, None, proof, kept))
+        drawn = a_page(Inventory(found.manifest, found.trees, None, proof, here))
         assert where in drawn.text
+        assert proof.manifest_sha256 in drawn.text
+        assert proof.binary_sha256 in drawn.text
         assert "Proved: OpenCode 1.18.33 asked for no host." in drawn.text
         assert "Hosts asked for: none, in 1 step." in drawn.text
         assert "warn" not in [a.get("class") for _, a in drawn.elements]
@@ -281,6 +282,7 @@ def run(monkeypatch, capsys, tmp_path):
     made = manifest.Manifest(
         builder="1",
         opencode="1.18.33",
+        opencode_sha256="b" * 64,
         layout="packages",
         system="x86_64-linux",
         links=(),
@@ -311,7 +313,9 @@ def run(monkeypatch, capsys, tmp_path):
 def test_the_command_writes_the_page_and_says_nothing(run, tmp_path):
     file = tmp_path / "new" / "page.html"
     proof = tmp_path / "proof.json"
-    proof.write_text(Proof(opencode="1.18.33", isolated=True, steps=(), hosts=(), ok=True).model_dump_json())
+    made = manifest.read(tmp_path / "cache")
+    identity = on_file.identity(tmp_path / "cache", made)
+    proof.write_text(making.proof(opencode=made.opencode, **identity.model_dump()).model_dump_json())
     assert run("--html", str(file), "--proof", str(proof)) == (0, "", "")
     text = file.read_text()
     assert Page(text).text.count("Proved: OpenCode 1.18.33 asked for no host.") == 2
@@ -324,7 +328,7 @@ def test_the_command_writes_the_page_and_says_nothing(run, tmp_path):
     [
         (["--html", "{tmp}/p.html", "--json"], "give one of them"),
         (["--html", "{tmp}/p.html", "--format", "spdx"], "give one of them"),
-        (["--proof", "{tmp}/proof.json"], "give --html FILE as well"),
+        (["--json", "--proof", "{tmp}/proof.json"], "is for the page and the table"),
         (["--html", "{tmp}/p.html", "--proof", "{tmp}/none"], "cannot be read as a proof"),
         (["--html", "{tmp}/cache/manifest.json/p.html"], "cannot be written"),
     ],

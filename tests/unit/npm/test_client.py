@@ -17,13 +17,16 @@ from opencode_cache.npm import client as npm
 ADDRESS = "http://127.0.0.1:8080/npm/"
 
 
+def forget():
+    for remembered in (npm.command, npm._config, npm.registry):
+        remembered.cache_clear()
+
+
 @pytest.fixture(autouse=True)
 def _nothing_remembered():
-    npm.command.cache_clear()
-    npm.registry.cache_clear()
+    forget()
     yield
-    npm.command.cache_clear()
-    npm.registry.cache_clear()
+    forget()
 
 
 @pytest.fixture
@@ -101,7 +104,7 @@ def test_an_npm_that_answers_nonsense_is_refused(npm_says, said):
 def test_the_certificate_authority_of_npm_is_taken_over(configured, tmp_path):
     (tmp_path / "ca.pem").touch()
     assert configured(cafile=str(tmp_path / "ca.pem")).cafile == str(tmp_path / "ca.pem")
-    npm.registry.cache_clear()
+    forget()
     assert configured(cafile=None).cafile is None
 
 
@@ -114,7 +117,7 @@ def test_the_proxies_of_npm_are_taken_over(configured):
     made = configured(proxy="http://p.test", noproxy="127.0.0.1", **{"https-proxy": "http://q.test"})
     assert made.proxies == {"http": "http://p.test", "https": "http://q.test"}
     assert made.no_proxy == "127.0.0.1"
-    npm.registry.cache_clear()
+    forget()
     assert configured(proxy=None, noproxy="", **{"strict-ssl": False}).verify is False
 
 
@@ -264,13 +267,15 @@ def test_without_npm_on_path_the_one_of_the_wheel_is_used(tmp_path, monkeypatch)
     for file in (node, script):
         file.parent.mkdir(parents=True)
         file.touch()
-    node.write_text('#!/bin/sh\necho "[{\\"version\\": \\"$1\\"}]"\n', encoding="utf-8")
+    node.write_text(
+        '#!/bin/sh\necho "[{\\"version\\": \\"1.0.0\\", \\"name\\": \\"$1\\"}]"\n', encoding="utf-8"
+    )
     node.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(
         npm, "find_spec", lambda _: SimpleNamespace(submodule_search_locations=[str(tmp_path)])
     )
-    assert npm.view("a") == [{"version": str(script)}]
+    assert npm.view("a") == [{"version": "1.0.0", "name": str(script)}]
 
 
 # npm's answers

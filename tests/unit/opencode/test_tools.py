@@ -154,6 +154,13 @@ def test_a_server_that_ends_has_not(home, program, said):
         started([sys.executable, "-c", program], home, {})
 
 
+def test_what_a_server_answers_is_told(home):
+    """typescript-language-server 6 says in its answer that it has no TypeScript, and nothing on stderr."""
+    refusing = SERVER.replace('"result": {"capabilities": {}}', '"error": {"message": "no TypeScript"}')
+    with pytest.raises(CheckFailedError, match='"message": "no TypeScript"'):
+        started([sys.executable, "-c", refusing], home, {})
+
+
 def test_diagnostics_are_a_table_of_lists():
     assert diagnostics(json.dumps({"/a": [{"message": "x"}]})) == {"/a": [{"message": "x"}]}
     assert diagnostics("") == {}

@@ -6,16 +6,18 @@ import io
 import stat
 import subprocess
 
+import making
 import pytest
 from rich.console import Console
 
-from opencode_cache.base.errors import BadInputError, CheckFailedError
+from opencode_cache.base import python
+from opencode_cache.base.errors import BadInputError, CheckFailedError, TooSlowError
 from opencode_cache.cli import tables
 from opencode_cache.formats import manifest
-from opencode_cache.formats.proof import Host, Proof, Step
+from opencode_cache.formats.proof import Host, Proof, Step, verdict
 from opencode_cache.prove import verify
 from opencode_cache.prove.child import hosts, terminal
-from opencode_cache.prove.child.record import Record, ended
+from opencode_cache.prove.child.record import Patience, Record, Wanted, ended
 from opencode_cache.sandbox import netns
 
 
@@ -33,11 +35,18 @@ def a_manifest(opencode="1.18.33", layout="packages"):
     )
 
 
-def a_proof(*, ok=True, hosts=(), weaker=None, steps=()):
+def a_proof(*, ok=True, hosts=(), weaker=None, steps=(), **fields):
     steps = steps or (Step(name="models", ok=True, seconds=1.25, detail="8 listed"),)
-    return Proof(
-        opencode="1.18.33", isolated=weaker is None, weaker_because=weaker, steps=steps, hosts=hosts, ok=ok
+    return making.proof(
+        isolated=weaker is None, weaker_because=weaker, steps=steps, hosts=hosts, ok=ok, **fields
     )
+
+
+def raising(error):
+    def action(_):
+        raise error
+
+    return action
 
 
 def rendered(given):
@@ -57,6 +66,35 @@ def test_the_table_of_a_proof():
     assert "1.2" in text
     assert "proved: OpenCode 1.18.33 asked for no host" in text
     assert "weaker" not in text
+    assert "a" * 64 in text
+    assert "b" * 64 in text
+    assert "made on x86_64, 2 CPUs, Linux 6.1.0, 2026-11-26 01:02 UTC, by opencode-cache 0.1.0" in text
+
+
+def test_the_table_shows_addresses_and_what_could_not_be_seen():
+    text = rendered(
+        a_proof(
+            hosts=(Host(name="192.0.2.1", ports=("tcp/80",), count=1, step="import x", who="provider x"),),
+            unseen=("addresses are not seen: the kernel says no",),
+            ok=False,
+        )
+    )
+    assert "192.0.2.1 tcp/80" in text
+    assert "provider x" in text
+    assert "weaker proof: addresses are not seen: the kernel says no" in text
+
+
+def test_a_machine_that_is_too_slow_is_never_called_a_failure():
+    slow = Step(name="tui", ok=False, seconds=9, detail="it drew nothing within 60 s", too_slow=True)
+    assert verdict(a_proof(ok=False, steps=(slow,))) == (
+        "too slow: tui (it drew nothing within 60 s); "
+        "be more patient with `opencode-cache verify --patience N`"
+    )
+    failed = Step(name="run", ok=False, seconds=9, detail="ended with 1: no")
+    assert verdict(a_proof(ok=False, steps=(slow, failed))) == (
+        "not proved: failed: run (ended with 1: no); too slow: tui (it drew nothing within 60 s)"
+    )
+    assert "slow" in rendered(a_proof(ok=False, steps=(slow,)))
 
 
 def test_the_table_names_what_failed():
@@ -66,7 +104,7 @@ def test_the_table_names_what_failed():
     )
     hosts = (
         Host(name="known.example", count=4, step="run", known="it costs nothing"),
-        Host(name="bad.example", count=1, step="run", mend="install it"),
+        Host(name="bad.example", count=1, step="run", fix="install it"),
         Host(name="worse.example", count=1, step="run"),
     )
     text = rendered(a_proof(ok=False, steps=steps, hosts=hosts, weaker="there is no namespace"))
@@ -74,7 +112,9 @@ def test_the_table_names_what_failed():
     assert "known: it costs nothing" in text
     assert "install it" in text
     assert "weaker proof: there is no namespace" in text
-    assert "not proved: failed: plugin [x]; asked for: bad.example, worse.example" in text
+    assert (
+        "not proved: failed: plugin [x] ([red] is no markup); asked for: bad.example, worse.example" in text
+    )
 
 
 def test_the_table_of_a_proof_with_known_hosts():
@@ -97,29 +137,68 @@ def test_the_table_of_a_proof_with_known_hosts():
     ],
 )
 def test_which_hosts_are_known(opencode, layout, name, known):
-    host = hosts.judged(a_manifest(opencode, layout), name, "models", 2)
+    host = hosts.judged(a_manifest(opencode, layout), Wanted(name), "models", 2)
     assert bool(host.known) is known
 
 
-def test_a_missing_ripgrep_has_a_mend():
-    assert "ripgrep" in hosts.judged(a_manifest(), "github.com", "run", 2).mend
+def test_a_missing_ripgrep_has_a_fix():
+    assert "ripgrep" in hosts.judged(a_manifest(), Wanted("github.com"), "run", 2).fix
+
+
+@pytest.mark.parametrize("name", ["169.254.169.254", "fd00:ec2::254", "metadata.google.internal"])
+def test_a_clouds_metadata_service_has_a_fix(name):
+    host = hosts.judged(a_manifest(), Wanted(name), "run", 1)
+    assert "AWS_EC2_METADATA_DISABLED=true" in host.fix
+    assert host.known is None
+
+
+@pytest.mark.parametrize(
+    ("step", "who"),
+    [
+        ("import @ai-sdk/x", "provider @ai-sdk/x"),
+        ("tool pyright", "tool pyright"),
+        ("serve", None),
+        ("run", None),
+        ("answer @ai-sdk/x (bundled)", None),
+    ],
+)
+def test_who_asked_is_said_where_the_step_tells(step, who):
+    assert hosts.judged(a_manifest(), Wanted("h.example"), step, 1).who == who
+
+
+def test_an_address_is_one_host_with_all_its_ports():
+    asked = {
+        ("run", Wanted("192.0.2.1", "tcp/80")): 2,
+        ("run", Wanted("192.0.2.1", "udp/53")): 1,
+        ("run", Wanted("h.example")): 4,
+        ("tui", Wanted("h.example")): 2,
+    }
+    assert [(h.name, h.step, h.count, h.ports) for h in hosts.all_of(a_manifest(), asked)] == [
+        ("192.0.2.1", "run", 3, ("tcp/80", "udp/53")),
+        ("h.example", "run", 4, ()),
+        ("h.example", "tui", 2, ()),
+    ]
+
+
+def test_whom_a_provider_asks_that_was_asked_itself_is_known():
+    host = hosts.judged(a_manifest(), Wanted("169.254.169.254"), "ask amazon-bedrock/x", 1)
+    assert host.who == "provider amazon-bedrock/x"
+    assert host.known
 
 
 class TestRecord:
     def test_hosts_belong_to_the_step_that_they_were_asked_in(self):
-        names, said = [], []
-        record = Record(lambda: names, said.append)
-        with record.step("one") as detail:
-            names += ["a.example", "a.example"]
-            detail += ["first", "second"]
-        with record.step("two"):
-            names.append("a.example")
+        asked, said = [], []
+        record = Record(lambda: asked, lambda name, _: said.append(name))
+        a = Wanted("a.example")
+        assert record.step("one", lambda _: asked.extend([a, a]) or "detail")
+        assert record.step("two", lambda _: asked.append(a) or "")
         assert said == ["one", "two"]
         assert [(step.name, step.ok, step.detail) for step in record.steps] == [
-            ("one", True, "first; second"),
+            ("one", True, "detail"),
             ("two", True, ""),
         ]
-        assert record.hosts == {("a.example", "one"): 2, ("a.example", "two"): 1}
+        assert record.asked == {("one", a): 2, ("two", a): 1}
 
     @pytest.mark.parametrize(
         ("error", "detail"),
@@ -127,19 +206,56 @@ class TestRecord:
             (CheckFailedError("it is not so"), "it is not so"),
             (ConnectionRefusedError(111, "refused"), "refused"),
             (ValueError("no JSON"), "no JSON"),
-            (subprocess.TimeoutExpired("x", 7), "no end within 7 s"),
         ],
     )
     def test_an_expected_error_fails_the_step(self, error, detail):
-        record = Record(list, lambda _: None)
-        with record.step("one"):
-            raise error
+        record = Record(list, lambda *_: None)
+        assert not record.step("one", raising(error))
         assert not record.steps[0].ok
+        assert not record.steps[0].too_slow
         assert detail in record.steps[0].detail
 
+    @pytest.mark.parametrize(
+        ("error", "detail"),
+        [
+            (subprocess.TimeoutExpired("x", 7), "no end within 7 s"),
+            (TooSlowError("it drew nothing within 7 s"), "it drew nothing within 7 s"),
+            (TimeoutError("timed out"), "timed out"),
+        ],
+    )
+    def test_what_is_too_slow_is_done_once_more_with_twice_the_time(self, error, detail):
+        record, limits = Record(list, lambda *_: None, Patience(2, 60)), []
+
+        def late(patience):
+            limits.append(patience.limit(30))
+            if len(limits) == 1:
+                raise error
+            return "done"
+
+        assert record.step("one", late)
+        assert limits == [120, 240]
+        assert (record.steps[0].detail, record.steps[0].too_slow) == ("done", False)
+        assert not record.step("two", raising(error))
+        assert (record.steps[1].detail, record.steps[1].too_slow) == (detail, True)
+
+    def test_a_failure_after_a_slow_try_is_a_failure(self):
+        record, errors = Record(list, lambda *_: None), [CheckFailedError("no"), TooSlowError("late")]
+
+        def fails(_):
+            raise errors.pop()
+
+        assert not record.step("one", fails)
+        assert (record.steps[0].detail, record.steps[0].too_slow) == ("no", False)
+
     def test_a_defect_is_not_swallowed(self):
-        with pytest.raises(KeyError), Record(list, lambda _: None).step("one"):
-            raise KeyError("defect")
+        with pytest.raises(KeyError):
+            Record(list, lambda *_: None).step("one", raising(KeyError("defect")))
+
+
+@pytest.mark.parametrize(("start", "limit"), [(0.1, 30), (0.5, 30), (2, 120), (20, 1200)])
+def test_limits_grow_with_the_start_of_the_bare_binary(start, limit):
+    assert Patience(start, 60).limit(30) == limit
+    assert Patience(start, 60).for_another_try().limit(30) == 2 * limit
 
 
 @pytest.mark.parametrize(
@@ -153,6 +269,12 @@ class TestRecord:
 )  # fmt: skip
 def test_the_heart_of_what_a_program_said(stdout, stderr, expected):
     assert ended(subprocess.CompletedProcess([], 3, stdout, stderr)) == expected
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path):
+    """What is proved here is filed there."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
 @pytest.fixture
@@ -202,10 +324,19 @@ def test_without_a_namespace_the_child_is_told_why(monkeypatch, cache, program):
         verify, "_run_child", lambda *call: given.append(call) or (a_proof().model_dump_json(), "")
     )
     assert verify.verify(cache, program("")) == a_proof()
-    arguments, limit, _ = given[0]
+    arguments, _ = given[0]
     assert arguments[4] == "--weaker-because"
     assert arguments[5].startswith("the kernel says no; so ")
-    assert limit == 600
+
+
+def test_the_child_is_told_of_patience_and_of_whom_to_ask(monkeypatch, cache, program):
+    given = []
+    monkeypatch.setattr(netns, "available", lambda: netns.Capability(ok=True))
+    monkeypatch.setattr(
+        verify, "_run_child", lambda *call: given.append(call) or (a_proof().model_dump_json(), "")
+    )
+    verify.verify(cache, program(""), patience=7, ask=["a/b", "c/d"])
+    assert given[0][0][-6:] == ["--patience", "7", "--ask", "a/b", "--ask", "c/d"]
 
 
 def test_the_child_s_steps_and_result_come_through(monkeypatch, cache, program, tmp_path):
@@ -215,10 +346,10 @@ def test_the_child_s_steps_and_result_come_through(monkeypatch, cache, program, 
     (package / "__init__.py").touch()
     (package / "child.py").write_text(
         "import json, sys\n"
-        "print(json.dumps({'step': 'models'}), flush=True)\n"
+        "print(json.dumps({'step': 'models', 'within': 9}), flush=True)\n"
         f"print({a_proof().model_dump_json()!r})\n"
     )
-    monkeypatch.setattr(netns, "python_path", lambda: {"PYTHONPATH": str(tmp_path)})
+    monkeypatch.setattr(python, "path", lambda: {"PYTHONPATH": str(tmp_path)})
     monkeypatch.setattr(netns, "available", lambda: netns.Capability(ok=True))
     steps = []
     assert verify.verify(cache, program(""), on_step=steps.append) == a_proof()
@@ -231,18 +362,35 @@ def test_a_child_that_hangs_is_ended(monkeypatch, cache, program, tmp_path):
     (package.parent / "__init__.py").touch()
     (package / "__init__.py").touch()
     (package / "child.py").write_text("import time\ntime.sleep(60)\n")
-    monkeypatch.setattr(netns, "python_path", lambda: {"PYTHONPATH": str(tmp_path)})
+    monkeypatch.setattr(python, "path", lambda: {"PYTHONPATH": str(tmp_path)})
     monkeypatch.setattr(netns, "available", lambda: netns.Capability(ok=True))
-    monkeypatch.setattr(verify, "_BASE_TIMEOUT", 0.2)
-    with pytest.raises(BadInputError, match="no result within"):
+    monkeypatch.setattr(verify, "_FIRST_WORD", 0.2)
+    with pytest.raises(BadInputError, match="no result in time"):
         verify.verify(cache, program(""))
+
+
+def test_a_child_has_as_long_as_it_said(monkeypatch, cache, program, tmp_path):
+    package = tmp_path / "opencode_cache" / "prove"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    (package / "__init__.py").touch()
+    (package / "child.py").write_text(
+        "import json, time\n"
+        "print(json.dumps({'step': 'long', 'within': 60}), flush=True)\n"
+        "print(json.dumps({'step': 'short', 'within': 0}), flush=True)\n"
+        "time.sleep(0.5)\n"
+        f"print({a_proof().model_dump_json()!r})\n"
+    )
+    monkeypatch.setattr(python, "path", lambda: {"PYTHONPATH": str(tmp_path)})
+    monkeypatch.setattr(netns, "available", lambda: netns.Capability(ok=True))
+    monkeypatch.setattr(verify, "_SLACK", 0)
+    assert verify.verify(cache, program("")) == a_proof()
 
 
 def watch(monkeypatch, tmp_path, program):
     (tmp_path / "work").mkdir(exist_ok=True)
-    monkeypatch.setattr(terminal, "_FIRST_SCREEN", 0.3)
     monkeypatch.setattr(terminal, "_WATCHED", 0.1)
-    return terminal.watch(program, tmp_path, {"PATH": "/usr/bin:/bin"})
+    return terminal.watch(program, tmp_path, {"PATH": "/usr/bin:/bin"}, 0.3)
 
 
 def test_an_interface_that_stays_is_seen(monkeypatch, tmp_path, program):

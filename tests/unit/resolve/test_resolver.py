@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import http.server
 import json
+import re
 import threading
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from opencode_cache.fetch import github as github_archives
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import lock, plan
 from opencode_cache.npm import client as npm
-from opencode_cache.npm import repository
+from opencode_cache.npm import nodejs, repository
 from opencode_cache.opencode import ask, embedded
+from opencode_cache.resolve import git, missing
 from opencode_cache.resolve import resolver as resolve
 
 SPEAKS = "@ai-sdk/provider"
@@ -99,12 +101,17 @@ def registry(monkeypatch):
 def locked(registry, tmp_path):
     """The lock for a plan with nothing but these."""
 
-    def make(before=None, opencode="1.18.33", found=None, **fields):
+    def make(before=None, opencode="1.18.33", found=None, *, allow_missing=False, **fields):
         empty = {"providers": [], "config": [], "built_in_plugins": False}
         chosen = plan.Plan(opencode=opencode, **(empty | fields))
         day = dt.date.fromisoformat(before) if before else None
         resolver = resolve.Resolver(
-            chosen, tmp_path / "opencode", before=day, on_step=lambda _: None, archives=tmp_path / "archives"
+            chosen,
+            tmp_path / "opencode",
+            before=day,
+            on_step=lambda _: None,
+            archives=tmp_path / "archives",
+            allow_missing=allow_missing,
         )
         made = resolver.lock(found or {}, {})
         # What is made is what can be read.
@@ -271,10 +278,12 @@ def test_the_date_holds_for_dependencies_too(registry, locked):
         ({"providers": ["p"], "resolve": {"p": "^9"}}, "no version of p matches ^9"),
     ],
 )
-def test_what_cannot_be_had_is_listed_with_the_reason(registry, locked, fields, said):
+def test_what_cannot_be_had_is_listed_with_the_reason_where_that_is_allowed(registry, locked, fields, said):
     registry.has("p", "1.0.0", day="2025-01-01")
     registry.has("other", "1.0.0", day="2023-01-01")
-    made = locked(tools=["other"], **fields)
+    with pytest.raises(missing.MissingError, match=re.escape(said)):
+        locked(tools=["other"], **fields)
+    made = locked(tools=["other"], allow_missing=True, **fields)
     assert versions(made) == {"other": "1.0.0"}
     (gone,) = made.unavailable
     assert said in gone.reason
@@ -283,12 +292,129 @@ def test_what_cannot_be_had_is_listed_with_the_reason(registry, locked, fields, 
 
 def test_without_a_date_nothing_is_said_of_time(registry, locked):
     registry.has("p")
-    assert "time" not in locked(plugins=["p@^9"]).unavailable[0].reason
+    assert "time" not in locked(plugins=["p@^9"], allow_missing=True).unavailable[0].reason
 
 
 def test_a_package_without_a_latest_version_is_listed_as_unavailable(registry, locked):
     registry.packages["p"] = {}
-    assert [gone.spec for gone in locked(plugins=["p"]).unavailable] == ["p"]
+    assert [gone.spec for gone in locked(plugins=["p"], allow_missing=True).unavailable] == ["p"]
+
+
+# Tools
+
+
+@pytest.mark.parametrize(
+    ("node", "version"),
+    [((20, 20, 2), "5.3.0"), ((22, 22, 2), "6.0.2"), (None, "6.0.2"), ((8, 0, 0), "6.0.2")],
+)
+def test_a_tool_is_one_that_the_nodejs_here_runs(registry, locked, monkeypatch, node, version):
+    registry.has("pyright", "5.3.0", engines={"node": ">=20"})
+    registry.has("pyright", "6.0.2", engines={"node": ">=22.22.2"})
+    monkeypatch.setattr(nodejs, "version", lambda: node)
+    (request,) = locked(tools=["pyright"]).requests
+    assert request.version == version
+    wants = "it wants Node.js >=22.22.2, and 8.0.0 is here"
+    assert request.note == (wants if node == (8, 0, 0) else None)
+
+
+def test_a_tool_brings_what_it_needs(registry, locked):
+    registry.has("typescript-language-server", "6.0.2")
+    with contextlib.suppress(KeyError):  # the registry of tables knows exact versions only
+        locked(tools=["typescript-language-server"])
+    with contextlib.suppress(KeyError):
+        locked(tools=["typescript-language-server"], resolve={"typescript": "^5"})
+    server = "typescript-language-server@6.0.2"
+    assert [specs for specs, _ in registry.locked] == [
+        (server, "typescript@>=4.7 <7"),
+        (server, "typescript@^5"),
+    ]
+    assert registry.overrides == [{}, {}]  # npm takes no range for what is a dependency of the project itself
+
+
+def test_what_npx_starts_is_locked_under_its_own_text(registry, locked):
+    registry.has("@s/server", "1.0.0")
+    made = locked(commands=["@s/server"])
+    (request,) = made.requests
+    assert (request.kind, request.spec, request.tree) == ("command", "@s/server", "packages/@s/server")
+
+
+# Named means wanted
+
+
+def test_all_that_was_named_and_cannot_be_had_ends_the_lock_in_one_go(registry, locked):
+    registry.has("good")
+    registry.has("opencode-beads", "1.0.0")
+    registry.has("opencode-beads", "1.1.0")
+    with pytest.raises(missing.MissingError) as caught:
+        locked(
+            plugins=["good", "opencode-bead", "opencode-beads@1.0.1"],
+            extra_providers=["@ai-sdk/cohera"],
+            tools=["some-tool"],
+        )
+    assert caught.value.exit_status == 3
+    first, *others = str(caught.value).splitlines()
+    assert first == "4 of what was asked for cannot be had; --allow-missing goes on without them"
+    reason = "the registry has no such package or version"
+    assert [line.strip() for line in others] == [
+        f"provider @ai-sdk/cohera: {reason}; did you mean @ai-sdk/cohere?",
+        f"plugin opencode-bead: {reason}; did you mean opencode-beads?",
+        f"plugin opencode-beads@1.0.1: {reason}; of opencode-beads it has 1.0.0, 1.1.0",
+        f"tool some-tool: {reason}",
+    ]
+
+
+def lacking(registry, monkeypatch, *broken):
+    """npm's resolution of a tree fails where one of these is in it."""
+    whole = registry.package_lock
+
+    def package_lock(specs, before=None, overrides=None):
+        gone = [spec for spec in specs if spec.rpartition("@")[0] in broken]
+        if gone:
+            raise npm.NotInRegistryError("npm install failed: 404 (E404)", f"dependency-of-{gone[0]}")
+        return whole(specs, before, overrides)
+
+    monkeypatch.setattr(npm, "package_lock", package_lock)
+
+
+@pytest.mark.parametrize("opencode", ["1.18.33", "1.0.61"])
+def test_a_dependency_that_is_gone_is_named_with_its_plugin(registry, locked, monkeypatch, opencode):
+    """In a tree of its own, and in one node_modules for all."""
+    for name in ("a", "b", "c", "d"):
+        registry.has(name)
+    lacking(registry, monkeypatch, "b", "d")
+    with pytest.raises(missing.MissingError) as caught:
+        locked(opencode=opencode, plugins=["a", "b", "c", "d"])
+    gone = {one.spec: one.reason for one in caught.value.gone}
+    assert gone == {
+        name: f"it depends on dependency-of-{name}@1.0.0, which the registry does not have" for name in "bd"
+    }
+    made = locked(opencode=opencode, plugins=["a", "b", "c", "d"], allow_missing=True)
+    assert [request.spec for request in made.requests] == ["a", "c"]
+    assert sorted(gone.spec for gone in made.unavailable) == ["b", "d"]
+
+
+def test_what_nobody_named_is_listed(registry, locked, monkeypatch):
+    """The catalogue's providers: of one the registry has nothing, of one not all that it depends on."""
+    registry.has("here")
+    registry.has("broken")
+    lacking(registry, monkeypatch, "broken")
+    models = {name: {"npm": name, "models": {"m": {}}} for name in ("here", "gone", "broken")}
+    monkeypatch.setattr(embedded, "catalogue", lambda _: models)
+    monkeypatch.setattr(ask, "bundled", lambda *_: set())
+    made = locked(providers=plan.CATALOGUE)
+    assert [request.spec for request in made.requests] == ["here"]
+    assert sorted(gone.spec for gone in made.unavailable) == ["broken", "gone"]
+    with pytest.raises(missing.MissingError, match="provider gone"):
+        locked(providers=plan.CATALOGUE, extra_providers=["gone"])
+
+
+def test_what_opencode_has_built_in_is_said_and_not_locked(registry, locked, monkeypatch):
+    registry.has("@ai-sdk/x")
+    monkeypatch.setattr(ask, "bundled", lambda *_: {"@ai-sdk/x"})
+    made = locked(plugins=["opencode-copilot-auth@1.0.0"], extra_providers=["@ai-sdk/x"])
+    said = "OpenCode has this built in; take it out"
+    assert [(gone.spec, gone.reason) for gone in made.unavailable] == [("opencode-copilot-auth@1.0.0", said)]
+    assert [(request.spec, request.note) for request in made.requests] == [("@ai-sdk/x", said)]
 
 
 # Trees
@@ -589,6 +715,20 @@ def test_a_plugin_out_of_a_repository_is_locked_by_the_hash_of_its_archive(
     with pytest.raises(NetworkError, match="GitHub's archive has"):
         github_archives.fetch([package], tmp_path / "elsewhere")
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize(("start", "name"), [("", "my-plugin"), ("mine@", "mine")])
+def test_a_git_spec_is_locked_under_its_own_text(
+    repositories, from_file, locked, tmp_path, monkeypatch, start, name
+):
+    """What stands in opencode.json stays as it is: OpenCode makes one slash of two where it looks."""
+    spec = f"{start}git+https://github.com/owner/repo.git"
+    monkeypatch.setattr(git, "pinned", lambda source: source.at(COMMIT))
+    made = locked(plugins=[spec])
+    (request,) = made.requests
+    tree = f"packages/{start}git+https:/github.com/owner/repo.git"
+    assert (request.name, request.tree, request.spec) == (name, tree, spec)
+    assert made.packages[f"{name}@1.2.0+{COMMIT[:12]}"].github == f"owner/repo#{COMMIT}"
 
 
 @pytest.mark.parametrize(

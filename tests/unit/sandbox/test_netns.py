@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from opencode_cache.base import python
 from opencode_cache.base.errors import BadInputError, CheckFailedError
-from opencode_cache.sandbox import netns
+from opencode_cache.sandbox import confine, netns
 
 LOOK = """
 import json, os, socket, sys
@@ -50,7 +51,7 @@ def namespaces():
 def isolated(read_only, *arguments, **options):
     return subprocess.run(
         netns.command(read_only, [sys.executable, *arguments]),
-        env=os.environ | netns.python_path(),
+        env=os.environ | python.path(),
         capture_output=True,
         text=True,
         timeout=20,
@@ -97,7 +98,7 @@ def test_a_directory_that_is_not_there_is_bad_input(namespaces, tmp_path):
 def test_a_program_that_is_not_there_is_bad_input(namespaces, tmp_path):
     done = subprocess.run(
         netns.command([], [tmp_path / "gone"]),
-        env=os.environ | netns.python_path(),
+        env=os.environ | python.path(),
         capture_output=True,
         text=True,
         timeout=20,
@@ -114,7 +115,7 @@ def test_it_ends_with_its_parent(namespaces, tmp_path):
     start = (
         f"import subprocess; subprocess.Popen({netns.command([], [sys.executable, '-c', child])!r}).wait()"
     )
-    with subprocess.Popen([sys.executable, "-c", start], env=os.environ | netns.python_path()) as parent:
+    with subprocess.Popen([sys.executable, "-c", start], env=os.environ | python.path()) as parent:
         limit = time.monotonic() + 15
         while not (pid_file.exists() and pid_file.read_text().endswith(".")) and time.monotonic() < limit:
             time.sleep(0.01)
@@ -158,3 +159,74 @@ def test_a_kernel_that_refuses_is_quoted(monkeypatch):
         assert netns.available() == netns.Capability(ok=False, why=said.stderr.strip())
     finally:
         netns.available.cache_clear()
+
+
+TRY = """
+import json, os, pathlib, subprocess, sys
+def tries(act, *given):
+    try:
+        act(*given)
+        return "done"
+    except OSError as error:
+        return type(error).__name__
+def write(path):
+    with open(path, "a") as file:
+        file.write("x")
+def remount():
+    if subprocess.run(["mount", "-o", "remount,rw", "/"], capture_output=True).returncode:
+        raise PermissionError
+home = os.environ["HOME"]
+print(json.dumps({
+    "home": sorted(os.listdir(home)),
+    "kept": [pathlib.Path(path).read_text() for path in sys.argv[2:]],
+    "writes": {path: tries(write, path) for path in [*sys.argv[2:], home + "/new", "/etc/new", sys.argv[1]]},
+    "own": tries(write, "new"),
+    "cwd": os.getcwd(),
+    "temporary": sorted(os.listdir("/tmp")),
+    "parent": tries(os.listdir, f"/proc/{os.environ['OUTSIDE']}/root"),
+    "remount": tries(remount),
+    "terminal": tries(os.openpty),
+}))
+"""
+
+
+@pytest.mark.parametrize("mounting", ["at once", "one by one"])
+def test_confined_there_is_nothing_to_write_and_no_home(namespaces, tmp_path, mounting):
+    home = tmp_path / "home"
+    for name in ("secret", "deep/kept", "cache/manifest.json", "elsewhere/tool"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(name, encoding="utf-8")
+    (home / "alias").symlink_to("elsewhere")
+    outside = Path.cwd() / f".confined-{os.getpid()}"
+    enter = (
+        "import os, sys; from pathlib import Path; from opencode_cache.sandbox import mounts, netns\n"
+        "if sys.argv[1] == 'one by one': mounts.all_read_only = mounts.one_by_one\n"
+        "netns.enter([Path(one) for one in sys.argv[4:]], confined=True)\n"
+        "os.execv(sys.executable, [sys.executable, '-c', sys.argv[2], *sys.argv[3:]])\n"
+    )
+    seen = [home / "cache", home / "deep/kept", home / "alias/tool"]
+    read = [home / "cache/manifest.json", home / "deep/kept", home / "alias/tool"]
+    program = TRY.replace("sys.argv[2:]", repr([str(path) for path in read]))
+    done = subprocess.run(
+        [sys.executable, "-c", enter, mounting, program, outside, *seen],
+        env=os.environ | python.path() | {"HOME": str(home), "OUTSIDE": str(os.getpid())},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert "secret" not in said["home"]
+    assert said["kept"] == ["cache/manifest.json", "deep/kept", "elsewhere/tool"]
+    # Where the HOME lies in /tmp, which is new and empty, another one may be made there.
+    if not tmp_path.resolve().is_relative_to(confine.TEMPORARY):
+        assert said["writes"].pop(f"{home}/new") == "OSError"
+    said["writes"].pop(f"{home}/new", None)
+    assert "done" not in said["writes"].values()
+    assert said["own"] == said["terminal"] == "done"
+    assert said["cwd"] == str(confine.TEMPORARY)
+    assert said["parent"] == said["remount"] == "PermissionError"
+    assert not (home / "new").exists()
+    assert not outside.exists()
+    assert (home / "secret").read_text(encoding="utf-8") == "secret"

@@ -16,14 +16,15 @@ import updating
 from updating import ARCHIVES, Answer, document
 
 from opencode_cache import pipeline
-from opencode_cache.base import store
+from opencode_cache.base import http_exchange, store, transaction
 from opencode_cache.base.errors import BadInputError, CheckFailedError, NetworkError
 from opencode_cache.cli import main as cli
+from opencode_cache.cli import tables
 from opencode_cache.fetch import tarballs as tarball
-from opencode_cache.formats import lock
+from opencode_cache.formats import lock, nar, shipped
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import platforms
-from opencode_cache.update import archives, changes, checkout, door, run, transaction, update
+from opencode_cache.update import changes, checkout, run, update
 
 PROGRAM = b"\x7fELF opencode 1.18.33"
 OTHER = b"\x7fELF something else"
@@ -101,6 +102,11 @@ class World:
     def versions(self):
         return {name: entry["version"] for name, entry in json.loads(self.text("nix/releases.json")).items()}
 
+    def default_version(self):
+        """What the command line takes with the locks of the checkout."""
+        self.monkeypatch.setenv(shipped.LOCKS, str(self.root / checkout.NPM_LOCKS))
+        return shipped.default_version()
+
     def unchanged(self):
         return updating.contents(self.root) == self.before and not transaction.waiting(self.root)
 
@@ -109,7 +115,7 @@ class World:
 def world(tmp_path, monkeypatch):
     server = updating.Server()
     made = World(updating.repository(tmp_path / "repository"), server, monkeypatch)
-    monkeypatch.setattr(door, "_SLICE", 0.02)
+    monkeypatch.setattr(http_exchange, "_SLICE", 0.02)
     monkeypatch.setenv("OPENCODE_CACHE_GITHUB_API", server.url)
     monkeypatch.setenv("OPENCODE_CACHE_GITHUB", server.url)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -148,7 +154,7 @@ def test_everything_moves(world):
     flake_lock = json.loads(world.text("flake.lock"))
     for name, archive in ARCHIVES.values():
         size = len(PROGRAM)
-        pin = archives.nar.directory_with_file("opencode", size, [PROGRAM], executable=True)
+        pin = nar.directory_with_file("opencode", size, [PROGRAM], executable=True)
         place = {"type": "tarball", "url": updating.url("1.18.33", archive)}
         assert flake_lock["nodes"][name] == {
             "flake": False,
@@ -160,10 +166,7 @@ def test_everything_moves(world):
         assert (locked["rev"], locked["narHash"]) == (updating.NEW_REV, updating.NIX_HASH)
         assert locked["lastModified"] == 1_790_856_000
     assert world.text("flake.lock") == world.text("opencode/flake.lock") == updating.dumps(flake_lock)
-    assert (
-        world.text("python/src/opencode_cache/formats/plan.py")
-        == '# The plan\nDEFAULT_OPENCODE = "1.18.33"\n'
-    )
+    assert world.default_version() == "1.18.33"
     assert lock.read(world.root / checkout.MAIN_LOCK) == world.made("1.18.33")
     assert sorted(path.name for path in (world.root / "nix/locks").iterdir()) == ["opencode-cache.lock.json"]
     assert world.text("CHANGELOG.md") == (
@@ -222,7 +225,7 @@ def test_nothing_goes_back_unless_it_is_named(world):
     assert world.update("1.18.20").files
     assert world.versions() == dict.fromkeys(SYSTEMS, "1.18.20")
     # The newest lock of a series stays, and with it the default.
-    assert 'DEFAULT_OPENCODE = "1.18.21"' in world.text(checkout.PLAN)
+    assert world.default_version() == "1.18.21"
     locks = checkout.read(world.root).npm_locks
     assert {name: found.opencode.version for name, found in locks.items()} == {
         "nix/locks/opencode-cache-1.18.20.lock.json": "1.18.20",
@@ -533,7 +536,7 @@ def test_licences_and_sizes_are_told():
 def test_a_table_for_a_pull_request_holds_words_not_markup():
     row = changes.Row(kind="package", name="@me/a|b", old="1", new="<script>", note="see [x](y) #1\n# head")
     left = changes.Left(name="nixpkgs", why="because `x`")
-    text = changes.markdown(changes.Changes(opencode="1.18.33", rows=(row,), left=(left,), files=("a",)))
+    text = tables.markdown(changes.Changes(opencode="1.18.33", rows=(row,), left=(left,), files=("a",)))
     line = next(line for line in text.splitlines() if "package" in line)
     assert line.count("|") - line.count("\\|") == 6
     assert "@me" not in text
@@ -548,7 +551,7 @@ def test_a_body_is_never_longer_than_github_takes():
         changes.Row(kind="package", name=f"@some-scope/package-{n}", old="1.0.0", new="2.0.0")
         for n in range(2000)
     ]
-    text = changes.markdown(changes.Changes(opencode="1.18.33", rows=tuple(rows), left=(), files=("a",)))
+    text = tables.markdown(changes.Changes(opencode="1.18.33", rows=tuple(rows), left=(), files=("a",)))
     assert len(text) < 65_536
     assert "and 1700 more" in text
 

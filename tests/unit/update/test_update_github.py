@@ -11,15 +11,18 @@ import pytest
 import updating
 from updating import Answer, document
 
+from opencode_cache.base import http_exchange
 from opencode_cache.base.errors import BadInputError, NetworkError
-from opencode_cache.update import door, github
-from opencode_cache.update.door import AbsentError, Door, UnreachableError
+from opencode_cache.base.http import AbsentError, Client, UnreachableError
+from opencode_cache.update import github
 from opencode_cache.update.github import Asset, GitHub
 
 LIST = "/repos/anomalyco/opencode/releases?per_page=30&page=1"
 TAGS = "/repos/anomalyco/opencode/releases/tags/v1.18.33"
 HEAD = "/repos/NixOS/nixpkgs/commits/nixpkgs-unstable"
-QUICK = Door(connect=1, silence=1, total=4, total_to_file=4, longest_pause=2, pause=0, most=1 << 20)
+QUICK = Client(
+    connect=1, silence=1, total=4, longest_pause=2, pause=0, tries=3, most=1 << 20, login="GITHUB_TOKEN"
+)
 ARCHIVE = "/anomalyco/opencode/releases/download/v1.18.33/a.tar.gz"
 DATA = bytes(range(251)) * 4000
 
@@ -33,7 +36,7 @@ def server():
 
 @pytest.fixture
 def hub(server, monkeypatch):
-    monkeypatch.setattr(door, "_SLICE", 0.02)
+    monkeypatch.setattr(http_exchange, "_SLICE", 0.02)
     for name in ("GITHUB_TOKEN", "GH_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     return GitHub(QUICK, server.url, server.url)
@@ -210,7 +213,7 @@ def endless(_):
 BAD = {
     "silent": (Answer(silent=3), "did not answer in time"),
     "dripping": (Answer(drip=0.05), "did not end its answer in time|too slow"),
-    "1 GB": (endless, "answers with more than 1048576 bytes"),
+    "1 GB": (endless, "gives more than the 1048576 bytes"),
     "cut": (document(release("1.18.33"), length=5000), "broke off its answer"),
     "no JSON": (Answer(b"<html>"), "does not answer as GitHub does"),
     "empty": (Answer(b""), "does not answer as GitHub does"),
@@ -332,7 +335,7 @@ def test_from_the_world_nobody_is_sent_to_this_machine(monkeypatch, server):
     answer = type(
         "Answer", (), {"is_redirect": True, "headers": {"location": server.url}, "close": lambda _: None}
     )
-    monkeypatch.setattr(door.requests.Session, "get", lambda *_, **__: answer())
+    monkeypatch.setattr(http_exchange.requests.Session, "request", lambda *_, **__: answer())
     with pytest.raises(NetworkError, match="not https"):
         QUICK.read("https://api.github.com/x")
     assert server.asked == []

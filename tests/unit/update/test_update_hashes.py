@@ -10,7 +10,9 @@ import pytest
 import updating
 
 from opencode_cache.base.errors import NetworkError
-from opencode_cache.update import archives, nar
+from opencode_cache.build.unpack import released
+from opencode_cache.formats import nar
+from opencode_cache.update import archives
 
 HELLO = b"#!/bin/sh\necho hello\n"
 # What `nix hash path` (2.26.3) says of a directory with the file `opencode`: HELLO with its exec bit, and
@@ -45,14 +47,14 @@ def test_content_of_another_length_is_refused(size):
 )
 def test_an_archive_with_the_program_alone(tmp_path, name, data):
     (tmp_path / name).write_bytes(data)
-    assert archives.of_archive(tmp_path / name) == HELLO_HASH
+    assert released.of_archive(tmp_path / name) == HELLO_HASH
 
 
 def test_the_exec_bit_is_that_of_the_archive(tmp_path):
     (tmp_path / "a.tar.gz").write_bytes(updating.tar_gz(b"12345678", mode=0o644))
     (tmp_path / "a.zip").write_bytes(updating.zipped(b"12345678", mode=0o100644))
-    assert archives.of_archive(tmp_path / "a.tar.gz") == EIGHT_HASH
-    assert archives.of_archive(tmp_path / "a.zip") == EIGHT_HASH
+    assert released.of_archive(tmp_path / "a.tar.gz") == EIGHT_HASH
+    assert released.of_archive(tmp_path / "a.zip") == EIGHT_HASH
 
 
 def damaged(data):
@@ -94,7 +96,7 @@ def test_anything_else_is_one_sentence_and_is_downloaded_anew(tmp_path, name, da
     path = tmp_path / name
     path.write_bytes(data)
     with pytest.raises(NetworkError) as caught:
-        archives.of_archive(path)
+        released.of_archive(path)
     assert len(str(caught.value).splitlines()) == 1
     assert str(caught.value).startswith(name)
     assert not path.exists()
@@ -107,7 +109,7 @@ def test_a_program_that_says_less_than_it_is_does_not_fill_the_memory(tmp_path):
     data = path.read_bytes().replace(struct.pack("<L", 1 << 20), struct.pack("<L", 10))
     path.write_bytes(data)
     with pytest.raises(NetworkError):
-        archives.of_archive(path)
+        released.of_archive(path)
 
 
 @pytest.mark.parametrize(("archive", "name"), [("a-b.tar.gz", "a-b"), ("a-b.zip", "a-b")])

@@ -1,4 +1,4 @@
-"""Every expected failure: one sentence with the file, the value and the mend, and an exit status."""
+"""Every expected failure: one sentence with the file, the value and the fix, and an exit status."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ class CheckFailedError(OpencodeCacheError):
 
 class BadInputError(OpencodeCacheError):
     """A file or a value from the user cannot be used (exit status 2)."""
+
+
+class TooSlowError(CheckFailedError):
+    """A program came to no end in time; nothing else is known to be wrong."""
 
 
 class NetworkError(OpencodeCacheError):

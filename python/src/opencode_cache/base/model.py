@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import PurePosixPath
 from typing import Annotated
@@ -12,8 +13,12 @@ _BRANCH = re.compile(r"(?:list|literal)\[.*\]")
 """What pydantic adds to a place for each of the types that a value may have."""
 
 
+_LONGEST_PATH, _LONGEST_PART = 2048, 255
+"""Characters of a path in a document, and bytes of a part of one, which file systems have as their limit."""
 _SHOWN = 80
 """Characters of a wrong value in an error."""
+_LONGEST = 500
+"""Characters of the whole."""
 
 
 def first_problem(error: ValidationError) -> str:
@@ -27,7 +32,10 @@ def first_problem(error: ValidationError) -> str:
     value = first["input"]
     if first["type"] != "value_error" and isinstance(value, str | int | float):
         wrong += f", not {repr(value)[:_SHOWN]}"
-    return " ".join(f"{where}: {wrong}".split())
+    said = " ".join(f"{where}: {wrong}".split())
+    # Keys of a document can be anything, too.
+    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in said[: _LONGEST + 1])
+    return f"{plain[:_LONGEST]}…" if len(plain) > _LONGEST else plain
 
 
 def safe_relative(value: str) -> str:
@@ -36,6 +44,8 @@ def safe_relative(value: str) -> str:
     climbs = path.is_absolute() or ".." in path.parts or "\\" in value or "\0" in value
     if climbs or not path.parts or str(path) != value:
         raise ValueError(f"{value!r} is not a plain relative path")
+    if len(value) > _LONGEST_PATH or any(len(os.fsencode(part)) > _LONGEST_PART for part in path.parts):
+        raise ValueError(f"{value[:_SHOWN]!r}… is too long for a path")
     return value
 
 

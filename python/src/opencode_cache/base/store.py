@@ -1,7 +1,8 @@
 """The local store: read-only entries under `$XDG_DATA_HOME/opencode-cache/store`, for machines without Nix.
 
-An entry is made in a directory that the store does not name and appears by one rename; a crash leaves
-at most a `.making-*` directory, which the next `sweep` removes.
+An entry is made in a directory that the store does not name, is on the disk before it appears by one rename,
+and has a record of the sizes in it: one that a crash, a full disk or a person has spoiled is made again. A
+crash leaves at most a `.making-*` directory, which the next `sweep` removes.
 """
 
 from __future__ import annotations
@@ -10,19 +11,20 @@ import fcntl
 import hashlib
 import os
 import stat
-import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
-from opencode_cache.base.files import remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_MAKING = ".making-"
+_RECORDS = ".records"
+_RECORD = 64
+"""Hex digits of a record."""
 
 
 def _xdg(variable: str, fallback: str) -> Path:
@@ -67,31 +69,35 @@ class Store:
     root: Path
 
     def path(self, key: str, name: str) -> Path:
-        return self.root / f"{key}-{name}"
+        return self.root / f"{key}-{name.replace('/', '+')}"
+
+    def whole(self, entry: Path) -> bool:
+        """Whether an entry is there, and every file in it has the length that it was made with."""
+        try:
+            record = files.read_bytes(self._record(entry), _RECORD)
+            return record.decode("ascii", "replace") == files.sizes(entry)
+        except OSError:
+            return False
 
     def add(self, key: str, name: str, make: Callable[[Path], None]) -> Path:
-        """The entry, made by `make(place)` if it is not there. `place` does not exist when `make` is called.
+        """The entry, made by `make(place)` if it is not there whole. `place` does not exist then.
 
-        Whatever `make` raises, the store is then as it was. Raises BadInputError where it cannot be written.
+        Whatever `make` raises, the store is then as it was, but for an entry that was broken. Raises
+        BadInputError where it cannot be written.
         """
         entry = self.path(key, name)
-        if entry.exists():
+        if self.whole(entry):
             return entry
         with self._locked():
-            if entry.exists():  # somebody else made it while we waited
+            if self.whole(entry):  # somebody else made it while we waited
                 return entry
-            with self._written():
-                making = Path(tempfile.mkdtemp(prefix=_MAKING, dir=self.root))
-            try:
-                make(making / name)
+            with ExitStack() as stack:
                 with self._written():
-                    _read_only(making / name)
-                    # A directory without write permission cannot be renamed by anybody but root.
-                    (making / name).chmod(0o755)
-                    (making / name).rename(entry)
-                    entry.chmod(0o555)
-            finally:
-                remove(making)
+                    place = stack.enter_context(files.beside(entry))
+                new = place / entry.name
+                make(new)
+                with self._written():
+                    self._put(new, entry)
         return entry
 
     def entries(self) -> list[Path]:
@@ -110,20 +116,36 @@ class Store:
         """Remove entries, each at once or not at all. Raises BadInputError where that cannot be done."""
         with self._locked(), self._written():
             for entry in entries:
-                going = self.root / f"{_MAKING}{entry.name}"
-                entry.rename(going)
-                remove(going)
+                with files.beside(entry) as place:
+                    entry.chmod(0o755)  # of another's, only root could rename it
+                    entry.rename(place / entry.name)
+                    self._record(entry).unlink(missing_ok=True)
+
+    def _put(self, new: Path, entry: Path) -> None:
+        _read_only(new)
+        # A directory without write permission cannot be renamed by anybody but root.
+        new.chmod(0o755)
+        files.sync_tree(new.parent)
+        if os.path.lexists(entry):
+            entry.chmod(0o755)
+            entry.rename(new.with_name(".broken"))
+        files.write_atomically(self._record(entry), files.sizes(new))
+        new.rename(entry)
+        entry.chmod(0o555)
+        files.sync_directory(self.root)
 
     def sweep(self) -> None:
         """Remove what an interrupted run left behind."""
-        for left in self.root.glob(f"{_MAKING}*"):
-            remove(left)
+        files.sweep(self.root)
+
+    def _record(self, entry: Path) -> Path:
+        return self.root / _RECORDS / entry.name
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One maker at a time; the lock goes with the process, however it ends."""
         with self._written():
-            self.root.mkdir(parents=True, exist_ok=True)
+            files.make_directories(self.root)
             handle = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -150,11 +172,17 @@ def default() -> Store:
 
 
 def _read_only(root: Path) -> None:
+    """For all to read, for nobody to write, whatever the umask was."""
     for directory, _, names in os.walk(root, topdown=False):
         for name in names:
             path = Path(directory) / name
             if not path.is_symlink():
-                path.chmod(stat.S_IMODE(path.stat().st_mode) & ~0o222)
+                _readable(path)
         Path(directory).chmod(0o555)
     if root.is_file():
-        root.chmod(stat.S_IMODE(root.stat().st_mode) & ~0o222)
+        _readable(root)
+
+
+def _readable(file: Path) -> None:
+    program = stat.S_IMODE(file.stat().st_mode) & 0o100
+    file.chmod(0o555 if program else 0o444)

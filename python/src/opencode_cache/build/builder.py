@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opencode_cache import __version__, layouts
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.build import assemble, catalogue, grammars, interpreter, user_files
 from opencode_cache.build.unpack.bins import link_bins
-from opencode_cache.formats import contents, grammar, manifest
+from opencode_cache.formats import contents, grammar, manifest, proof
 from opencode_cache.formats.manifest import Manifest
 from opencode_cache.layouts import accepts
 from opencode_cache.opencode import highlighting
+from opencode_cache.opencode import run as opencode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,8 +68,9 @@ def build(
     """
     if out.is_symlink() or out.exists():
         raise BadInputError(f"{out}: exists already; remove it or choose another --out")
+    layouts.check(inputs.lock)
     version = accepts.accepted(inputs.opencode, inputs.lock.opencode.version)
-    with _beside(out) as place:
+    with _place(out) as place:
         try:
             made = _fill(inputs, version, place, on_done)
         except OSError as error:
@@ -75,43 +78,50 @@ def build(
         _settle(place)
         prove(place)
         if place != out:
-            place.rename(out)
-            os.utime(out, (MTIME, MTIME))
+            with _explained(out):
+                files.sync_tree(place)
+                place.rename(out)
+                os.utime(out, (MTIME, MTIME))
+                files.sync_directory(out.parent)
     return made
 
 
-class _beside:  # noqa: N801 - reads as what it is where it is used
-    """A directory beside `out` that is gone unless it was renamed to `out`."""
-
-    def __init__(self, out: Path) -> None:
-        self.out = out
-        self.place = out
-
-    def __enter__(self) -> Path:
+@contextmanager
+def _place(out: Path) -> Iterator[Path]:
+    """A new directory that is to be renamed to `out`, and is gone if it was not."""
+    with _explained(out):
+        files.make_directories(out.parent)
+    if os.environ.get("NIX_BUILD_TOP") and os.environ.get("out") == str(out):  # noqa: SIM112 - Nix's
+        # Nix allows writing to $out alone, and throws it away itself when a build fails.
+        with _explained(out):
+            out.mkdir()
         try:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            if os.environ.get("NIX_BUILD_TOP") and os.environ.get("out") == str(self.out):  # noqa: SIM112 - Nix's
-                # Nix allows writing to $out alone, and throws it away itself when a build fails.
-                self.place.mkdir()
-            else:
-                self.place = Path(tempfile.mkdtemp(prefix=f".{self.out.name}.", dir=self.out.parent))
-                self.place.chmod(0o755)
-        except OSError as error:
-            raise BadInputError(
-                f"{self.out}: cannot be made ({error.strerror}); choose another --out"
-            ) from error
-        return self.place
+            yield out
+        except BaseException:
+            shutil.rmtree(out, ignore_errors=True)
+            raise
+        return
+    with ExitStack() as stack:
+        with _explained(out):
+            place = stack.enter_context(files.beside(out)) / out.name
+            place.mkdir()
+            place.chmod(files.DIRECTORY_MODE)
+        yield place
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            shutil.rmtree(self.place, ignore_errors=True)
+
+@contextmanager
+def _explained(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BadInputError(f"{out}: cannot be made ({error.strerror}); choose another --out") from error
 
 
 def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package], None]) -> Manifest:
     lock = inputs.lock
     layout = layouts.named(lock.opencode.layout)
     chosen = contents.selected(lock, inputs.system)
-    tools = {request.tree for request in lock.requests if request.kind == "tool"}
+    tools = {request.tree for request in lock.requests if request.kind in ("tool", "command")}
     jobs = {
         cache / name / path: assemble.Job(package, whole=name in tools)
         for name, nodes in chosen.items()
@@ -130,11 +140,12 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
     tui = _link_tui(inputs, version, cache)
     if inputs.interpreter is not None:
         interpreter.give(cache, inputs.interpreter)
-    files, size = _measure(cache)
+    count, size = _measure(cache)
     made = Manifest(
         builder=__version__,
         opencode=version,
         opencode_integrity=_integrity(lock, inputs.system, version),
+        opencode_sha256=proof.sha256(opencode.image(inputs.opencode)),
         layout=lock.opencode.layout,
         cache_version=lock.opencode.cache_version,
         sdk_major=lock.opencode.sdk_major,
@@ -155,7 +166,7 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
         languages=tuple(sorted(lock.languages)),
         languages_fetched=tuple(grammars.missing(known, lock.languages)),
         signatures=lock.signatures,
-        files=files,
+        files=count,
         bytes=size,
     )
     (cache / manifest.FILE).write_text(manifest.dumps(made), encoding="utf-8")
@@ -198,8 +209,8 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 def _measure(cache: Path) -> tuple[int, int]:
-    files = [path for path in _walk(cache) if path.is_file() and not path.is_symlink()]
-    return len(files), sum(path.stat().st_size for path in files)
+    found = [path for path in _walk(cache) if path.is_file() and not path.is_symlink()]
+    return len(found), sum(path.stat().st_size for path in found)
 
 
 def _settle(root: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.build.unpack.tar import Kind, Reader
 from opencode_cache.formats.grammar import DIRECTORY, INDEX, split
@@ -77,11 +78,11 @@ def _read(pins: Iterable[Grammar], locked: Mapping[str, Package], tarballs: Path
             package, path = split(file)
             wanted.setdefault(package, {})[path] = file
     content: dict[str, bytes] = {}
-    for key, files in sorted(wanted.items()):
+    for key, paths in sorted(wanted.items()):
         if key not in locked:
             raise BadInputError(f"languages: the lock has no package {key}; lock again")
-        found = _take(locked[key], tarballs / locked[key].tarball, files)
-        for path, file in files.items():
+        found = _take(locked[key], tarballs / locked[key].tarball, paths)
+        for path, file in paths.items():
             if not found.get(path):
                 raise BadInputError(f"languages: {key} has no file {path!r}, or an empty one; pin another")
             content[file] = found[path]
@@ -91,7 +92,7 @@ def _read(pins: Iterable[Grammar], locked: Mapping[str, Package], tarballs: Path
 def _take(package: Package, tarball: Path, paths: Collection[str]) -> dict[str, bytes]:
     found = {}
     try:
-        with tarball.open("rb") as file:
+        with files.open_regular(tarball) as file:
             reader = Reader(file, package, tarball)
             for member in reader:
                 # npm takes the first part for the package's own directory, whatever it is called.

@@ -36,7 +36,11 @@ def give(cache: Path, interpreter: Path) -> list[Path]:
     for path in wanted:
         path.chmod(path.stat().st_mode | stat.S_IWUSR)
         done = subprocess.run(
-            ["patchelf", "--set-interpreter", interpreter, path], capture_output=True, text=True, check=False
+            ["patchelf", "--set-interpreter", interpreter, path.absolute()],
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise BadInputError(f"{path}: patchelf cannot change its loader ({done.stderr.strip()[-200:]})")

@@ -10,6 +10,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import Model
 from opencode_cache.catalogue import generate
@@ -57,7 +58,7 @@ def _no_constant(name: str) -> None:
 def read(path: Path) -> dict[str, Any]:
     """An `api.json` from a file. Raises BadInputError where it is not one."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+        document = json.loads(files.read_text(path, files.DOCUMENT), parse_constant=_no_constant)
         dumps(document).encode()  # a lone surrogate is no text
     except (OSError, ValueError, RecursionError) as error:
         raise BadInputError(f"{path}: cannot be read as a model catalogue ({error})") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,18 +9,22 @@ import typer
 from typer.core import TyperGroup
 
 from opencode_cache import __version__
+from opencode_cache.base import answer
 
 if TYPE_CHECKING:
     from typing import Any
 
 _MODULES = {
-    **dict.fromkeys(("run", "lock", "fetch", "build", "wrap"), "make"),
+    "run": "make",
     "install": "install",
+    "plan": "configuration",
+    **dict.fromkeys(("lock", "fetch", "build", "wrap"), "make"),
     **dict.fromkeys(("verify", "list"), "inspect"),
+    "hosts": "hosts",
     "explain": "explain",
     "doctor": "inspect",
     **dict.fromkeys(("bundle", "unbundle", "image"), "ship"),
-    **dict.fromkeys(("remove", "gc"), "away"),
+    **dict.fromkeys(("remove", "gc"), "remove"),
     "catalogue": "make",
     "update": "update",
 }
@@ -56,7 +59,7 @@ app = typer.Typer(
 
 def _version_asked(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
     if asked:
-        sys.stdout.write(f"opencode-cache {__version__}\n")
+        answer.lines([f"opencode-cache {__version__}"])
         raise typer.Exit
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opencode_cache import pipeline
-from opencode_cache.base import console
+from opencode_cache.base import answer, console
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.cli import options
 from opencode_cache.cli.app import app
-from opencode_cache.formats import lock, manifest, plan
+from opencode_cache.formats import lock, manifest, shipped
 from opencode_cache.inspect import explain
 from opencode_cache.layouts import accepts
-from opencode_cache.opencode import ask
+from opencode_cache.opencode import ask, plugins
 
 if TYPE_CHECKING:
     from opencode_cache.inspect.explain import Explanation, Found
@@ -46,11 +44,13 @@ def explain_command(
     """Say where the cache has something, who needs it, and whether OpenCode accepts it."""
     subject = _subject(cache, lock_file, opencode)
     found = explain.explain(spec, subject)
+    if plugins.ignored(spec, subject.opencode):
+        found = found.model_copy(update={"bundled": True, "add": None, "verdicts": ()})
     sdk = found.add is not None and explain.is_sdk(spec)
     if sdk and opencode and not subject.refused and ask.bundles(opencode, spec):
         found = found.model_copy(update={"bundled": True, "add": None})
     if json:
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        answer.model(found)
     else:
         _print(found)
     if sdk and not opencode:
@@ -77,7 +77,7 @@ def _subject(cache: Path | None, lock_file: Path | None, opencode: Path | None) 
         raise BadInputError(
             "--opencode: whether it would accept something only a cache tells; give --cache too"
         )
-    path = lock_file or pipeline.shipped_lock(plan.DEFAULT_OPENCODE)
+    path = lock_file or shipped.lock_for(shipped.default_version())
     if path is None:
         raise BadInputError("there is nothing to look at; give --cache or --lock")
     return explain.of_lock(path, lock.read(path))
@@ -89,11 +89,12 @@ def _print(found: Explanation) -> None:
         says = "accepts" if verdict.accepted else "does not accept"
         lines.append(f"OpenCode {found.opencode} {says} {verdict.kind} {verdict.spec}: {verdict.why}")
     if found.bundled:
-        lines.append(f"OpenCode {found.opencode} has {found.spec} compiled in, and looks for it nowhere")
+        ignored = plugins.ignored(found.spec, found.opencode)
+        said = f"OpenCode {found.opencode} has {found.spec} compiled in, and looks for it nowhere"
+        lines.append(f"{found.spec}: {plugins.TAKE_IT_OUT}" if ignored else said)
     elif found.add:
         lines.append(f"{'Only others find it there. ' if found.found else ''}To add it: {found.add}")
-    # Not through rich: a name in brackets is no markup.
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    answer.lines(lines)
 
 
 def _lines(found: Found) -> list[str]:

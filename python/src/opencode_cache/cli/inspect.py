@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from opencode_cache.base import console, files
+from opencode_cache.base import answer, console, files
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.cli import options, tables
 from opencode_cache.cli.app import app
@@ -18,6 +17,7 @@ from opencode_cache.formats import manifest
 from opencode_cache.formats.proof import verdict
 from opencode_cache.inspect import doctor, inventory, locked, sbom
 from opencode_cache.inspect.page import write as page
+from opencode_cache.prove import on_file
 from opencode_cache.prove import verify as verify_step
 
 
@@ -27,11 +27,32 @@ class _Sbom(str, Enum):
 
 
 @app.command("verify", epilog="Example: opencode-cache verify --cache cache --opencode ./opencode --json")
-def verify_command(cache: options.Cache, opencode: options.Binary, *, json: options.Json = False) -> None:
-    """Prove that the cache is complete: no network, the real OpenCode, every host that it asks for."""
-    proof = verify_step.verify(cache, opencode, on_step=console.step)
+def verify_command(
+    cache: options.Cache,
+    opencode: options.Binary,
+    patience: Annotated[
+        float | None,
+        typer.Option(
+            "--patience",
+            min=1,
+            help="A step may take N times as long as `opencode --version`, where that is longer than usual.",
+            metavar="N",
+        ),
+    ] = None,
+    ask: Annotated[
+        list[str],
+        typer.Option("--ask", help="Also ask that model, to see whom it asks.", metavar="PROVIDER/MODEL"),
+    ] = [],  # noqa: B006 - typer makes a new list each time
+    *,
+    json: options.Json = False,
+) -> None:
+    """Prove that the cache is complete: no network, the real OpenCode, every host and address it asks for."""
+    for model in ask:
+        if not all(model.partition("/")):
+            raise BadInputError(f"--ask {model!r}: write it as PROVIDER/MODEL, as `opencode models` does")
+    proof = verify_step.verify(cache, opencode, patience=patience, ask=ask, on_step=console.step)
     if json:
-        sys.stdout.write(proof.model_dump_json(indent=2) + "\n")
+        answer.document(on_file.dumps(proof))
     else:
         console.stdout().print(tables.proof_table(proof))
     if not proof.ok:
@@ -56,7 +77,13 @@ def list_command(
     ] = None,
     proof: Annotated[
         Path | None,
-        typer.Option("--proof", help="For --html: what `verify --json` wrote.", metavar="FILE"),
+        typer.Option("--proof", help="What `verify --json` wrote of this very cache.", metavar="FILE"),
+    ] = None,
+    opencode: Annotated[
+        Path | None,
+        typer.Option(
+            "--opencode", help="The program of the proof; default: what it was built with.", metavar="BIN"
+        ),
     ] = None,
     *,
     json: options.Json = False,
@@ -64,14 +91,14 @@ def list_command(
     """What is cached, for which spec, version, size, licence."""
     if (html is not None) + bool(sbom_format) + json > 1:
         raise BadInputError("--html, --format and --json are three answers; give one of them")
-    if proof and not html:
-        raise BadInputError(f"--proof {proof}: is for the page alone; give --html FILE as well")
+    if proof and (sbom_format or json):
+        raise BadInputError(f"--proof {proof}: is for the page and the table; leave --format and --json out")
     if lock_file and not cache:
-        if html or sbom_format:
-            raise BadInputError("--html and --format describe files; give --cache")
+        if html or sbom_format or proof or opencode:
+            raise BadInputError("--html, --format, --proof and --opencode are about files; give --cache")
         what = locked.read(lock_file, system)
         if json:
-            sys.stdout.write(what.model_dump_json(indent=2, exclude_none=True) + "\n")
+            answer.model(what)
         else:
             tables.locked(what)
         return
@@ -79,14 +106,14 @@ def list_command(
         raise BadInputError("list: give --cache, or --lock, which takes --system")
     found = manifest.read(cache)
     if html:
-        files.write_atomically(html, page.render(inventory.take(cache, proof)))
+        files.write_atomically(html, page.render(inventory.take(cache, proof, opencode)))
     elif sbom_format:
         document = sbom.cyclonedx(found) if sbom_format is _Sbom.CYCLONEDX else sbom.spdx(found)
-        sys.stdout.write(sbom.dumps(document))
+        answer.document(sbom.dumps(document))
     elif json:
-        sys.stdout.write(manifest.dumps(found))
+        answer.document(manifest.dumps(found))
     else:
-        tables.contents(cache, found)
+        tables.contents(cache, found, inventory.proved(cache, found, proof, opencode))
 
 
 @app.command("doctor", epilog="Example: opencode-cache doctor")
@@ -100,7 +127,7 @@ def doctor_command(
     """What your OpenCode directories hold, what the next start will do, and mistakes in your config."""
     found = doctor.examine(os.environ, Path.cwd(), cache)
     if json:
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        answer.model(found)
     else:
         console.stdout().print(tables.doctor_table(found))
     if not found.ok:

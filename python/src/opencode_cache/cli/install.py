@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from opencode_cache import pipeline
-from opencode_cache.base import console, store
+from opencode_cache.base import answer, console, store
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.cli import options, subject
 from opencode_cache.cli.app import app
@@ -31,17 +30,31 @@ def install_command(
         Path | None,
         typer.Option("--to", help="The program's name; default: ~/.local/bin/opencode.", metavar="FILE"),
     ] = None,
+    *,
+    allow_missing: options.AllowMissing = False,
+    prove: options.Prove = False,
 ) -> None:
     """Do what `run` does, but leave a link to the wrapped program on PATH in place of starting it."""
     link = (to or _default()).expanduser().absolute()
     _refuse_what_is_not_ours(link)
     built = subject.built(
-        lock_file, models, plan_file, opencode_version, provider, plugin, tool, resolve, before
+        lock_file,
+        models,
+        plan_file,
+        opencode_version,
+        provider,
+        plugin,
+        tool,
+        resolve,
+        before,
+        allow_missing=allow_missing,
+        prove=prove,
+        configured=True,
     )
     pipeline.leave_link(built.program, link)
     for line in _next(link, lock_file, plugin):
         console.step(line)
-    sys.stdout.write(f"{link}\n")
+    answer.path(link)
 
 
 def _default() -> Path:

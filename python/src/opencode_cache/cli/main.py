@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import NoReturn
 
 import typer
 
+from opencode_cache.base import answer
 from opencode_cache.base.errors import INTERRUPTED, INTERRUPTED_STATUS, BadInputError, OpencodeCacheError
+from opencode_cache.cli import process
 from opencode_cache.cli.app import app
 
 # Newer typers carry their own click, older ones import it; the class is found from what both export.
@@ -26,8 +27,9 @@ def _say(text: str) -> None:
 def main() -> NoReturn:
     """The entry point: expected errors become one sentence and their exit status."""
     try:
+        process.prepare()
         status = app(standalone_mode=False)
-        sys.stdout.flush()  # here, where a reader that went away is expected
+        answer.lines([])  # flushes: here, where a reader that went away is expected
     except OpencodeCacheError as error:
         _say(str(error))
         sys.exit(error.exit_status)
@@ -41,8 +43,13 @@ def main() -> NoReturn:
         sys.exit(INTERRUPTED_STATUS)
     except BrokenPipeError:
         # The reader of our output went away; there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        answer.silence()
         sys.exit(0)
+    except OSError as error:
+        told = process.explained(error)
+        _say(str(told))
+        answer.silence()
+        sys.exit(told.exit_status)
     if status == INTERRUPTED_STATUS:  # newer typers make it a status by themselves
         _say(INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from opencode_cache import pipeline
-from opencode_cache.base import console, files
+from opencode_cache.base import answer, console, files
 from opencode_cache.build import builder
 from opencode_cache.catalogue import document as catalogue
 from opencode_cache.catalogue import generate
-from opencode_cache.cli import options, subject
+from opencode_cache.cli import options, process, subject
 from opencode_cache.cli.app import app
 from opencode_cache.formats import lock
 from opencode_cache.npm import platforms
@@ -33,10 +32,12 @@ def lock_command(
     tool: options.Tools = [],  # noqa: B006
     resolve: options.Resolve = [],  # noqa: B006
     before: options.Before = None,
+    *,
+    allow_missing: options.AllowMissing = False,
 ) -> None:
     """Resolve a plan with npm into exact versions and hashes (needs the registry)."""
     chosen, _ = options.planned(plan_file, opencode_version, provider, plugin, tool, resolve)
-    made = pipeline.make_lock(chosen, before.date() if before else None)
+    made = pipeline.make_lock(chosen, before.date() if before else None, allow_missing=allow_missing)
     files.write_atomically(output, lock.dumps(made))
     for request in made.requests:
         if request.note:
@@ -137,7 +138,7 @@ def wrap_command(
     program = wrapper.wrap(
         cache, opencode, out, name=name, offline=offline, shell=shell, extra_path=extra_path, tools=tools
     )
-    sys.stdout.write(f"{program}\n")
+    answer.path(program)
 
 
 @app.command("catalogue", epilog="Example: opencode-cache catalogue models.dev -o models.json")
@@ -173,19 +174,37 @@ def run_command(
         typer.Option("--link", help="Also leave a link to the wrapped program here.", metavar="FILE"),
     ] = [],  # noqa: B006
     *,
+    allow_missing: options.AllowMissing = False,
+    prove: options.Prove = False,
     no_start: Annotated[
         bool, typer.Option("--no-start", help="Do not start it: print where the wrapped program is.")
     ] = False,
 ) -> None:
-    """Do whatever of lock, fetch, build, wrap and verify is not done yet, then start OpenCode."""
-    program = subject.built(
-        lock_file, models, plan_file, opencode_version, provider, plugin, tool, resolve, before
-    ).program
+    """Do whatever of lock, fetch, build, wrap and verify is not done yet, then start OpenCode.
+
+    Without a plan it is the default one, and what your own OpenCode configuration asks for.
+    """
+    built = subject.built(
+        lock_file,
+        models,
+        plan_file,
+        opencode_version,
+        provider,
+        plugin,
+        tool,
+        resolve,
+        before,
+        allow_missing=allow_missing,
+        prove=prove,
+        configured=True,
+    )
+    program = built.program
     for one in link:
         pipeline.leave_link(program, one)
     if no_start:
-        sys.stdout.write(f"{program}\n")
+        answer.path(program)
         return
+    os.umask(process.umask)
     os.execv(program, [str(program), *context.args])  # noqa: S606 - the wrapper is the point
 
 

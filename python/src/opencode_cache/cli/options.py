@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opencode_cache.base.errors import BadInputError
-from opencode_cache.formats import plan
+from opencode_cache.formats import plan, shipped
 from opencode_cache.npm import platforms
 from opencode_cache.opencode import tools
 
@@ -46,6 +46,7 @@ Node = Annotated[
 Offline = Annotated[
     bool, typer.Option("--offline/--online", help="Whether OpenCode may look for newer things.")
 ]
+Prove = Annotated[bool, typer.Option("--prove", help="Prove here what was proved before, or elsewhere.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 System = Annotated[
     str | None,
@@ -84,6 +85,9 @@ Before = Annotated[
     datetime | None,
     typer.Option("--before", formats=["%Y-%m-%d"], help="Only versions published before that day."),
 ]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Go on without what was asked for and cannot be had.")
+]
 
 
 def planned(
@@ -95,7 +99,7 @@ def planned(
     resolves: list[str],
 ) -> tuple[plan.Plan, bool]:
     """The plan that the options describe, and whether it is the version's default one."""
-    base = plan.read(file, version) if file else plan.default(version or plan.DEFAULT_OPENCODE)
+    base = plan.read(file, version) if file else plan.default(version or shipped.default_version())
     extra: dict[str, str] = {}
     for entry in resolves:
         name, equals, wanted = entry.partition("=")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from opencode_cache.base import console
-from opencode_cache.base.errors import BadInputError
+from opencode_cache.base import answer, console
+from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.cli import options, subject
 from opencode_cache.cli.app import app
 from opencode_cache.formats import manifest
+from opencode_cache.formats.proof import verdict
 from opencode_cache.layouts import accepts
 from opencode_cache.npm import nodejs, platforms
+from opencode_cache.prove import on_file
 from opencode_cache.ship import image, pack, unbundle
 
 
@@ -28,6 +29,10 @@ def bundle_command(
     opencode: options.BinaryOfCache = None,
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
+    proof: Annotated[
+        Path | None,
+        typer.Option("--proof", help="What `verify --json` wrote of this cache and program.", metavar="FILE"),
+    ] = None,
     sign_key: Annotated[
         Path | None, typer.Option("--sign-key", help="Key to sign with: SSH's or minisign's.", metavar="FILE")
     ] = None,
@@ -36,10 +41,17 @@ def bundle_command(
     ] = 0,
     *,
     offline: options.Offline = True,
+    allow_missing: options.AllowMissing = False,
 ) -> None:
     """Put OpenCode, its cache and the wrapper into one file for a machine without a network."""
-    cache, opencode = subject.cache_and_program(cache, opencode, lock_file, models, plan_file)
+    cache, opencode = subject.cache_and_program(
+        cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
+    )
     node = _node(cache, opencode, ripgrep, node)
+    if proof:
+        given = on_file.given(proof, cache, manifest.read(cache), opencode).proof
+        if not given.ok:
+            raise CheckFailedError(f"{proof}: {verdict(given)}; what is not proved is not shipped")
     bundle = pack.bundle(
         cache, opencode, output, ripgrep=ripgrep, node=node, sign_key=sign_key, serial=serial, offline=offline
     )
@@ -47,7 +59,7 @@ def bundle_command(
         f"OpenCode {bundle.info.opencode} for {bundle.info.system}: {len(bundle.listing.entries)} entries, "
         f"{bundle.listing.bytes / 1e6:.0f} MB, packed {bundle.packed / 1e6:.0f} MB; sha256 {bundle.sha256}"
     )
-    sys.stdout.write(f"{bundle.file}\n")
+    answer.path(bundle.file)
 
 
 @app.command("image", epilog="Example: opencode-cache image --base debian.oci.tar -o opencode.oci.tar")
@@ -68,9 +80,12 @@ def image_command(
     node: options.Node = None,
     *,
     offline: options.Offline = True,
+    allow_missing: options.AllowMissing = False,
 ) -> None:
     """Write an OCI image, without a daemon, for `podman load`, `skopeo copy` and registries."""
-    cache, opencode = subject.cache_and_program(cache, opencode, lock_file, models, plan_file)
+    cache, opencode = subject.cache_and_program(
+        cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
+    )
     node = _node(cache, opencode, ripgrep, node)
     if not base:
         console.step("without --base there is no shell or libc in it: for `COPY --from` and image mounts")
@@ -79,7 +94,7 @@ def image_command(
         f"OpenCode {made.version}: {made.layers} layers, {console.megabytes(made.size)}; "
         f"manifest {made.digest}"
     )
-    sys.stdout.write(f"{made.file}\n")
+    answer.path(made.file)
 
 
 def _node(cache: Path, opencode: Path, ripgrep: Path | None, node: Path | None) -> Path | None:
@@ -96,7 +111,8 @@ def _node(cache: Path, opencode: Path, ripgrep: Path | None, node: Path | None) 
     tools = [entry.spec for entry in contents.requests if entry.kind == "tool"]
     node = node or (nodejs.in_wheel() if tools else None)
     if tools and not node:
-        console.step(f"without Node.js, which {', '.join(tools)} cannot do without; see --node")
+        names = ", ".join(tools)
+        console.step(f"without Node.js: {names} will run on the Bun inside OpenCode, unless --node gives one")
     return node
 
 
@@ -128,9 +144,9 @@ def unbundle_command(
     if file is None:
         generation = unbundle.undo(to)
         console.step(f"{to}: back to {generation.name}")
-        sys.stdout.write(f"{unbundle.program(to)}\n")
+        answer.path(unbundle.program(to))
         return
     done = unbundle.unbundle(file, to, trusted=trusted, system=system, keep=keep, allow_older=allow_older)
     what = "installed" if done.changed else "already the one in use, and whole"
     console.step(f"OpenCode {done.info.opencode} for {done.info.system}: {what} ({done.generation.name})")
-    sys.stdout.write(f"{done.program}\n")
+    answer.path(done.program)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from opencode_cache import pipeline
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.cli import options
+from opencode_cache.cli.configuration import with_configuration
+from opencode_cache.formats import shipped
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,9 +25,14 @@ def built(
     tool: list[str] = [],  # noqa: B006
     resolve: list[str] = [],  # noqa: B006
     before: datetime | None = None,
+    *,
+    allow_missing: bool = False,
+    prove: bool = False,
+    configured: bool = False,
 ) -> pipeline.Built:
     """Everything behind a lock, taken as it stands, or behind the plan that the other options describe.
 
+    `configured`: without a plan file, what the user's own OpenCode configuration asks for is in it, too.
     Raises BadInputError for a lock beside what would describe another one, and all that `pipeline` raises.
     """
     described = {
@@ -36,6 +43,7 @@ def built(
         "--tool": tool,
         "--resolve": resolve,
         "--before": before,
+        "--allow-missing": allow_missing,
     }
     given = [name for name, value in described.items() if value]
     if lock_file:
@@ -44,11 +52,16 @@ def built(
                 f"{given[0]}: nothing is resolved anew for --lock {lock_file}; leave one of the two out, "
                 "or make another lock with `opencode-cache lock`"
             )
-        return pipeline.ready(lock_file, models)
+        return pipeline.ready(lock_file, models, prove=prove)
     if models:
         raise BadInputError(f"--models {models}: is for --lock; in a plan, it is the key `catalogue`")
     chosen, is_default = options.planned(plan_file, opencode_version, provider, plugin, tool, resolve)
-    return pipeline.ready_for(chosen, before.date() if before else None, is_default=is_default)
+    if configured and plan_file is None:
+        asked = with_configuration(chosen, shipped.lock_for(chosen.opencode))
+        is_default = is_default and asked == chosen
+        chosen = asked
+    day = before.date() if before else None
+    return pipeline.ready_for(chosen, day, is_default=is_default, allow_missing=allow_missing, prove=prove)
 
 
 def cache_and_program(
@@ -57,6 +70,8 @@ def cache_and_program(
     lock_file: Path | None,
     models: Path | None,
     plan_file: Path | None,
+    *,
+    allow_missing: bool = False,
 ) -> tuple[Path, Path]:
     """The cache and the program that are given, or those of a lock, a plan, or the default plan."""
     if cache and opencode and not (lock_file or plan_file or models):
@@ -65,5 +80,5 @@ def cache_and_program(
         raise BadInputError(
             "give --cache and --opencode, or --plan, or --lock, or nothing for the default plan"
         )
-    ready = built(lock_file, models, plan_file)
+    ready = built(lock_file, models, plan_file, allow_missing=allow_missing)
     return ready.cache, ready.opencode

@@ -5,21 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from opencode_cache.base.console import megabytes, stdout
-from opencode_cache.formats.proof import Proof, verdict
+from opencode_cache.base.console import escape, megabytes, stdout
+from opencode_cache.formats.proof import Proof, verdict, where_and_when
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from opencode_cache.config.offer import Judgement
     from opencode_cache.formats.lock import Signatures
     from opencode_cache.formats.manifest import Manifest
     from opencode_cache.inspect.doctor import Report
+    from opencode_cache.inspect.hosts import AllowList
     from opencode_cache.inspect.locked import Locked
+    from opencode_cache.prove.on_file import Found
+    from opencode_cache.update.changes import Changes
+
+_MOST_ROWS = 300
+"""GitHub takes a body of 65,536 characters."""
+_NONE = "–"  # noqa: RUF001 - a dash
 
 
 def _size(directory: Path) -> int:
@@ -57,14 +64,29 @@ def _about(made: Manifest) -> Iterator[str]:
         yield f"Languages asked of GitHub when first shown: {', '.join(made.languages_fetched)}"
 
 
-def contents(cache: Path, manifest: Manifest) -> None:
+def proved(found: Found | None) -> Iterator[str]:
+    """What is known of a cache's proof: whether, where, when and of what."""
+    if found is None:
+        yield "Proof: none for this cache and program; make one with `opencode-cache verify`"
+        return
+    proof = found.proof
+    said = verdict(proof)
+    where = "here, on" if found.here else "elsewhere, on"
+    yield f"Proof: {said} ({where} {where_and_when(proof)})"
+    yield f"  of manifest.json {proof.manifest_sha256}"
+    yield f"  with OpenCode's program {proof.binary_sha256}"
+
+
+def contents(cache: Path, manifest: Manifest, proof: Found | None) -> None:
     """Print what a cache answers, as tables on stdout."""
     console = stdout()
     console.print(
-        f"OpenCode {manifest.opencode} ({manifest.layout} layout, {manifest.system}), "
-        f"{manifest.files} files, {megabytes(manifest.bytes)}"
+        escape(
+            f"OpenCode {manifest.opencode} ({manifest.layout} layout, {manifest.system}), "
+            f"{manifest.files} files, {megabytes(manifest.bytes)}"
+        )
     )
-    for line in _about(manifest):
+    for line in (*_about(manifest), *proved(proof)):
         console.print(escape(line))
     table = Table(box=None, pad_edge=False)
     for column in ("KIND", "SPEC", "VERSION", "PACKAGES"):
@@ -76,11 +98,11 @@ def contents(cache: Path, manifest: Manifest) -> None:
         members = sum(entry.spec in package.specs for package in manifest.packages)
         table.add_row(
             entry.kind,
-            entry.spec,
-            entry.version,
+            escape(entry.spec),
+            escape(entry.version),
             str(members),
             megabytes(_size(cache / entry.tree if manifest.layout == "packages" else cache / entry.path)),
-            licences.get((entry.name, entry.version)) or "unknown",
+            escape(licences.get((entry.name, entry.version)) or "unknown"),
         )
     console.print(table)
     for entry in manifest.requests:
@@ -119,19 +141,35 @@ def proof_table(proof: Proof) -> Group:
     """The proof for a person: steps, hosts and the verdict, as something that rich prints."""
     steps = Table("", "step", "s", "detail", box=None, pad_edge=False)
     for step in proof.steps:
-        mark = "[green]ok[/green]" if step.ok else "[red]no[/red]"
+        mark = (
+            "[green]ok[/green]" if step.ok else "[yellow]slow[/yellow]" if step.too_slow else "[red]no[/red]"
+        )
         steps.add_row(mark, escape(step.name), f"{step.seconds:.1f}", escape(step.detail))
     parts: list[Table | Text] = [steps, Text()]
     if proof.hosts:
-        hosts = Table("host asked for", "times", "in step", "", box=None, pad_edge=False)
+        hosts = Table("host or address", "times", "in step", "by", "", box=None, pad_edge=False)
         for host in proof.hosts:
-            note = f"known: {host.known}" if host.known else host.mend or "not known"
-            hosts.add_row(escape(host.name), str(host.count), escape(host.step), escape(note))
+            note = f"known: {host.known}" if host.known else host.fix or "not known"
+            name = " ".join([host.name, *host.ports])
+            who = host.who or "OpenCode, or a plugin"
+            hosts.add_row(escape(name), str(host.count), escape(host.step), escape(who), escape(note))
         parts += [hosts, Text()]
     if proof.weaker_because:
         parts.append(Text(f"weaker proof: {proof.weaker_because}", style="yellow"))
+    parts += [Text(f"weaker proof: {text}", style="yellow") for text in proof.unseen]
+    parts.append(Text(f"manifest.json {proof.manifest_sha256}\nprogram       {proof.binary_sha256}"))
+    parts.append(Text(f"made on {where_and_when(proof)}"))
     parts.append(Text(verdict(proof), style="green" if proof.ok else "red"))
     return Group(*parts)
+
+
+def judgements_table(judgements: Iterable[Judgement]) -> Table:
+    """What becomes of each entry of a configuration, for a person."""
+    made = Table("", "entry", "why", "what to do", box=None, pad_edge=False)
+    for one in judgements:
+        mark = "[red]not covered[/red]" if one.word == "not covered" else one.word
+        made.add_row(mark, escape(one.shown), escape(one.reason), escape(one.fix))
+    return made
 
 
 _MARKS = {
@@ -149,3 +187,64 @@ def doctor_table(report: Report) -> Table:
     for one in report.findings:
         made.add_row(_MARKS[one.state], escape(one.what), escape(one.detail), escape(one.next))
     return made
+
+
+def hosts_table(found: AllowList) -> Table | Text:
+    """An allow-list for a person, as something that rich prints."""
+    if not found.rows:
+        return Text(f"OpenCode {found.opencode} with this cache asks for no host")
+    made = Table("host or address", "port", "by", "when", box=None, pad_edge=False)
+    for row in found.rows:
+        made.add_row(*(escape(text) for text in (row.host, row.port, row.who, row.when)))
+    return made
+
+
+def changes_table(changes: Changes) -> Group:
+    """For a person, as something that rich prints."""
+    if not changes.rows and not changes.files:
+        parts: list[Table | Text] = [Text(_nothing(changes))]
+    else:
+        shown = Table("", "", "old", "new", "", box=None, pad_edge=False)
+        for row in changes.rows:
+            cells = (row.kind, row.name, row.old or _NONE, row.new or _NONE, row.note)
+            shown.add_row(*(escape(cell) for cell in cells))
+        parts = [shown, Text(f"files: {', '.join(changes.files) or 'none'}")]
+    parts += [Text(f"left as it was: {left.name}: {left.why}") for left in changes.left]
+    return Group(*parts)
+
+
+def _nothing(changes: Changes) -> str:
+    if changes.newer:
+        return "nothing is newer but what is left as it was"
+    return f"nothing is newer; OpenCode {changes.opencode}"
+
+
+def markdown(changes: Changes) -> str:
+    """For the body of a pull request."""
+    lines = [f"OpenCode {changes.opencode}", ""]
+    if changes.rows:
+        lines += ["| | | old | new | |", "|---|---|---|---|---|"]
+        for row in changes.rows[:_MOST_ROWS]:
+            cells = (row.kind, row.name, row.old or _NONE, row.new or _NONE, row.note)
+            lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
+        if len(changes.rows) > _MOST_ROWS:
+            lines.append(f"| | and {len(changes.rows) - _MOST_ROWS} more | | | |")
+        lines.append("")
+    else:
+        lines += [f"{_nothing(changes)}.", ""]
+    if changes.left:
+        lines += ["Left as it was:", ""]
+        lines += [f"* {_cell(left.name)}: {_cell(left.why)}" for left in changes.left]
+        lines.append("")
+    if changes.files:
+        lines += [f"Files: {', '.join(f'`{name}`' for name in changes.files)}", ""]
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """Words from a registry are text here, not Markdown, HTML or the name of a person to be told."""
+    plain = " ".join(text.split())
+    for character in "\\`*_[]<>|@#":
+        plain = plain.replace(character, f"\\{character}")
+    # GitHub reads @name and #1 behind a backslash too; a character without width parts them.
+    return plain.replace("\\@", "@\u200b").replace("\\#", "#\u200b")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from opencode_cache import update as updates
-from opencode_cache.base import console, files
+from opencode_cache.base import answer, console, files
 from opencode_cache.base.errors import CheckFailedError
-from opencode_cache.cli import options
+from opencode_cache.cli import options, tables
 from opencode_cache.cli.app import app
-from opencode_cache.update import changes
+from opencode_cache.update import checkout
+from opencode_cache.update import proofs as renew
 
 
 @app.command("update", epilog="Example: opencode-cache update --check")
@@ -29,6 +29,9 @@ def update_command(
         typer.Option("--markdown", help="Also write what changed for a pull request.", metavar="FILE"),
     ] = None,
     *,
+    proofs: Annotated[
+        bool, typer.Option("--proofs", help="Only prove the shipped locks here, where that is due.")
+    ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; exit 1 when something is newer.")
     ] = False,
@@ -40,12 +43,16 @@ def update_command(
 
     GITHUB_TOKEN is honoured; OPENCODE_CACHE_GITHUB_API and OPENCODE_CACHE_GITHUB name mirrors of GitHub.
     """
+    if proofs:
+        changed = renew.renew(checkout.find(Path.cwd()))
+        answer.lines(changed)
+        return
     found = updates.update(Path.cwd(), version=opencode_version, only=system, check=check)
     if markdown:
-        files.write_atomically(markdown, changes.markdown(found))
+        files.write_atomically(markdown, tables.markdown(found))
     if json:
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        answer.model(found)
     else:
-        console.stdout().print(changes.table(found))
+        console.stdout().print(tables.changes_table(found))
     if check and found.newer:
         raise CheckFailedError("something is newer; take it with `opencode-cache update`")

@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import requests
-
+from opencode_cache.base import files, http
 from opencode_cache.base.errors import BadInputError, NetworkError
 from opencode_cache.npm import client as npm
+from opencode_cache.npm import failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -28,34 +28,24 @@ if TYPE_CHECKING:
     from opencode_cache.formats.lock import Package
 
 _CHUNK = 1 << 16
-_TIMEOUT = (10, 30)
-_TRIES = 4
 _WORKERS = 8
-_PASSING = (requests.codes.request_timeout, requests.codes.too_many_requests)
 
 
 def integrity(path: Path) -> str:
     """The sha512 of a file in npm's notation (`sha512-<base64>`)."""
     digest = hashlib.sha512()
-    with path.open("rb") as file:
+    with files.open_regular(path) as file:
         while block := file.read(_CHUNK):
             digest.update(block)
     return "sha512-" + base64.b64encode(digest.digest()).decode()
 
 
-class _Sessions(threading.local):
-    """A connection pool per thread: requests does not promise that one may be shared."""
-
-    def __init__(self) -> None:
-        found = npm.registry()
-        self.session = requests.Session()
-        self.session.verify = found.cafile or found.verify
-        # Else requests would put what ~/.netrc says in place of npm's own credentials.
-        self.session.auth = _as_it_is
-
-
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
+def client() -> http.Client:
+    """The HTTP client as npm's configuration has it."""
+    registry = npm.registry()
+    return http.Client(
+        verify=registry.cafile or registry.verify, plain=registry.plain_hosts, proxies=registry.proxies_for
+    )
 
 
 class _Downloads:
@@ -65,92 +55,63 @@ class _Downloads:
         self.stop = threading.Event()
 
     @cached_property
-    def sessions(self) -> _Sessions:
-        return _Sessions()
+    def client(self) -> http.Client:
+        return client()
 
     def whole(self, package: Package) -> bool:
         """Whether the tarball is there with the right hash; a damaged one is removed."""
         target = self.to / package.tarball
         if not target.exists():
             return False
-        if integrity(target) == package.integrity:
-            return True
+        try:
+            if integrity(target) == package.integrity:
+                return True
+        except OSError as error:
+            raise BadInputError(
+                f"{package.key}: {target} cannot be read ({error.strerror}); remove it"
+            ) from error
         target.unlink()  # damaged since: it was whole when it got this name
         return False
 
     def fetch(self, package: Package) -> None:
-        target = self.to / package.tarball
         part = self.to / f"{package.tarball}.part"
-        wrong = False
-        for attempt in range(_TRIES):
-            if self.stop.wait(attempt and 2**attempt / 2):
-                return
-            try:
-                self._download(package, part, fresh=wrong, first=attempt == 0)
-            except requests.RequestException as error:
-                if attempt == _TRIES - 1:
-                    raise NetworkError(
-                        f"{package.key}: {_reason(error)}; run the same command again to resume"
-                    ) from error
-                continue
+        digest = ""
+        for again in (False, True):  # a part of an earlier run may be damaged
+            self._download(package, part)
             if self.stop.is_set():
                 return
-            found = integrity(part)
-            if found == package.integrity:
-                part.replace(target)
+            digest = integrity(part)
+            if digest == package.integrity:
+                part.replace(self.to / package.tarball)
                 return
             part.unlink()
-            if wrong:
-                raise NetworkError(
-                    f"{package.key}: the registry's tarball has {found}, the lock says {package.integrity}; "
-                    "check the registry, or lock again"
-                )
-            wrong = True
+            if again:
+                break
         raise NetworkError(
-            f"{package.key}: the download never came whole; run the same command again to resume"
+            f"{package.key}: checksum mismatch: the registry's tarball has {digest}, the lock says "
+            f"{package.integrity}; check the registry, or lock again"
         )
 
-    def _download(self, package: Package, part: Path, *, fresh: bool, first: bool) -> None:
-        done = part.stat().st_size if part.exists() and not fresh else 0
-        url = npm.registry().tarball(package.name, package.version)
-        headers = npm.registry().headers(url) | ({"Range": f"bytes={done}-"} if done else {})
-        proxies = npm.registry().proxies_for(url)
-        with self.sessions.session.get(
-            url, headers=headers, stream=True, timeout=_TIMEOUT, proxies=proxies
-        ) as answer:
-            if answer.status_code == requests.codes.requested_range_not_satisfiable:
-                return  # all of it is there already
-            if answer.status_code in (
-                requests.codes.not_found,
-                requests.codes.unauthorized,
-                requests.codes.forbidden,
-            ):
-                raise NetworkError(
-                    f"{package.key}: the registry answers {answer.status_code}; "
-                    "check npm's registry and login, or lock again"
+    def _download(self, package: Package, part: Path) -> None:
+        registry = npm.registry()
+        url = registry.tarball(package.name, package.version)
+        most = http.MOST if package.size is None else package.size
+        try:
+            with part.open("a+b") as file:
+                self.client.save(
+                    url,
+                    file,
+                    most=most,
+                    headers=registry.headers(url),
+                    on_bytes=self.on_bytes,
+                    stop=self.stop,
                 )
-            if answer.status_code >= requests.codes.bad_request:
-                status = f"{package.key}: the registry answers {answer.status_code}"
-                if answer.status_code in _PASSING or answer.status_code >= requests.codes.server_error:
-                    raise requests.HTTPError(status)
-                raise NetworkError(f"{status}; check npm's registry setting")
-            resumed = answer.status_code == requests.codes.partial_content
-            if resumed and first:
-                self.on_bytes(done)
-            with part.open("ab" if resumed else "wb") as file:
-                for block in answer.iter_content(_CHUNK):
-                    if self.stop.is_set():
-                        return
-                    file.write(block)
-                    self.on_bytes(len(block))
-
-
-def _reason(error: requests.RequestException) -> str:
-    if isinstance(error, requests.Timeout):
-        return "the registry did not answer in time"
-    if isinstance(error, requests.ConnectionError):
-        return "the registry cannot be reached"
-    return f"the download failed ({error or type(error).__name__})"
+        except NetworkError as error:
+            if part.stat().st_size == 0:
+                part.unlink()
+            if not self.stop.is_set():
+                why = failures.of_download(error, url, package.name, registry)
+                raise NetworkError(f"{package.key}: {why}") from error
 
 
 def fetch(
@@ -186,21 +147,27 @@ def _alone_in(directory: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def _missing(
+    pool: ThreadPoolExecutor, wanted: list[Package], downloads: _Downloads, on_done: Callable[[Package], None]
+) -> list[Package]:
+    there = list(zip(wanted, pool.map(downloads.whole, wanted), strict=True))
+    for package, whole in there:
+        if whole:
+            on_done(package)
+    return [package for package, whole in there if not whole]
+
+
 def _fetch_all(wanted: Iterable[Package], downloads: _Downloads, on_done: Callable[[Package], None]) -> None:
 
     def one(package: Package) -> None:
+        if downloads.stop.is_set():
+            return
         downloads.fetch(package)
         if not downloads.stop.is_set():
             on_done(package)
 
     with ThreadPoolExecutor(_WORKERS) as pool:
-        ordered = list(wanted)
-        missing = []
-        for package, there in zip(ordered, pool.map(downloads.whole, ordered), strict=True):
-            if there:
-                on_done(package)
-            else:
-                missing.append(package)
+        missing = _missing(pool, list(wanted), downloads, on_done)
         if missing:
             npm.registry()  # asked once, before the threads want it; npm need not be there when all else is
         futures = [pool.submit(one, package) for package in missing]
@@ -224,22 +191,11 @@ def _fetch_all(wanted: Iterable[Package], downloads: _Downloads, on_done: Callab
 
 def sizes(packages: Iterable[Package]) -> dict[str, int]:
     """Length in bytes of each tarball, by key; those that the registry does not tell are left out."""
-    sessions, registry = _Sessions(), npm.registry()
+    asking, registry = client(), npm.registry()
 
     def one(package: Package) -> tuple[str, int | None]:
         url = registry.tarball(package.name, package.version)
-        try:
-            answer = sessions.session.head(
-                url,
-                headers=registry.headers(url),
-                timeout=_TIMEOUT,
-                allow_redirects=True,
-                proxies=registry.proxies_for(url),
-            )
-        except requests.RequestException:
-            return package.key, None
-        length = answer.headers.get("content-length", "")
-        return package.key, int(length) if answer.ok and length.isdigit() else None
+        return package.key, asking.length(url, registry.headers(url))
 
     with ThreadPoolExecutor(_WORKERS * 2) as pool:
         return {key: size for key, size in pool.map(one, packages) if size is not None}

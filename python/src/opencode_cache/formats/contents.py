@@ -94,5 +94,5 @@ def cached(lock: Lock, chosen: dict[str, dict[str, Package]]) -> tuple[CachedPac
 
 
 def needs_node(lock: Lock) -> bool:
-    """Whether something in the lock is a Node.js program of its own: the npm tools are."""
-    return any(request.kind == "tool" for request in lock.requests)
+    """Whether something in the lock is a Node.js program of its own: npm tools and commands are."""
+    return any(request.kind in ("tool", "command") for request in lock.requests)

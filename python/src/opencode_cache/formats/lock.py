@@ -16,24 +16,29 @@ import base64
 import binascii
 import json
 import re
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import Model, RelativePath, first_problem, safe_relative
 from opencode_cache.formats import user_files
 from opencode_cache.formats.grammar import Grammar
+from opencode_cache.npm import repository
+from opencode_cache.npm import spec as npm_spec
 from opencode_cache.npm.spec import NAME
 from opencode_cache.opencode import versions
 
-Kind = Literal["provider", "plugin", "tool", "config"]
-"""Who asks: a model provider's SDK, a plugin, an npm tool (LSP, formatter), or a config directory."""
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Kind = Literal["provider", "plugin", "tool", "command", "config"]
+"""Who asks: a model provider's SDK, a plugin, an npm tool (LSP, formatter), a command of the configuration
+that starts with `npx` or the like (MCP server, formatter), or a config directory."""
 
 _HOME = re.compile(rf"node_modules/{NAME}(?:/node_modules/{NAME})*")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*")
-_COMMIT = r"^[A-Za-z0-9-]+/[A-Za-z0-9_.-]+#[0-9a-f]{40}$"
 
 
 def _name(value: str) -> str:
@@ -59,14 +64,27 @@ def _integrity(value: str) -> str:
     return value
 
 
+def _spec(value: str) -> str:
+    if not npm_spec.is_spec(value) and not repository.is_repository(value):
+        raise ValueError(f"{value!r} is neither an npm spec nor a GitHub repository")
+    return value
+
+
 def _tree_id(value: str) -> str:
-    if value == ".":
+    if value in (".", "config"):
         return value
-    if value != "config" and not value.startswith("packages/"):
-        raise ValueError(f"{value!r} is not a tree: those are '.', 'config' and 'packages/…'")
-    if any(part.startswith(".") or part == "node_modules" for part in PurePosixPath(value).parts):
-        raise ValueError(f"{value!r} has a hidden part, or one called node_modules")
+    below, slash, spec = value.partition("/")
+    if below != "packages" or not slash:
+        raise ValueError(f"{value!r} is not a tree: those are '.', 'config' and 'packages/SPEC'")
+    # A path has one slash where an address has two.
+    _spec(re.sub(r":/(?!/)", "://", spec, count=1))
     return safe_relative(value)
+
+
+def _commit(value: str) -> str:
+    if not repository.is_repository(f"github:{value}") or not repository.pin(f"github:{value}"):
+        raise ValueError(f"{value!r} is not OWNER/REPO#COMMIT")
+    return value
 
 
 Name = Annotated[str, AfterValidator(_name)]
@@ -74,6 +92,8 @@ Version = Annotated[str, AfterValidator(_version)]
 Integrity = Annotated[str, AfterValidator(_integrity)]
 Module = Annotated[str, Field(pattern=r"^[@A-Za-z0-9~._/-]+$")]
 """What a program imports: a package, or a file of one (`@ai-sdk/google-vertex/anthropic`)."""
+Spec = Annotated[str, AfterValidator(_spec)]
+"""What OpenCode asks for: an npm spec, or a GitHub repository. Directories are named by it."""
 TreeId = Annotated[str, AfterValidator(_tree_id)]
 """Directory that holds a tree's `node_modules`, relative to the cache; "." is the cache itself."""
 
@@ -91,8 +111,14 @@ class Package(Model):
     libc: tuple[str, ...] = ()
     bin: dict[str, str] = Field(default_factory=dict)  # bins.py leaves out what climbs, as npm does
     """Command name -> path in the package."""
-    github: Annotated[str, Field(pattern=_COMMIT)] | None = None
+    github: Annotated[str, AfterValidator(_commit)] | None = None
     """`owner/repo#commit` where the tarball is GitHub's archive of that commit, not the registry's."""
+
+    @model_validator(mode="after")
+    def _has_a_file_name(self) -> Package:
+        if len(self.name) > npm_spec.LONGEST_NAME or len(self.key) > npm_spec.LONGEST_PART:
+            raise ValueError(f"{self.key[:80]!r}… is too long for the name of a file")
+        return self
 
     @property
     def key(self) -> str:
@@ -107,7 +133,7 @@ class Package(Model):
 class Request(Model):
     """One thing that OpenCode asks for. `requested` is the string it compares, `version` what it gets."""
 
-    spec: Annotated[str, Field(min_length=1)]
+    spec: Spec
     kind: Kind
     name: Name
     requested: str
@@ -221,10 +247,10 @@ class Lock(Model):
 def read(path: Path) -> Lock:
     """Read a lock file. Raises BadInputError that names the file, the place and the value."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = files.read_text(path, files.DOCUMENT)
+    except OSError as error:
         raise BadInputError(
-            f"{path}: cannot be read as a lock file ({error}); make one with `lock`"
+            f"{path}: cannot be read as a lock file ({error.strerror}); make one with `lock`"
         ) from error
     try:
         return Lock.model_validate_json(text)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import Model, RelativePath, first_problem
 from opencode_cache.catalogue.document import Catalogue
-from opencode_cache.formats.lock import Kind, Module, Name, Signatures, TreeId, Unavailable
+from opencode_cache.formats.lock import Kind, Module, Name, Signatures, Spec, TreeId, Unavailable, Version
 from opencode_cache.opencode import versions
 
 if TYPE_CHECKING:
@@ -26,11 +27,11 @@ FILE = "manifest.json"
 class Entry(Model):
     """One request that the cache answers."""
 
-    spec: str
+    spec: Spec
     kind: Kind
     name: Name
     requested: str
-    version: str
+    version: Version
     tree: TreeId
     """Directory that holds the tree's `node_modules`, relative to the cache; "." is the cache itself."""
     note: str | None = None
@@ -65,9 +66,11 @@ class Manifest(Model):
     manifest_version: Literal[1] = 1
     builder: str
     """Version of the program that made the cache."""
-    opencode: str
+    opencode: Version
     opencode_integrity: str | None = None
     """Of the npm package that carries this version of the binary, where the lock has it."""
+    opencode_sha256: str | None = None
+    """Of the file with OpenCode's own code that the cache was built with: what its proof is of."""
     layout: versions.LayoutName
     cache_version: str | None = None
     sdk_major: int | None = None
@@ -107,7 +110,7 @@ def read(cache: Path) -> Manifest:
     """The manifest of a cache directory. Raises BadInputError where there is none or it is damaged."""
     path = cache / FILE
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(files.read_bytes(path, files.DOCUMENT))
     except OSError as error:
         raise BadInputError(
             f"{cache}: not a cache made by `opencode-cache build` ({FILE}: {error.strerror})"

@@ -4,6 +4,7 @@ opencode = "1.18.33"
 providers = ["@ai-sdk/fireworks"]   # or "catalogue": all that the model catalogue names
 plugins = ["opencode-gemini-auth", "github:owner/repo#COMMIT", "./my-plugin"]
 tools = ["pyright", "typescript-language-server"]
+commands = ["@modelcontextprotocol/server-memory"]   # what `npx` starts
 config = ["@opencode-ai/plugin"]
 warmup = ["models"]                 # what must work without asking the registry
 catalogue = "api.json"              # or a directory with the sources of models.dev
@@ -20,6 +21,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -27,9 +29,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import first_problem, safe_relative
-from opencode_cache.formats import user_files
+from opencode_cache.formats import shipped, user_files
 from opencode_cache.formats.grammar import Grammar
 from opencode_cache.npm import platforms, repository
 from opencode_cache.npm import spec as npm_spec
@@ -43,8 +46,6 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-
-DEFAULT_OPENCODE = "1.18.33"
 
 CATALOGUE: Literal["catalogue"] = "catalogue"
 
@@ -64,7 +65,8 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    opencode: str = DEFAULT_OPENCODE
+    opencode: str = Field(default_factory=shipped.default_version)
+    """The version; by default that of the main lock that comes with this program."""
     systems: list[str] = Field(default_factory=list)
     """Systems whose OpenCode binary is pinned; empty means all."""
     providers: list[str] | Literal["catalogue"] = CATALOGUE
@@ -72,11 +74,13 @@ class Plan(BaseModel):
     extra_providers: list[str] = Field(default_factory=list)
     """Provider SDKs beside those."""
     plugins: list[str] = Field(default_factory=list)
-    """npm specs, `github:owner/repo#commit`, and paths of plugins that lie where OpenCode imports them."""
+    """npm specs, GitHub repositories, and paths of plugins that lie where OpenCode imports them."""
     built_in_plugins: bool = True
     """Also the plugins that the binary itself asks for at every start."""
     tools: list[str] = Field(default_factory=list)
     """Language servers and formatters that OpenCode installs from npm: `tools.py` has the table."""
+    commands: list[str] = Field(default_factory=list)
+    """Packages that the configuration starts with `npx` and the like, as they are named there."""
     config: list[str] = Field(default_factory=list)
     """Packages for OpenCode's config directories."""
     resolve: dict[str, str] = Field(default_factory=dict)
@@ -98,14 +102,20 @@ class Plan(BaseModel):
         providers: Sequence[str] = (),
         plugins: Sequence[str] = (),
         tools: Sequence[str] = (),
+        commands: Sequence[str] = (),
+        config: Sequence[str] = (),
         resolve: Mapping[str, str] | None = None,
     ) -> Plan:
         """The plan with more specs, and with ranges that win over its own. Raises BadInputError."""
         return Plan(
-            **self.model_dump(exclude={"extra_providers", "plugins", "tools", "resolve"}),
+            **self.model_dump(
+                exclude={"extra_providers", "plugins", "tools", "commands", "config", "resolve"}
+            ),
             extra_providers=[*self.extra_providers, *providers],
             plugins=[*self.plugins, *plugins],
             tools=[*self.tools, *tools],
+            commands=[*self.commands, *commands],
+            config=[*self.config, *config],
             resolve=self.resolve | dict(resolve or {}),
         )
 
@@ -123,7 +133,11 @@ class Plan(BaseModel):
                 f"take {', '.join(self.tools)} out of the plan, or lock OpenCode 1.14 or newer"
             )
         for spec in self.plugins:
-            if not is_local(spec) and repository.pin(spec) and versions.layout_name(self.opencode) == "bun":
+            if (
+                not is_local(spec)
+                and repository.source(spec)
+                and versions.layout_name(self.opencode) == "bun"
+            ):
                 raise BadInputError(
                     f"plugins: {spec!r}: from GitHub only for OpenCode 1.14 or newer; publish it on npm"
                 )
@@ -138,11 +152,12 @@ class Plan(BaseModel):
         for spec in self.tools:
             tools.check(split_spec(spec)[0])
         providers = [] if self.providers == CATALOGUE else self.providers
-        published = [spec for spec in self.plugins if not is_local(spec) and not repository.pin(spec)]
+        published = [spec for spec in self.plugins if not is_local(spec) and not repository.source(spec)]
         for field, names in (
             ("providers", [*providers, *self.extra_providers]),
             ("plugins", published),
             ("tools", self.tools),
+            ("commands", self.commands),
             ("config", self.config),
         ):
             for spec in names:
@@ -164,11 +179,12 @@ class Plan(BaseModel):
         digest = hashlib.sha256(self.model_dump_json().encode())
         named = [*self.files.values(), *([self.catalogue] if self.catalogue else [])]
         named += [f"{spec}/package.json" for spec in self.plugins if is_local(spec)]
-        for name in named:
-            top = Path(name)
-            for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
-                if path.is_file():
-                    digest.update(f"{path}\0".encode("utf-8", "surrogateescape") + path.read_bytes())
+        for path in user_files.sources(named):
+            try:
+                content = files.read_bytes(path, files.DOCUMENT)
+            except OSError as error:
+                raise BadInputError(f"{path}: cannot be read ({error.strerror}); correct the plan") from error
+            digest.update(os.fsencode(path) + b"\0" + content)
         return digest.hexdigest()
 
 
@@ -182,17 +198,18 @@ def dependencies(path: str) -> list[str]:
 
     Raises BadInputError.
     """
-    place = Path(path.removeprefix("file://")).expanduser()
+    place = user_files.expanded(path.removeprefix("file://"))
     if not place.exists():
         raise BadInputError(f"plugins: {path!r}: no such file or directory; paths are relative to the plan")
     manifest = place / "package.json"
     if not manifest.is_file():
         return []
     try:
-        needed = json.loads(manifest.read_text(encoding="utf-8")).get("dependencies", {})
+        needed = json.loads(files.read_text(manifest, files.SETTINGS)).get("dependencies", {})
         found = [f"{name}@{wanted}" if wanted else name for name, wanted in sorted(needed.items())]
-    except (OSError, ValueError, AttributeError) as error:
-        raise BadInputError(f"plugins: {manifest}: cannot be read as a package.json ({error})") from error
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) else type(error).__name__
+        raise BadInputError(f"plugins: {manifest}: cannot be read as a package.json ({why})") from error
     for spec in found:
         npm_spec.check(f"plugins: {manifest}: dependencies", spec)
     return found
@@ -216,10 +233,10 @@ def read(path: Path, opencode: str | None = None) -> Plan:
     Raises BadInputError that names the file, the key and the nearest known one.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path}: cannot be read ({error})") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        data = tomllib.loads(files.read_text(path, files.SETTINGS))
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError
         raise BadInputError(f"{path}: not TOML: {error}") from error
     known = set(Plan.model_fields)
     for key in data:
@@ -264,7 +281,7 @@ def _placed(plan: Plan, beside: Path) -> Plan:
     """The plan with the paths in it made absolute: they are relative to the file that they stand in."""
 
     def absolute(name: str) -> str:
-        return str(beside / Path(name).expanduser())
+        return str(beside / user_files.expanded(name))
 
     def plugin(spec: str) -> str:
         return absolute(spec) if is_local(spec) and not spec.startswith("file:") else spec

@@ -1,8 +1,8 @@
 """What a user's OpenCode directories hold, what the next start will do about it, and mistakes in the config.
 
 What the next start will do is asked of the wrapper itself, which is run as one that only says it; how
-things are is described here. Changes nothing, and does not start OpenCode. Of the configuration's values
-only the names of models, providers and plugins are shown.
+things are is described here. Changes nothing, and starts OpenCode only to read the catalogue in it. Of the
+configuration's values only the names of models, providers, plugins and programs are shown.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
+from opencode_cache.config import read as configuration
 from opencode_cache.formats import manifest as manifests
-from opencode_cache.inspect import configuration
-from opencode_cache.wrapper import directories, render
+from opencode_cache.inspect import configured
+from opencode_cache.wrapper import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +34,6 @@ _LAYOUTS: tuple[Literal["packages", "bun"], ...] = ("packages", "bun")
 _PLUGIN = Path("node_modules/@opencode-ai/plugin")
 _BAD_VERSION = "OpenCode 1.0 to 1.3 empties a cache directory without the right one"
 _WAITS = "OpenCode asks the registry for @opencode-ai/plugin"
-_LARGEST = 64 << 20
 _TIMEOUT = 60
 """Seconds. The wrapper starts a few tools for each thing that is not as it should be."""
 
@@ -68,9 +69,8 @@ def examine(environ: Mapping[str, str], cwd: Path, cache: Path | None = None) ->
     `cache` is the one that the next start will use; without it, it is the one that the directory leads to.
     Raises BadInputError where HOME is no absolute path, or `cache` is no cache.
     """
-    directory = directories.cache(environ)
-    pointers = [directory / ".nix" / layout for layout in _LAYOUTS]
-    caches = [cache.resolve()] if cache else [path.resolve() for path in pointers if path.is_symlink()]
+    directory, used = in_use(environ)
+    caches = [cache.resolve()] if cache else used
     findings: list[Finding] = list(_kept(directory))
     held: list[tuple[Path, Manifest]] = []
     for one in caches:
@@ -87,17 +87,29 @@ def examine(environ: Mapping[str, str], cwd: Path, cache: Path | None = None) ->
     for one, manifest in held:
         findings += _Start(directory, one, manifest, environ).findings()
     findings += (
-        Finding(
-            state="wrong" if mistake.certain else "note",
-            what=mistake.where,
-            detail=mistake.text,
-            next=mistake.mend,
-        )
-        for mistake in configuration.mistakes(environ, cwd, directory, held)
+        Finding(state=state, what=where, detail=said, next=fix)
+        for state, where, said, fix in configured.findings(environ, cwd, directory, held)
     )
     return Report(
         directory=str(directory), caches=tuple(map(str, caches)), findings=tuple(dict.fromkeys(findings))
     )
+
+
+def in_use(environ: Mapping[str, str]) -> tuple[Path, list[Path]]:
+    """OpenCode's cache directory, and the caches that the last starts put into it. Raises BadInputError."""
+    directory = _root(environ) / "opencode"
+    pointers = [directory / ".nix" / layout for layout in _LAYOUTS]
+    return directory, [path.resolve() for path in pointers if path.is_symlink()]
+
+
+def _root(environ: Mapping[str, str]) -> Path:
+    own = environ.get("XDG_CACHE_HOME", "")
+    if own.startswith("/"):
+        return Path(own)
+    home = environ.get("HOME", "")
+    if not home.startswith("/"):
+        raise BadInputError(f"HOME is {home!r}, not an absolute path; set HOME, or XDG_CACHE_HOME")
+    return Path(home) / ".cache-nix"
 
 
 def _kept(directory: Path) -> Iterator[Finding]:
@@ -259,6 +271,6 @@ class _Start:
 def _bytes(path: Path) -> bytes | None:
     """Of a file that is no larger than a catalogue may be; None for anything else."""
     try:
-        return path.read_bytes() if path.is_file() and path.stat().st_size <= _LARGEST else None
+        return files.read_bytes(path, files.DOCUMENT)
     except OSError:
         return None

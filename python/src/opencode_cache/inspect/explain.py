@@ -263,7 +263,7 @@ def _command(spec: str, subject: Subject) -> str | None:
     if spec.startswith(("packages/", "node_modules/", "config/")):
         return None
     try:
-        if not repository.pin(spec):
+        if not repository.source(spec):
             npm_spec.check("spec", spec)
     except BadInputError:
         return None

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from opencode_cache import layouts
-from opencode_cache.base import store
 from opencode_cache.base.errors import BadInputError
-from opencode_cache.base.model import first_problem
 from opencode_cache.formats import manifest as manifests
-from opencode_cache.formats.proof import Proof
 from opencode_cache.inspect import node_modules
+from opencode_cache.prove import on_file
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -22,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from opencode_cache.formats.manifest import CachedPackage, Entry, Manifest
+    from opencode_cache.formats.proof import Proof
+    from opencode_cache.prove.on_file import Found
 
 
 @dataclass(frozen=True)
@@ -48,8 +44,8 @@ class Inventory:
     catalogue_date: dt.date | None = None
     """The newest day in the catalogue that OpenCode reads, where the manifest has it."""
     proof: Proof | None = None
-    proof_kept: bool = False
-    """Whether the proof is the one that `run` made and kept, and not one that was given."""
+    proved_here: bool = False
+    """Whether the proof was made on this machine, as far as its own file of proofs tells."""
 
     @property
     def other(self) -> int:
@@ -61,22 +57,23 @@ class Inventory:
         return sum(tree.sizes.get(package, 0) for tree in self.trees)
 
 
-def take(cache: Path, proof: Path | None = None) -> Inventory:
-    """Look at a cache. `proof` is what `verify --json` wrote; None for the one that `run` kept, if it did.
+def take(cache: Path, proof: Path | None = None, opencode: Path | None = None) -> Inventory:
+    """Look at a cache. `proof` and `opencode` as for `proved`.
 
-    Raises BadInputError for what is no cache, for a proof that is none or of another OpenCode.
+    Raises BadInputError for what is no cache, for a proof that is none or of something else.
     """
     made = manifests.read(cache)
     try:
         trees = _trees(cache, made)
     except OSError as error:
         raise BadInputError(f"{error.filename}: cannot be read ({error.strerror})") from error
+    found = proved(cache, made, proof, opencode)
     return Inventory(
         manifest=made,
         trees=trees,
         catalogue_date=made.catalogue_date,
-        proof=_given(proof, made) if proof else _kept(cache),
-        proof_kept=proof is None,
+        proof=found.proof if found else None,
+        proved_here=found is not None and found.here,
     )
 
 
@@ -106,39 +103,16 @@ def _sizes(tree: Path, known: Mapping[str, CachedPackage]) -> dict[CachedPackage
     return sizes
 
 
-def _given(path: Path, made: Manifest) -> Proof:
-    try:
-        proof = Proof.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be read as a proof ({error.strerror})") from error
-    except ValidationError as error:
-        raise BadInputError(
-            f"{path}: {first_problem(error)}; make it with `opencode-cache verify --json`"
-        ) from error
-    if not layouts.named(made.layout).accepts(made.opencode, proof.opencode):
-        raise BadInputError(
-            f"{path}: is a proof with OpenCode {proof.opencode}, and the cache is for {made.opencode}; "
-            "make it with `opencode-cache verify --json`"
-        )
-    return proof
+def proved(
+    cache: Path, made: Manifest, proof: Path | None = None, opencode: Path | None = None
+) -> Found | None:
+    """The proof of a cache: the given one, else the one that is on file or came along.
 
-
-def _kept(cache: Path) -> Proof | None:
-    """The newest proof that `run` keeps for this cache: named like the store's wrapper that starts it."""
-    try:
-        home = store.data_home()
-    except BadInputError:  # without a HOME nothing is kept
+    With `opencode`, of that program; else of the one that the cache was built with. Raises BadInputError for
+    a given proof that is of something else.
+    """
+    if proof is not None:
+        return on_file.given(proof, cache, made, opencode)
+    if opencode is None and made.opencode_sha256 is None:
         return None
-    line = f"oc_cache={shlex.quote(str(cache.resolve()))}"
-    stamps = [
-        stamp
-        for program in sorted((home / "store").glob("*-opencode-with-cache-*/bin/opencode"))
-        if (stamp := home / "proofs" / f"{program.parents[1].name.partition('-')[0]}.json").is_file()
-        and line in program.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    ]
-    if not stamps:
-        return None
-    try:
-        return Proof.model_validate_json(max(stamps, key=lambda path: path.stat().st_mtime).read_bytes())
-    except ValidationError:  # another version's
-        return None
+    return on_file.find(on_file.identity(cache, made, opencode))

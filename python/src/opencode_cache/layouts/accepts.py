@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def accepted(binary: Path, locked: str) -> str:
+def accepted(binary: Path, locked: str, timeout: float = opencode.VERSION_TIMEOUT) -> str:
     """The version of a binary. Raises BadInputError unless a cache locked for `locked` is right for it."""
-    found = opencode.version(binary)
+    found = opencode.version(binary, timeout)
     if not layouts.for_version(locked).accepts(locked, found):
         raise BadInputError(
             f"{binary}: this is OpenCode {found}, the lock is for {locked}; "

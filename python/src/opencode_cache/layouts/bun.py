@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.layouts.layout import Place
 from opencode_cache.npm.spec import split_spec
@@ -45,7 +46,7 @@ class _Bun:
         return locked == found
 
     def place(self, opencode: str, kind: Kind, spec: str, resolved: str) -> Place:
-        if kind in ("config", "tool"):
+        if kind in ("config", "tool", "command"):
             raise BadInputError(
                 f"{spec}: OpenCode {opencode} installs {kind} packages outside its cache; "
                 "take it out of the plan"
@@ -120,7 +121,7 @@ def _bun_lock(cache: Path, wanted: dict[str, str], nodes: dict[str, Package]) ->
 def _manifest(package_json: Path) -> dict[str, Any]:
     """A package's own manifest; nothing of one that npm can live with and we cannot read."""
     try:
-        document = json.loads(package_json.read_text(encoding="utf-8-sig"))
+        document = json.loads(files.read_text(package_json, files.SETTINGS).removeprefix("\ufeff"))
     except (OSError, ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}

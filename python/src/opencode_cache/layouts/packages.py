@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 from typing import TYPE_CHECKING
 
+from opencode_cache.base import files
 from opencode_cache.layouts.layout import Place
+from opencode_cache.npm import repository
 from opencode_cache.npm.spec import split_spec
 from opencode_cache.opencode import tools
 
@@ -40,13 +43,15 @@ class _Packages:
         return locked.split(".")[:2] == found.split(".")[:2]
 
     def place(self, opencode: str, kind: Kind, spec: str, resolved: str) -> Place:  # noqa: ARG002
+        # A `command` is no matter of OpenCode's: the wrapper finds it under the text of its spec.
         if kind == "config":
             return Place(CONFIG, resolved)
         name, asked = split_spec(spec)
         if kind == "tool":
             return Place(f"packages/{name}", asked or "latest")
-        if ":" in spec:  # github:owner/repo#commit, name@npm:other@1: as they are
-            return Place(f"packages/{spec}", asked or spec)
+        if ":" in spec:  # github:owner/repo#ref, name@git+https://…, name@npm:other@1: as they are
+            # Joined to a path by OpenCode, which makes one slash of two.
+            return Place(posixpath.normpath(f"packages/{spec}"), asked or spec)
         if kind == "plugin" and not asked:
             return Place(f"packages/{spec}@latest", "latest")
         return Place(f"packages/{spec}", asked or "latest")
@@ -74,6 +79,12 @@ class _Packages:
         return ("models.json",) if (cache / "models.json").is_file() else ()
 
     def installed(self, cache: Path, entry: Entry, opencode: str) -> tuple[bool, str]:  # noqa: ARG002
+        if entry.kind == "command":
+            there = (cache / entry.path).is_dir()
+            return (
+                there,
+                f"{entry.path}, from where the wrapper starts it, {'is' if there else 'is not'} there",
+            )
         if entry.kind == "tool":
             command = _which(cache / entry.modules, entry.name)
             looked = f"{entry.modules}/.bin" + (f"/{command}" if command else "")
@@ -84,7 +95,7 @@ class _Packages:
             listed = _root_dependencies(cache / CONFIG / "package-lock.json")
             there = entry.name in listed and (cache / entry.path).is_dir()
             return there, f"{CONFIG}/package-lock.json {'names' if there else 'does not name'} it"
-        name = entry.spec if entry.spec.startswith("github:") else entry.name
+        name = posixpath.normpath(entry.spec) if repository.is_nameless(entry.spec) else entry.name
         path = f"{entry.modules}/{name}"
         there = (cache / path).exists()
         return there, f"{path} {'is there' if there else 'is not there'}"
@@ -118,7 +129,7 @@ def _which(modules: Path, name: str) -> str | None:
 
 def _root_dependencies(package_lock: Path) -> dict[str, str]:
     try:
-        document = json.loads(package_lock.read_text(encoding="utf-8"))
+        document = json.loads(files.read_text(package_lock, files.DOCUMENT))
         return dict(document["packages"][""]["dependencies"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}
@@ -139,10 +150,10 @@ def _link_repositories(cache: Path, lock: Lock) -> None:
     Where a spec has no name in it, OpenCode takes the whole of it for the name.
     """
     for request in lock.requests:
-        if request.kind == "plugin" and request.spec.startswith("github:"):
+        if request.kind == "plugin" and repository.is_nameless(request.spec):
             modules = cache / request.tree / "node_modules"
             link = modules / request.spec
-            link.parent.mkdir(exist_ok=True)
+            link.parent.mkdir(parents=True, exist_ok=True)
             link.parent.chmod(0o755)
             link.symlink_to(os.path.relpath(modules / request.name, link.parent))
 

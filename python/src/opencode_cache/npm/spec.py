@@ -22,8 +22,19 @@ _SPEC = re.compile(rf"{_NAME}(?:@(?:npm:{_NAME}(?:@{_RANGE})?|{_RANGE}))?")
 
 
 def is_name(name: str) -> bool:
-    """Whether it is a package's name that npm may be given."""
-    return re.fullmatch(_NAME, name) is not None
+    """Whether it is a package's name, that npm may be given."""
+    return len(name) <= LONGEST_NAME and re.fullmatch(_NAME, name) is not None
+
+
+LONGEST_NAME = 214
+"""npm's own limit."""
+LONGEST_PART = 240
+"""Of a file name made of a name and a version: file systems end at 255, and `.tgz.part` is added."""
+
+
+def is_spec(spec: str) -> bool:
+    """Whether it is `name` or `name@range`, of which a directory can be made."""
+    return _SPEC.fullmatch(spec) is not None and all(len(part) <= LONGEST_PART for part in spec.split("/"))
 
 
 def is_exact(version: str) -> bool:
@@ -33,7 +44,7 @@ def is_exact(version: str) -> bool:
 
 def check(field: str, spec: str) -> None:
     """Raises BadInputError, about that key of the plan, for what is neither `name` nor `name@version`."""
-    if not _SPEC.fullmatch(spec):
+    if not is_spec(spec):
         raise BadInputError(
             f"{field}: {spec!r} is no npm spec; write 'name' or 'name@version', as in your opencode.json"
         )
@@ -56,3 +67,8 @@ def split_spec(spec: str) -> tuple[str, str]:
     if match is None:
         return spec, ""
     return match["name"], match["version"] or ""
+
+
+def public(spec: str) -> str:
+    """A specifier without what may be secret in an address: user, password, query."""
+    return re.sub(r"//[^/@\s]*@", "//…@", spec).partition("?")[0]

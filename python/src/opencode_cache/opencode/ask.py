@@ -5,20 +5,26 @@ Tables of versions age; the binary that is to be locked is at hand, so it is ask
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opencode_cache.base.errors import BadInputError
+from opencode_cache.base import python
+from opencode_cache.base.errors import BadInputError, CheckFailedError, OpencodeCacheError
 from opencode_cache.catalogue import document as catalogue
 from opencode_cache.opencode import embedded, versions
 from opencode_cache.opencode import run as opencode
+from opencode_cache.sandbox import netns, reap
 from opencode_cache.sandbox.loopback import ModelServer, TripwireRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
 _SDK_CHECK = re.compile(
     rb"""specificationVersion\s*!==\s*"v\d+"(?:\s*&&\s*[\w$.]+\.specificationVersion\s*!==\s*"v\d+")*"""
@@ -65,6 +71,11 @@ def bun_era(binary: Path, models: Mapping[str, Any]) -> BunEra:
     `models` is the catalogue that it finds: 1.1.27 does nothing without one. Raises BadInputError where it
     writes no `version` file.
     """
+    answer = _without_a_network({"what": "start", "binary": str(binary.absolute()), "models": models})
+    return BunEra(answer["cache_version"], tuple(answer["built_in_plugins"]))
+
+
+def _start(binary: Path, models: Mapping[str, Any]) -> BunEra:
     plugins: list[str] = []
     with opencode.private_home() as home, TripwireRegistry() as registry:
         extra = opencode.registry_settings(registry.url) | opencode.QUIET
@@ -143,10 +154,24 @@ def _asking(binary: Path, names: Sequence[str], models: Mapping[str, Any], era: 
 def _asked_for(
     binary: Path, ordered: Sequence[str], models: Mapping[str, Any], era: BunEra | None
 ) -> set[str]:
-    """Those of the names that the binary asks the registry for as providers' SDKs.
+    """Those of the names that the binary asks the registry for as providers' SDKs."""
+    order = {
+        "what": "sdks",
+        "binary": str(binary.absolute()),
+        "names": list(ordered),
+        "models": models if era else {},
+        "era": asdict(era) if era else None,
+    }
+    return set(_without_a_network(order))
 
-    One server, one custom provider for each name, one prompt each; the registry has nothing to give and
-    remembers who asked. `models` is the catalogue that a binary of the bun layout finds.
+
+def _ask_for_all(
+    binary: Path, ordered: Sequence[str], models: Mapping[str, Any], era: BunEra | None
+) -> set[str]:
+    """One server, one custom provider for each name, one prompt each.
+
+    The registry has nothing to give and remembers who asked. `models` is the catalogue that a binary of the
+    bun layout finds.
     """
     with opencode.private_home() as home, TripwireRegistry() as registry, ModelServer() as model:
         options = {"baseURL": f"{model.url}/v1", "apiKey": "loopback"}
@@ -173,3 +198,54 @@ def _asked_for(
 
 def _package(name: str) -> str:
     return "/".join(name.split("/")[: 2 if name.startswith("@") else 1])
+
+
+def _without_a_network(order: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+    """What the binary does when it is asked so; in a network namespace where the kernel allows one.
+
+    Nothing is asked of anybody but the servers here, whatever the binary would like to ask. Raises what
+    asking raises.
+    """
+    if not netns.available().ok:
+        return _answer(order)
+    with python.empty() as empty:
+        done = subprocess.run(
+            netns.command(
+                opencode.reads(Path(order["binary"])), python.command("-m", __name__), confined=True
+            ),
+            cwd=empty,
+            env=os.environ | python.path(),
+            input=json.dumps(order),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"asking it ended with {done.returncode}"]
+        kind = CheckFailedError if done.returncode == CheckFailedError.exit_status else BadInputError
+        raise kind(said[-1])
+    return json.loads(done.stdout)
+
+
+def _answer(order: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+    binary = Path(order["binary"])
+    if order["what"] == "start":
+        return asdict(_start(binary, order["models"]))
+    era = order["era"] and BunEra(order["era"]["cache_version"], tuple(order["era"]["built_in_plugins"]))
+    return sorted(_ask_for_all(binary, order["names"], order["models"], era))
+
+
+def main() -> int:
+    """The child, already isolated: an order as JSON on stdin, the answer on stdout. The exit status."""
+    try:
+        with reap.nothing_left():
+            answer = _answer(json.load(sys.stdin))
+    except OpencodeCacheError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_status
+    sys.stdout.write(json.dumps(answer))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,6 +8,7 @@ import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+from opencode_cache.base import python
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.catalogue.document import is_catalogue
 from opencode_cache.opencode import run as opencode
@@ -20,6 +21,10 @@ _STRING_SNAPSHOT = re.compile(rb"""await '(\{"(?:[^'\\\n]|\\.){100000,}\})'""")
 
 
 _OBJECT_SNAPSHOT = re.compile(rb"""[=(]\s?(\{\s?(?:"[\w.-]+"|[\w$]+):\s?\{\s?id:\s?"[\w.-]+",\s?env:\s?\[)""")
+
+
+_FIRST_PROVIDER = re.compile(rb"""id:\s?"[\w.-]+",\s?env:\s?\[""")
+_LONGEST_KEY = 200
 
 
 _EVALUATE = "process.stdout.write(JSON.stringify((0,eval)('('+await Bun.stdin.text()+')')))"
@@ -37,14 +42,16 @@ def catalogue(binary: Path) -> dict[str, Any]:
     """
     image = opencode.image(binary).read_bytes()
     for candidate in (*_strings(image), *_objects(image)):
-        done = subprocess.run(
-            [binary.absolute(), "-e", _EVALUATE],
-            input=candidate,
-            env={"BUN_BE_BUN": "1", "PATH": os.defpath},
-            capture_output=True,
-            timeout=_TIMEOUT,
-            check=False,
-        )
+        with python.empty() as empty:  # Bun obeys the bunfig.toml of the directory that it is started in
+            done = subprocess.run(
+                [binary.absolute(), "-e", _EVALUATE],
+                cwd=empty,
+                input=candidate,
+                env={"BUN_BE_BUN": "1", "PATH": os.defpath},
+                capture_output=True,
+                timeout=_TIMEOUT,
+                check=False,
+            )
         if done.returncode == 0 and done.stdout:
             document = json.loads(done.stdout)
             if is_catalogue(document):
@@ -59,10 +66,15 @@ def _strings(image: bytes) -> list[bytes]:
 
 def _objects(image: bytes) -> list[bytes]:
     found = []
-    for match in _OBJECT_SNAPSHOT.finditer(image):
-        literal = _balanced(image, match.start(1))
-        if literal is not None:
+    position = 0
+    # A pattern that begins with a plain word is looked for ten times as fast as one that does not.
+    while first := _FIRST_PROVIDER.search(image, position):
+        begin = _OBJECT_SNAPSHOT.search(image, max(position, first.start() - _LONGEST_KEY), first.end())
+        position = first.end()
+        literal = _balanced(image, begin.start(1)) if begin else None
+        if begin and literal is not None:
             found.append(literal)
+            position = max(position, begin.start(1) + len(literal))
     return sorted(found, key=len, reverse=True)[:2]
 
 

@@ -16,15 +16,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opencode_cache.base.errors import BadInputError
+from opencode_cache.base.errors import BadInputError, TooSlowError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_VERSION = re.compile(r"^v?(\d+\.\d+\.\d+\S*)$", re.MULTILINE)
+_VERSION = re.compile(r"^v?(\d+\.\d+\.\d+[0-9A-Za-z.+-]*)$", re.MULTILINE | re.ASCII)
 _LISTENING = re.compile(r"listening on (http://\S+)")
 _PLACE = "process.stdout.write(process.execPath)"
-_VERSION_TIMEOUT = 60
+VERSION_TIMEOUT = 60
 _SERVE_TIMEOUT = 60
 _STOP_TIMEOUT = 10
 
@@ -106,18 +106,30 @@ def image(program: Path) -> Path:
     ask = {"BUN_BE_BUN": "1"}
     with private_home() as home:
         try:
-            done = run(program, ["-e", _PLACE], home, extra=ask, timeout=_VERSION_TIMEOUT)
+            done = run(program, ["-e", _PLACE], home, extra=ask, timeout=VERSION_TIMEOUT)
         except (OSError, subprocess.TimeoutExpired):
             return program
     found = Path(done.stdout)
     return found if done.returncode == 0 and found.is_absolute() and found.is_file() else program
 
 
-def version(program: Path) -> str:
+def read_by(cache: Path, program: Path) -> list[Path]:
+    """The files and directories that OpenCode reads, beside the system's, when it is started with a cache."""
+    links = [path.resolve() for path in sorted((cache / "tui").glob("*"))]
+    return list(dict.fromkeys([cache, *reads(program), *(path for path in links if path.exists())]))
+
+
+def reads(program: Path) -> list[Path]:
+    """The files that a program of OpenCode is made of."""
+    paths = dict.fromkeys((program, program.resolve(), image(program)))
+    return [path for path in paths if path.exists()]
+
+
+def version(program: Path, timeout: float = VERSION_TIMEOUT) -> str:
     """What `opencode --version` says. Raises BadInputError where the file is not OpenCode."""
     with private_home() as home:
         try:
-            done = run(program, ["--version"], home, timeout=_VERSION_TIMEOUT)
+            done = run(program, ["--version"], home, timeout=timeout)
         except (OSError, subprocess.TimeoutExpired) as error:
             reason = getattr(error, "strerror", None) or "no answer to --version"
             raise BadInputError(f"{program}: cannot be run as OpenCode ({reason})") from error
@@ -167,10 +179,12 @@ class Server:
 
 
 @contextmanager
-def serve(program: Path, home: Path, *, extra: Mapping[str, str] | None = None) -> Iterator[Server]:
+def serve(
+    program: Path, home: Path, *, extra: Mapping[str, str] | None = None, timeout: float = _SERVE_TIMEOUT
+) -> Iterator[Server]:
     """Run `opencode serve` on a loopback port while the context lasts.
 
-    Raises BadInputError if it never listens.
+    Raises BadInputError if it ends without listening, TooSlowError if it does not listen within `timeout`.
     """
     with subprocess.Popen(
         [program.absolute(), "serve", "--hostname", "127.0.0.1", "--port", "0"],
@@ -199,9 +213,11 @@ def serve(program: Path, home: Path, *, extra: Mapping[str, str] | None = None) 
         reader = threading.Thread(target=read, daemon=True)
         reader.start()
         try:
-            listening.wait(_SERVE_TIMEOUT)
+            is_over = listening.wait(timeout)
             if not address:
                 tail = " ".join("".join(said).split())[-300:]
+                if not is_over:
+                    raise TooSlowError(f"{program}: `serve` did not listen within {timeout:.0f} s: {tail}")
                 raise BadInputError(
                     f"{program}: `serve` did not start to listen: {tail or 'it said nothing'}"
                 )

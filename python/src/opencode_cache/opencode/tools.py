@@ -45,8 +45,12 @@ class Tool:
     """Arguments with which the server speaks on its standard streams."""
     linked: bool = True
     """Whether OpenCode looks for the server's command in `<cache>/bin`."""
+    brings: str | None = None
+    """A package that it cannot do without, as an npm spec, and does not depend on: it gets that beside it."""
     project: str | None = None
     """A package that the user's project must have for OpenCode to start the server."""
+    files: tuple[str, ...] = ()
+    """Ends of the names of the files for which OpenCode starts the server."""
     sample: Sample | None = None
     """None: a server that starts, but from which OpenCode gets no diagnostics by itself."""
     remark: str = ""
@@ -57,29 +61,39 @@ _ALL = (
     Tool(
         "typescript-language-server",
         "typescript-language-server",
+        files=(".ts", ".tsx", ".js", ".jsx", ".mjs", ".cjs", ".mts", ".cts"),
         server="typescript",
         linked=False,
+        # 7 has no tsserver.js. The server takes the project's own, where there is one.
+        brings="typescript@>=4.7 <7",
         project="typescript",
         sample=Sample("mistake.ts", 'const x: number = "no"\nexport default x\n'),
     ),
     Tool(
-        "pyright", "pyright-langserver", server="pyright", sample=Sample("mistake.py", 'number: int = "no"\n')
+        "pyright",
+        "pyright-langserver",
+        files=(".py", ".pyi"),
+        server="pyright",
+        sample=Sample("mistake.py", 'number: int = "no"\n'),
     ),
     Tool(
         "@vue/language-server",
         "vue-language-server",
+        files=(".vue",),
         server="vue",
         remark="version 3 wants the editor to ask a TypeScript server for it, which OpenCode does not do",
     ),
     Tool(
         "svelte-language-server",
         "svelteserver",
+        files=(".svelte",),
         server="svelte",
         sample=Sample("mistake.svelte", "{#if true}\n"),
     ),
     Tool(
         "@astrojs/language-server",
         "astro-ls",
+        files=(".astro",),
         server="astro",
         project="typescript",
         sample=Sample("mistake.astro", "---\nconst = 1\n---\n<p></p>\n"),
@@ -87,12 +101,14 @@ _ALL = (
     Tool(
         "yaml-language-server",
         "yaml-language-server",
+        files=(".yaml", ".yml"),
         server="yaml-ls",
         sample=Sample("mistake.yaml", "a: [1\nb: 2\n"),
     ),
     Tool(
         "bash-language-server",
         "bash-language-server",
+        files=(".sh", ".bash", ".zsh", ".ksh"),
         server="bash",
         start=("start",),
         remark="its diagnostics come from `shellcheck`, where that is on PATH",
@@ -100,12 +116,14 @@ _ALL = (
     Tool(
         "dockerfile-language-server-nodejs",
         "docker-langserver",
+        files=(".dockerfile", "Dockerfile"),
         server="dockerfile",
         sample=Sample("Dockerfile", "FRMO scratch\n"),
     ),
     Tool(
         "intelephense",
         "intelephense",
+        files=(".php",),
         server="php intelephense",
         sample=Sample("mistake.php", "<?php\nfunction f( {\n"),
     ),
@@ -139,11 +157,19 @@ def check(name: str) -> None:
         raise BadInputError(f"tools: {name!r} is not what OpenCode asks npm for; write {found.package!r}")
 
 
+def brings(name: str) -> str:
+    """The npm spec that a tool cannot do without, or an empty text."""
+    tool = TOOLS.get(name)
+    return (tool.brings or "") if tool else ""
+
+
 def note(name: str) -> str | None:
     """What a user should know of a tool, or None."""
     tool = TOOLS.get(name)
     if tool is None:
         return "OpenCode asks for no such tool by itself; name its command under `lsp` or `formatter`"
     if tool.project:
+        if tool.brings:
+            return f"a project without {tool.project} in its own node_modules gets the cache's"
         return f"OpenCode starts it only in a project that has {tool.project} in its own node_modules"
     return tool.remark or None

@@ -18,7 +18,10 @@ LAYOUTS: tuple[tuple[LayoutName, tuple[int, int], tuple[int, int]], ...] = (
 )
 """Layout, and the first and last series that has it."""
 
-_VERSION = re.compile(r"([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})(?:[-+][0-9A-Za-z.+-]+)?")
+RELEASE = r"[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}"
+"""A version without anything behind its three numbers, as a regular expression."""
+
+_VERSION = re.compile(rf"({RELEASE})(?:[-+][0-9A-Za-z.+-]+)?")
 
 
 def numbers(version: str) -> tuple[int, int, int]:
@@ -26,7 +29,15 @@ def numbers(version: str) -> tuple[int, int, int]:
     match = _VERSION.fullmatch(version)
     if match is None:
         raise BadInputError(f"{version!r} is not an OpenCode version; write it like 1.18.33")
-    return int(match[1]), int(match[2]), int(match[3])
+    first, second, third = map(int, match[1].split("."))
+    return first, second, third
+
+
+def release(version: str) -> str:
+    """That version, which is one of a release. Raises BadInputError where it is none."""
+    if not re.fullmatch(RELEASE, version):
+        raise BadInputError(f"{version!r} is not an OpenCode version; write it like 1.18.33")
+    return version
 
 
 def layout_name(version: str) -> LayoutName:

@@ -1,1 +1,1 @@
-"""The proof that a cache is complete: the warm-up of a build, and `verify`."""
+"""The proof that a cache is complete: the warm-up of a build, `verify`, and where proofs are kept."""

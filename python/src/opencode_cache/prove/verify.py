@@ -1,6 +1,6 @@
 """The proof that a cache is complete: the real OpenCode, no network, and every host that it asks for.
 
-The proof itself (`proof.py`) runs in a child process, because a process cannot leave a namespace again.
+The proof itself (`child/`) runs in a child process, because a process cannot leave a namespace again.
 """
 
 from __future__ import annotations
@@ -12,67 +12,112 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from opencode_cache.base import python
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest
 from opencode_cache.formats.proof import Proof
+from opencode_cache.opencode import run as opencode_run
+from opencode_cache.prove import on_file
 from opencode_cache.sandbox import netns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-_BASE_TIMEOUT = 600
-_TIMEOUT_PER_REQUEST = 60
+_FIRST_WORD = 600
+"""Seconds for Python to start and the namespace to be made."""
+_SLACK = 600
+"""Beyond what a step may take: for those that wait for a lane."""
 _STOP_TIMEOUT = 20
 
 
-def verify(cache: Path, opencode: Path, *, on_step: Callable[[str], None] = lambda _: None) -> Proof:
+def verify(
+    cache: Path,
+    opencode: Path,
+    *,
+    patience: float | None = None,
+    ask: Sequence[str] = (),
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Proof:
     """Prove a cache with an OpenCode binary; `on_step` is told the name of each step as it begins.
 
-    Where the kernel allows no namespace the proof is made without one and says so in `weaker_because`.
-    Raises BadInputError where cache or binary cannot be used, or the proof itself did not come to an end.
+    `patience`: how many times as long as `opencode --version` a step may take. `ask`: models, as
+    `provider/model`, that are also asked to answer, to see whom they ask. What was proved is filed
+    (`on_file.py`). Where the kernel allows no namespace the proof is made without one and says so in
+    `weaker_because`. Raises BadInputError where cache or binary cannot be used, or the
+    proof itself did not come to an end.
     """
-    found = manifest.read(cache)
+    manifest.read(cache)
     if not os.access(opencode, os.X_OK) or opencode.is_dir():
         raise BadInputError(f"{opencode}: not a program; give the OpenCode binary")
     isolation = netns.available()
     arguments = ["--cache", str(cache.resolve()), "--opencode", str(opencode.resolve())]
-    if not isolation.ok:
+    if isolation.ok:
+        for path in opencode_run.read_by(cache.resolve(), opencode.absolute()):
+            arguments += ["--read-only", str(path)]
+    else:
         arguments += ["--weaker-because", _weaker(isolation.why)]
-    limit = _BASE_TIMEOUT + _TIMEOUT_PER_REQUEST * len(found.requests)
+    if patience is not None:
+        arguments += ["--patience", str(patience)]
+    for model in ask:
+        arguments += ["--ask", model]
     try:
-        said, errors = _run_child(arguments, limit, on_step)
+        said, errors = _run_child(arguments, on_step)
     except OSError as error:
         raise BadInputError(f"{sys.executable}: cannot be run for the proof ({error.strerror})") from error
     try:
-        return Proof.model_validate_json(said)
+        proof = Proof.model_validate_json(said)
     except ValidationError as error:
-        reason = " ".join(errors.split())[-400:] or f"it gave no result within {limit} s"
+        reason = " ".join(errors.split())[-400:] or "it gave no result in time"
         raise BadInputError(f"{cache}: the proof did not come to an end ({reason})") from error
+    on_file.put(proof)
+    return proof
 
 
 def _weaker(why: str) -> str:
     return (
         f"{why.rstrip('.')}; so the proof ran without a network namespace: it sees only the hosts that are "
-        "asked for through the proxy settings, and the cache is as writable as it is"
+        "asked for through the proxy settings, the cache is as writable as it is, and plugins ran with your "
+        "rights over your files"
     )
 
 
-def _run_child(arguments: list[str], limit: float, on_step: Callable[[str], None]) -> tuple[str, str]:
+class _Guard:
+    """Ends a child that has said nothing for longer than it had said it would."""
+
+    def __init__(self, child: subprocess.Popen[str]) -> None:
+        self._child = child
+        self._limit = 0.0
+        self._timer: threading.Timer | None = None
+
+    def wait_for(self, seconds: float) -> None:
+        """The next word comes within so many seconds; steps run side by side, so the longest time counts."""
+        now = time.monotonic()
+        self._limit = max(self._limit, now + seconds)
+        self.cancel()
+        self._timer = threading.Timer(self._limit - now, _stop, [self._child])
+        self._timer.start()
+
+    def cancel(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+
+
+def _run_child(arguments: list[str], on_step: Callable[[str], None]) -> tuple[str, str]:
     """Run the proof; its result as JSON ("" for none) and what it wrote to stderr."""
     result = ""
     with (
-        tempfile.TemporaryDirectory(prefix="opencode-proof-") as directory,
+        python.empty() as directory,
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
         subprocess.Popen(
-            [sys.executable, "-m", "opencode_cache.prove.child", *arguments],
-            # Python puts the working directory first on its path, so it is an empty one.
+            python.command("-m", "opencode_cache.prove.child", *arguments),
             cwd=directory,
-            env=os.environ | netns.python_path(),
+            env=os.environ | python.path(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -81,12 +126,13 @@ def _run_child(arguments: list[str], limit: float, on_step: Callable[[str], None
             start_new_session=True,
         ) as child,
     ):
-        guard = threading.Timer(limit, _stop, [child])
-        guard.start()
+        guard = _Guard(child)
+        guard.wait_for(_FIRST_WORD)
         try:
             for line in child.stdout or ():
                 document = json.loads(line)
                 if "step" in document:
+                    guard.wait_for(document["within"] + _SLACK)
                     on_step(document["step"])
                 else:
                     result = line

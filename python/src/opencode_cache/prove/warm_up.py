@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opencode_cache import layouts
+from opencode_cache.base import python
 from opencode_cache.base.errors import BadInputError, CacheLacksError, CheckFailedError
 from opencode_cache.formats import manifest
 from opencode_cache.formats.plan import words
@@ -32,27 +33,32 @@ DEFAULT = ("models",)
 """Lists the models: loads the catalogue, every configured plugin and the config directory."""
 
 _LOGGED = ("--print-logs",)
-_TIMEOUT = 120
+_TIMEOUT = 600
+"""Seconds: an end to what hangs, and not to what is slow."""
 _SAID = 200
 
 
 def warm_up(cache: Path, binary: Path, commands: Sequence[str] = DEFAULT) -> None:
     """Run each command (OpenCode's arguments in one string, split as a shell splits) on the cache.
 
-    In a network namespace where the kernel allows it. Raises CacheLacksError that names what was asked for,
-    CheckFailedError where a command fails though nothing was asked for.
+    Confined in a namespace where the kernel allows it. Raises CacheLacksError that names what was asked
+    for, CheckFailedError where a command fails though nothing was asked for.
     """
+    cache, binary = cache.resolve(), binary.absolute()
     if not netns.available().ok:
         _run_all(cache, binary, commands)
         return
-    done = subprocess.run(
-        netns.command([cache], [sys.executable, "-m", __name__, cache, binary, json.dumps(list(commands))]),
-        env=os.environ | netns.python_path(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    child = python.command("-m", __name__, cache.absolute(), binary.absolute(), json.dumps(list(commands)))
+    with python.empty() as empty:
+        done = subprocess.run(
+            netns.command(opencode.read_by(cache, binary), child, confined=True),
+            cwd=empty,
+            env=os.environ | python.path(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if done.returncode:
         # The child's last line is the sentence of the same error.
         said = done.stderr.strip().splitlines() or [f"the warm-up ended with {done.returncode}"]

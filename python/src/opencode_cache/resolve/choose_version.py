@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import semver
 
 from opencode_cache.npm import client as npm
+from opencode_cache.npm import nodejs
+from opencode_cache.npm.engines import admits
 from opencode_cache.npm.spec import is_exact, split_spec
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from opencode_cache.formats.lock import Kind
+    from opencode_cache.npm.engines import Triple
 
 _PROVIDER = "@ai-sdk/provider"
 _OPENCODES_OWN = "@opencode-ai/"
@@ -54,16 +57,48 @@ class Versions:
         if is_exact(asked):
             # Never by date: what is named exactly is wanted exactly, and mirrors' dates can be wrong.
             return self._newest(name, asked, dated=False), None
-        if kind == "config" and not asked and name.startswith(_OPENCODES_OWN):
+        if asked:
+            return self._newest(name, asked, dated=True), None
+        return self._usual(kind, name)
+
+    def _usual(self, kind: Kind, name: str) -> tuple[str, str | None]:
+        """The version behind a spec that is a bare name."""
+        if kind == "config" and name.startswith(_OPENCODES_OWN):
             return self._nearest(name)
-        if kind == "provider" and not asked and self.sdk_major is not None:
+        if kind == "provider" and self.sdk_major is not None:
             return self._newest_of_generation(name)
-        if asked or self.before:
-            return self._newest(name, asked or ">=0", dated=True), None
+        if kind in ("tool", "command"):
+            return self._newest_that_runs(name)
+        if self.before:
+            return self._newest(name, ">=0", dated=True), None
         latest = npm.view(name)
         if not latest:
             raise UnavailableError("the registry names no latest version of it")
         return str(latest[-1]["version"]), None
+
+    def _newest_that_runs(self, name: str) -> tuple[str, str | None]:
+        """The newest release whose `engines.node` has the Node.js in it that will run it.
+
+        npm's latest comes first, as a package may call an older line its latest.
+        """
+        latest = npm.view(name)
+        node = nodejs.version()
+        if not self.before and latest and (node is None or _runs(latest[-1], node)):
+            return str(latest[-1]["version"]), None
+        entries = self._dated(npm.view(f"{name}@>=0"))
+        releases = sorted(
+            (e for e in entries if "-" not in e["version"]), key=lambda e: _precedence(e["version"])
+        )
+        if not releases:
+            raise UnavailableError("no release was published in time")
+        fitting = [entry for entry in releases if node is None or _runs(entry, node)]
+        if fitting:
+            return str(fitting[-1]["version"]), None
+        newest = releases[-1]
+        wanted = _engine(newest)
+        return str(
+            newest["version"]
+        ), f"it wants Node.js {wanted}, and {'.'.join(map(str, node or ()))} is here"
 
     def _newest(self, name: str, wanted: str, *, dated: bool) -> str:
         entries = npm.view(f"{name}@{wanted}")
@@ -123,6 +158,15 @@ def _precedence(version: str) -> semver.Version:
     if not semver.Version.is_valid(version):
         return semver.Version(0)
     return semver.Version.parse(version)
+
+
+def _engine(entry: dict[str, Any]) -> str:
+    engines = entry.get("engines")
+    return str(engines.get("node") or "*") if isinstance(engines, dict) else "*"
+
+
+def _runs(entry: dict[str, Any], node: Triple) -> bool:
+    return admits(_engine(entry), node)
 
 
 def _sdk_majors(entry: dict[str, Any]) -> set[int]:

@@ -11,25 +11,30 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from opencode_cache import layouts
 from opencode_cache.base import store
-from opencode_cache.base.errors import BadInputError
+from opencode_cache.base.errors import BadInputError, NetworkError
+from opencode_cache.base.model import first_problem
 from opencode_cache.catalogue import document as catalogue
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import grammar, user_files
 from opencode_cache.formats.lock import Lock, Opencode, Request, Signatures, Unavailable
-from opencode_cache.formats.plan import CATALOGUE, dependencies, is_local
+from opencode_cache.formats.plan import CATALOGUE, default, dependencies, is_local
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import platforms, repository
 from opencode_cache.npm.client import NotInRegistryError
 from opencode_cache.npm.spec import split_spec
-from opencode_cache.opencode import ask, embedded, highlighting, tools
-from opencode_cache.resolve import github, grammars, signatures
+from opencode_cache.opencode import ask, embedded, highlighting, plugins, tools
+from opencode_cache.resolve import git, github, grammars, signatures
+from opencode_cache.resolve import missing as missing_names
 from opencode_cache.resolve.choose_version import UnavailableError, Versions
-from opencode_cache.resolve.metadata import nodes, package_from
+from opencode_cache.resolve.metadata import package_from
+from opencode_cache.resolve.trees import Trees
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from datetime import date
 
     from opencode_cache.formats.grammar import Grammar
@@ -87,20 +92,32 @@ class Resolver:
         before: date | None,
         on_step: Callable[[str], None],
         archives: Path | None = None,
+        allow_missing: bool = False,
     ) -> None:
         self.plan = plan
         self.binary = binary
         self.before = before
         self.on_step = on_step
+        self.allow_missing = allow_missing
         self.archives = archives or store.downloads()
-        self.taken: dict[str, tuple[Package, Path]] = {}
-        """Spec -> the package out of GitHub and its archive."""
         self.layout: Layout = layouts.for_version(plan.opencode)
         self.sdk_major = ask.sdk_major(binary)
         self.versions = Versions(plan.opencode, self.sdk_major, plan.resolve, before)
+        self.trees = Trees(plan.resolve, before, on_step)
 
     def lock(self, found: dict[str, Package], missing: dict[str, str]) -> Lock:
-        """Resolve the whole plan. Raises NetworkError, BadInputError."""
+        """Resolve the whole plan. Raises NetworkError, BadInputError.
+
+        What a person named and cannot be had is a MissingError with all of it, unless that is allowed.
+        """
+        try:
+            return self._lock(found, missing)
+        except ValidationError as error:
+            raise NetworkError(
+                f"the registry's answers make no lock ({first_problem(error)}); use another registry"
+            ) from error
+
+    def _lock(self, found: dict[str, Package], missing: dict[str, str]) -> Lock:
         files = user_files.read(self.plan.files)
         given = catalogue.given(Path(self.plan.catalogue))[0] if self.plan.catalogue else None
         local = [spec for spec in self.plan.plugins if is_local(spec)]
@@ -117,9 +134,16 @@ class Resolver:
         installed = [spec for spec in self.plan.plugins if spec not in local]
         wanted += [_Wanted("plugin", spec) for spec in (*built_in, *installed)]
         wanted += [_Wanted("tool", spec) for spec in self.plan.tools]
+        wanted += [_Wanted("command", spec) for spec in self.plan.commands]
         wanted += [_Wanted("config", spec) for spec in _unnamed(self.plan.config, needed)]
-        requests, unavailable = self._choose(list(dict.fromkeys(wanted)))
-        trees, packages = self._resolve(requests)
+        requests, unavailable = self._choose(list(dict.fromkeys(wanted)), self._bundled(era))
+        trees, packages, broken = self.trees.resolve(requests)
+        unavailable += sorted(broken, key=lambda gone: (gone.kind, gone.spec))
+        lost = {(gone.kind, gone.spec) for gone in broken}
+        requests = [request for request in requests if (request.kind, request.spec) not in lost]
+        asked = missing_names.named(unavailable, {(want.kind, want.spec) for want in self._named(wanted)})
+        if asked and not self.allow_missing:
+            raise missing_names.MissingError(asked)
         packages |= self._grammars(languages)
         self.on_step(f"asking for the sizes of {len(packages)} tarballs")
         everything = [p for p in packages.values() if not p.github] + list(found.values())
@@ -166,28 +190,46 @@ class Resolver:
         self.on_step("asking the binary which provider SDKs it has compiled in")
         return ask.bundled(self.binary, self.models, era)
 
-    def _choose(self, wanted: Sequence[_Wanted]) -> tuple[list[Request], list[Unavailable]]:
+    def _named(self, wanted: Sequence[_Wanted]) -> list[_Wanted]:
+        """Those of the specs that a person named: neither the catalogue nor the version's default plan."""
+        usual = default(self.plan.opencode)
+        providers = usual.providers if usual.providers != CATALOGUE else []
+        own = {("provider", spec) for spec in providers} | {("config", spec) for spec in usual.config}
+        if self.plan.providers == CATALOGUE:
+            own |= {(want.kind, want.spec) for want in wanted if want.kind == "provider"}
+            own -= {("provider", spec) for spec in (*self.plan.extra_providers, *self.plan.resolve)}
+        if self.plan.built_in_plugins:
+            own |= {(want.kind, want.spec) for want in wanted if want.kind == "plugin"}
+            own -= {("plugin", spec) for spec in self.plan.plugins}
+        return [want for want in wanted if (want.kind, want.spec) not in own]
+
+    def _choose(
+        self, wanted: Sequence[_Wanted], compiled_in: Collection[str]
+    ) -> tuple[list[Request], list[Unavailable]]:
         self.on_step(f"choosing versions for {len(wanted)} specs")
 
         def one(want: _Wanted) -> Request | Unavailable:
             name = want.name
-            pinned = repository.pin(want.spec) if want.kind == "plugin" else None
+            if want.kind == "plugin" and plugins.ignored(want.spec, self.plan.opencode):
+                return Unavailable(spec=want.spec, kind=want.kind, reason=plugins.TAKE_IT_OUT)
+            source = repository.source(want.spec) if want.kind == "plugin" else None
             try:
-                if pinned:
-                    package, archive = github.take(pinned, self.archives)
-                    self.taken[want.spec] = package, archive
+                if source:
+                    package, archive = github.take(git.pinned(source), self.archives)
+                    self.trees.taken[want.spec] = package, archive
                     name, version, note = package.name, package.version, None
                 else:
                     version, note = self.versions.choose(want.kind, want.spec)
                 if want.kind == "tool":
-                    note = tools.note(name)
-            except (NotInRegistryError, UnavailableError) as error:
-                reason = "the registry has no such package or version"
-                return Unavailable(
-                    spec=want.spec,
-                    kind=want.kind,
-                    reason=reason if isinstance(error, NotInRegistryError) else str(error),
-                )
+                    note = tools.note(name) or note
+                elif want.kind == "provider" and want.spec in compiled_in:
+                    note = plugins.TAKE_IT_OUT
+            except NotInRegistryError:
+                return missing_names.unknown(want.kind, want.spec, catalogue.packages(self.models).keys())
+            except (UnavailableError, BadInputError) as error:
+                if isinstance(error, BadInputError) and not source:
+                    raise
+                return Unavailable(spec=want.spec, kind=want.kind, reason=str(error))
             place = self.layout.place(self.plan.opencode, want.kind, want.spec, version)
             return Request(
                 spec=want.spec,
@@ -218,63 +260,13 @@ class Resolver:
         specs = grammar.packages(pins.values())
 
         def one(spec: str) -> Package:
-            return package_from(npm.view(spec)[0], split_spec(spec)[0])
+            try:
+                return package_from(next(iter(npm.view(spec)), {}), split_spec(spec)[0])
+            except UnavailableError as error:
+                raise NetworkError(f"grammars: {spec}: {error}; pin another package") from error
 
         with ThreadPoolExecutor(_WORKERS) as pool:
             return dict(zip(specs, pool.map(one, specs), strict=True))
-
-    def _resolve(self, requests: Sequence[Request]) -> tuple[dict[str, dict[str, str]], dict[str, Package]]:
-        by_tree: dict[str, list[Request]] = {}
-        for request in requests:
-            members = by_tree.setdefault(request.tree, [])
-            for other in members:
-                if other.name == request.name and other.version != request.version:
-                    raise BadInputError(
-                        f"{other.spec} and {request.spec} stand for two versions of {request.name} in one "
-                        "node_modules; take one out of the plan"
-                    )
-            members.append(request)
-
-        def one(item: tuple[str, list[Request]]) -> tuple[str, dict[str, Package]]:
-            return item[0], self._tree(*item)
-
-        with ThreadPoolExecutor(_WORKERS) as pool:
-            resolved = dict(pool.map(one, by_tree.items()))
-        packages: dict[str, Package] = {}
-        for inside in resolved.values():
-            for package in inside.values():
-                known = packages.setdefault(package.key, package)
-                if known.integrity != package.integrity:
-                    raise BadInputError(
-                        f"{package.key}: the registry gives two integrities for it; lock again"
-                    )
-        return {
-            tree: {path: package.key for path, package in inside.items()} for tree, inside in resolved.items()
-        }, packages
-
-    def _tree(self, tree: str, members: Sequence[Request]) -> dict[str, Package]:
-        """Place below the tree -> package, as npm resolves it."""
-        self.on_step(f"resolving {', '.join(r.spec for r in members)}")
-        taken = {r.name: self.taken[r.spec] for r in members if r.spec in self.taken}
-        specs = [
-            f"{r.name}@file:{taken[r.name][1]}" if r.name in taken else f"{r.name}@{r.version}"
-            for r in members
-        ]
-        # A range for a package that nobody asked for by name speaks of the packages' own dependencies.
-        named = {r.name for r in members}
-        overrides = {name: wanted for name, wanted in self.plan.resolve.items() if name not in named}
-        try:
-            document = npm.package_lock(specs, self.before, overrides)
-        except NotInRegistryError:
-            if self.before is None:
-                raise
-            # A version that was named exactly may carry a later date; then npm cannot go by dates here.
-            self.on_step(f"--before does not hold for the dependencies of {', '.join(specs)}")
-            document = npm.package_lock(specs, None, overrides)
-        own = {f"node_modules/{name}": package for name, (package, _) in taken.items()}
-        for path in own:
-            document["packages"].pop(path, None)
-        return own | nodes(tree, document)
 
 
 def _unnamed(config: Sequence[str], needed: Iterable[str]) -> list[str]:

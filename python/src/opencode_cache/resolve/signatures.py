@@ -8,8 +8,6 @@ keys from sigstore's repository, or from the registry.
 from __future__ import annotations
 
 import json
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opencode_cache.base.errors import BadInputError
@@ -33,28 +31,23 @@ def check(packages: Iterable[Package]) -> Signatures:
     wanted = sorted({package.key: package for package in packages}.values(), key=lambda package: package.key)
     if not wanted:
         return Signatures()
-    with tempfile.TemporaryDirectory(prefix="opencode-cache-signatures-") as directory:
-        _project(Path(directory), wanted)
-        found = npm.audit_signatures(Path(directory))
-    if "error" in found:
+    aliases = {f"p{number}": package for number, package in enumerate(wanted)}
+    dependencies = {alias: f"npm:{package.key}" for alias, package in aliases.items()}
+    with npm.project({"dependencies": dependencies}) as directory:
+        for alias, package in aliases.items():
+            installed = directory / "node_modules" / alias
+            installed.mkdir(parents=True)
+            manifest = {"name": package.name, "version": package.version}
+            (installed / "package.json").write_text(json.dumps(manifest), encoding="utf-8")
+        judgement = npm.audit_signatures(directory)
+    if "error" in judgement:
         # npm's sentence names hosts, which a lock does not.
-        code = (found["error"] or {}).get("code") or "no keys"
+        code = (judgement["error"] or {}).get("code") or "no keys"
         return Signatures(unchecked=f"npm audit signatures could not look: {code}")
-    invalid, missing = (_keys(found[what]) for what in ("invalid", "missing"))
+    invalid, missing = (_keys(judgement[what]) for what in ("invalid", "missing"))
     if invalid:
         raise BadInputError(f"the registry's signature is wrong for {_list(invalid)}; use another registry")
     return Signatures(verified=len(wanted) - len(missing), missing=tuple(missing))
-
-
-def _project(directory: Path, packages: list[Package]) -> None:
-    aliases = {f"p{number}": package for number, package in enumerate(packages)}
-    dependencies = {alias: f"npm:{package.key}" for alias, package in aliases.items()}
-    (directory / "package.json").write_text(json.dumps({"dependencies": dependencies}), encoding="utf-8")
-    for alias, package in aliases.items():
-        place = directory / "node_modules" / alias
-        place.mkdir(parents=True)
-        about = {"name": package.name, "version": package.version}
-        (place / "package.json").write_text(json.dumps(about), encoding="utf-8")
 
 
 def _keys(entries: list[dict[str, Any]]) -> list[str]:

@@ -1,7 +1,8 @@
 """A network namespace of one's own: nothing but loopback, the own DNS server, read-only directories.
 
-`python -m opencode_cache.netns --read-only DIR -- COMMAND ARGS` enters it and becomes COMMAND;
+`python -m opencode_cache.sandbox.netns --read-only DIR -- COMMAND ARGS` enters it and becomes COMMAND;
 `enter()` does the same for the calling process. No program is needed: the kernel is called through libc.
+`--confined` takes the rest of the machine away too (`confine.py`); DIR then is what stays in sight.
 As root the namespaces are made directly, else in a user namespace in which the user keeps the own uid.
 """
 
@@ -23,19 +24,18 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opencode_cache.base import python
 from opencode_cache.base.errors import BadInputError, CheckFailedError
+from opencode_cache.sandbox import mounts
+from opencode_cache.sandbox.confine import confine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # linux/sched.h, linux/mount.h, linux/sockios.h, linux/if.h, linux/prctl.h
 _CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
-_MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1, 0x20, 0x1000, 0x4000, 0x40000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 _PR_SET_PDEATHSIG = 1
-# Flags of a mount that a user namespace may not take away; statvfs and mount(2) number one of them apart.
-_LOCKED_FLAGS = os.ST_NOSUID | 0x4 | 0x8 | 0x400 | 0x800 if sys.platform == "linux" else 0
-_ST_RELATIME, _MS_RELATIME = 0x1000, 0x200000
 
 _RESOLVERS = {
     "/etc/resolv.conf": "nameserver 127.0.0.1\noptions timeout:2 attempts:1\n",
@@ -55,29 +55,25 @@ class Capability:
     why: str = ""
 
 
-class _KernelSaysNoError(CheckFailedError):
-    """A namespace, mount or interface could not be had."""
-
-
 @cache
 def available() -> Capability:
-    """Whether `enter` works here, found by doing it in a child."""
+    """Whether `enter` works here, confined too, found by doing it in a child."""
     if sys.platform != "linux":
         return Capability(
             ok=False, why=f"network namespaces are a thing of Linux, and this is {sys.platform}"
         )
     try:
-        done = subprocess.run(
-            command([], [sys.executable, "-c", ""]),
-            # Python puts the working directory first on its path, and anything may be in the user's.
-            cwd="/",
-            env=os.environ | python_path(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_TIMEOUT,
-            check=False,
-        )
+        with python.empty() as empty:
+            done = subprocess.run(
+                command([], python.command("-c", ""), confined=True),
+                cwd=empty,
+                env=os.environ | python.path(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_PROBE_TIMEOUT,
+                check=False,
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         return Capability(ok=False, why=f"a network namespace could not be tried ({error})")
     if done.returncode == 0:
@@ -85,43 +81,48 @@ def available() -> Capability:
     return Capability(ok=False, why=done.stderr.strip() or f"the trial ended with {done.returncode}")
 
 
-def command(read_only: Sequence[Path], arguments: Sequence[str | Path]) -> list[str]:
-    """The command line that runs `arguments` isolated; the child needs `python_path` in its environment."""
-    options = [word for path in read_only for word in ("--read-only", str(path))]
-    return [sys.executable, "-m", __name__, *options, "--", *map(str, arguments)]
+def command(
+    read_only: Sequence[Path], arguments: Sequence[str | Path], *, confined: bool = False
+) -> list[str]:
+    """The command line that runs `arguments` isolated: a Python of ours, and to be started as such."""
+    options = ["--confined"] if confined else []
+    options += [word for path in read_only for word in ("--read-only", str(path.absolute()))]
+    return python.command("-m", __name__, *options, "--", *arguments)
 
 
-def python_path() -> dict[str, str]:
-    """Environment by which a child Python finds this package, however the parent found it."""
-    return {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
-
-
-def enter(read_only: Sequence[Path] = ()) -> None:
+def enter(read_only: Sequence[Path] = (), *, confined: bool = False) -> None:
     """Put this process, and all its children, into new user (unless root), network and mount namespaces.
 
+    `confined`: everything is read-only and the user's HOME is not there, but for `read_only` (`confine.py`).
     To be called before any thread is started. The process gets SIGTERM when its parent ends. Raises
     CheckFailedError with a sentence where the kernel does not allow it, BadInputError where a directory is
     not there.
     """
     if sys.platform != "linux":
-        raise _KernelSaysNoError(available().why)
+        raise mounts.RefusedError(available().why)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
-        raise _refused("prctl(PR_SET_PDEATHSIG)", ctypes.get_errno())
+        raise mounts.refused("prctl(PR_SET_PDEATHSIG)", ctypes.get_errno())
     _unshare(libc)
-    _mount(libc, None, Path("/"), _MS_REC | _MS_PRIVATE)
+    mounts.mount(libc, None, Path("/"), mounts.RECURSIVE | mounts.PRIVATE)
     for path in read_only:
-        _bind_read_only(libc, path)
-    _own_resolver(libc)
+        try:
+            mounts.bind_read_only(libc, path, path)
+        except OSError as error:
+            raise BadInputError(
+                f"{path}: cannot be mounted read-only ({error.strerror}); name a directory"
+            ) from error
     _loopback_up()
     # So that a program started in here may serve DNS though it is not root. Where /proc/sys is read-only
     # (some containers) only the process that entered may: it holds the capability until it becomes another.
     with contextlib.suppress(OSError):
         Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("53", encoding="ascii")
-
-
-def _refused(what: str, number: int) -> _KernelSaysNoError:
-    return _KernelSaysNoError(f"the kernel refuses {what} to uid {os.getuid()} ({os.strerror(number)})")
+    if confined:
+        try:
+            confine(libc, read_only)
+        except OSError as error:
+            raise mounts.refused(f"a directory of one's own ({error.filename})", error.errno or 0) from error
+    _own_resolver(libc)
 
 
 def _unshare(libc: ctypes.CDLL) -> None:
@@ -130,33 +131,13 @@ def _unshare(libc: ctypes.CDLL) -> None:
     # Also for a root without CAP_SYS_ADMIN, as in a container.
     uid, gid = os.geteuid(), os.getegid()
     if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWNET) != 0:
-        raise _refused("unprivileged user and network namespaces", ctypes.get_errno())
+        raise mounts.refused("unprivileged user and network namespaces", ctypes.get_errno())
     try:
         Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
         Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
         Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
     except OSError as error:
-        raise _refused("a uid map in a user namespace", error.errno or 0) from error
-
-
-def _mount(
-    libc: ctypes.CDLL, source: Path | None, target: Path, flags: int, kind: bytes | None = None
-) -> None:
-    source_bytes = os.fsencode(source) if source else kind
-    if libc.mount(source_bytes, os.fsencode(target), kind, ctypes.c_ulong(flags), None) != 0:
-        raise _refused(f"a mount on {target}", ctypes.get_errno())
-
-
-def _bind_read_only(libc: ctypes.CDLL, path: Path) -> None:
-    try:
-        held = os.statvfs(path).f_flag
-    except OSError as error:
-        raise BadInputError(
-            f"{path}: cannot be mounted read-only ({error.strerror}); name a directory"
-        ) from error
-    _mount(libc, path, path, _MS_BIND | _MS_REC)
-    flags = held & _LOCKED_FLAGS | (_MS_RELATIME if held & _ST_RELATIME else 0)
-    _mount(libc, path, path, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | flags)
+        raise mounts.refused("a uid map in a user namespace", error.errno or 0) from error
 
 
 def _own_resolver(libc: ctypes.CDLL) -> None:
@@ -168,10 +149,10 @@ def _own_resolver(libc: ctypes.CDLL) -> None:
             file.write(text)
             file.flush()
             Path(file.name).chmod(0o644)
-            _mount(libc, Path(file.name), Path(name), _MS_BIND)
+            mounts.bind_read_only(libc, Path(file.name), Path(name))
     for name in _RESOLVER_SOCKETS:
         if Path(name).is_dir() and not Path("/etc/resolv.conf").resolve().is_relative_to(name):
-            _mount(libc, None, Path(name), 0, b"tmpfs")
+            mounts.mount(libc, None, Path(name), 0, b"tmpfs")
 
 
 def _loopback_up() -> None:
@@ -181,17 +162,18 @@ def _loopback_up() -> None:
             flags = struct.unpack("16sh14x", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request))[1]
             fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP))
         except OSError as error:
-            raise _refused("to bring up the loopback interface", error.errno or 0) from error
+            raise mounts.refused("to bring up the loopback interface", error.errno or 0) from error
 
 
 def main(arguments: Sequence[str]) -> int:
     """Enter the namespaces and become the command. Returns only where that fails, with the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m opencode_cache.netns", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m opencode_cache.sandbox.netns", description=__doc__)
     parser.add_argument("--read-only", type=Path, action="append", default=[], metavar="DIR")
+    parser.add_argument("--confined", action="store_true")
     parser.add_argument("command", nargs="+", metavar="COMMAND")
     options = parser.parse_args(arguments)
     try:
-        enter([path.absolute() for path in options.read_only])
+        enter([path.absolute() for path in options.read_only], confined=options.confined)
         os.execvp(options.command[0], options.command)  # noqa: S606 - becoming the command is the point
     except (CheckFailedError, BadInputError) as error:
         sys.stderr.write(f"{error}\n")

@@ -18,7 +18,8 @@ from opencode_cache.base import roots, store
 from opencode_cache.base.errors import BadInputError, OpencodeCacheError
 from opencode_cache.formats import contents, lock, manifest
 from opencode_cache.npm import platforms
-from opencode_cache.wrapper import directories
+from opencode_cache.prove import on_file
+from opencode_cache.ship.remove import places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from opencode_cache.formats.manifest import Manifest
 
 _WRAPPED = "-opencode-with-cache-"
-_KEY = 32
-"""Hex digits that an entry's name begins with."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,8 @@ def unused(keep: int, environ: Mapping[str, str]) -> Unused:
     for entry in list(used):
         used |= _tui(entry, place)
     gone = [entry for entry in entries if entry not in used]
-    held = [made for entry in used if (made := _manifest(entry))]
-    files = (*_downloads(held), *_proofs(used), *_locks(held))
+    held = {entry: made for entry in used if (made := _manifest(entry))}
+    files = (*_downloads(held.values()), *_proofs(held), *_locks(held.values()))
     return Unused(tuple(sorted(gone, key=lambda entry: _WRAPPED not in entry.name)), files)
 
 
@@ -89,9 +88,8 @@ def size(path: Path) -> int:
 
 
 def _roots(place: store.Store, environ: Mapping[str, str]) -> Iterator[Path]:
-    home = environ.get("HOME", "")
-    caches = [directories.cache(environ), Path(home or "/", ".cache-nix", "opencode")]
-    pointers = [cache / ".nix" / layout for cache in caches for layout in directories.LAYOUTS]
+    caches = [places(environ).cache, Path(environ.get("HOME") or "/", ".cache-nix", "opencode")]
+    pointers = [pointer for cache in caches for pointer in cache.glob(".nix/*") if pointer.is_symlink()]
     for link in (*roots.links(place), *pointers):
         if entry := place.entry(link):
             yield entry
@@ -141,9 +139,10 @@ def _downloads(held: Iterable[Manifest]) -> Iterator[Path]:
             yield path
 
 
-def _proofs(used: Iterable[Path]) -> Iterator[Path]:
-    keys = {entry.name[:_KEY] for entry in used}
-    return (path for path in _files(store.data_home() / "proofs") if path.stem not in keys)
+def _proofs(held: Mapping[Path, Manifest]) -> Iterator[Path]:
+    """Those of caches that go."""
+    kept = {on_file.identity(cache, made).file_name for cache, made in held.items() if made.opencode_sha256}
+    return (path for path in _files(store.data_home() / "proofs") if path.name not in kept)
 
 
 def _locks(held: Iterable[Manifest]) -> Iterator[Path]:

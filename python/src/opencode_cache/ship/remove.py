@@ -1,73 +1,85 @@
-"""Takes away what was put in a prefix, or what the wrapper and `install` put in a person's directories.
+"""Leaving: what the wrapper put into a person's directories goes, and what is the person's own stays.
 
-Only what is ours goes: links whose text says so, copies that are still what we put there, a package-lock.json
-that we wrote. What was in the way, and is called `<name>.before-nix-<n>` since, gets its name again. What
-OpenCode or the user put beside stays.
+The wrapper (`wrapper/wrapper.sh`, "Cold path") says what it leaves where; nothing is recognised by its place
+alone. A prefix is the installer's; the store is for `gc`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from opencode_cache.base import roots, store
 from opencode_cache.base.errors import BadInputError, CheckFailedError
-from opencode_cache.base.files import remove
-from opencode_cache.base.model import safe_relative
-from opencode_cache.layouts.packages import CONFIG
 from opencode_cache.ship import installer
-from opencode_cache.wrapper import directories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_OWN = re.compile(r"busy|bun|packages|.+\.sums|(?:bun|packages)\.links\..+")
-_KEPT = re.compile(r"(.+)\.before-nix-[1-9][0-9]*")
-_HIDDEN = ("node_modules", ".nix")
-_LINK = re.compile(r"[./]*\.nix/(?:bun|packages)/(.+)", re.DOTALL)
-"""What the text of a link in OpenCode's cache directory is: see `oc_is_ours` in `wrapper.sh`."""
-_MODULE = re.compile(rf".*/opencode/\.nix/packages/{CONFIG}/node_modules/(.+)", re.DOTALL)
-"""The same in a config directory's `node_modules`: `oc_link_modules`."""
+_OWN = ".nix"
+_LOCK_NAME = "opencode-config"
+_MOST_LOCK = 1_000_000
+"""Bytes of a package-lock.json that is looked into. Ours has some hundred."""
+
+Verb = Literal["remove", "keep", "move"]
 
 
 @dataclass(frozen=True)
-class Removal:
-    """What there is to do, in this order, and which directories go where nothing is left in them."""
+class Step:
+    """One thing that is done. `why` is for what stays, `to` for what gets its old name back."""
 
-    gone: tuple[Path, ...]
-    restored: tuple[tuple[Path, Path], ...]
-    """What was the user's, and the name that it gets back."""
-    emptied: tuple[Path, ...]
-    """Directories, the deepest first."""
+    verb: Verb
+    path: Path
+    why: str = ""
+    to: Path | None = None
 
-    def lines(self) -> Iterator[str]:
-        yield from (f"remove {path}" for path in self.gone)
-        yield from (f"restore {path} as {name}" for path, name in self.restored)
 
-    def do(self) -> None:
-        """Raises BadInputError where something cannot be removed; what comes after it is then still there."""
-        try:
-            for path in self.gone:
-                if path.is_dir() and not path.is_symlink():
-                    remove(path)
-                else:
-                    path.unlink(missing_ok=True)
-            for directory in self.emptied:
-                with contextlib.suppress(OSError):  # something is left there, or it is gone
-                    directory.rmdir()
-            for path, name in self.restored:
-                if not os.path.lexists(name):
-                    path.rename(name)
-        except OSError as error:
-            raise BadInputError(
-                f"{error.filename}: cannot be removed ({error.strerror}); ask whom it belongs to"
-            ) from error
+@dataclass(frozen=True)
+class Places:
+    """OpenCode's cache directory and configuration directory, as the wrapper finds them."""
+
+    cache: Path
+    config: Path | None
+
+
+def places(environment: Mapping[str, str]) -> Places:
+    """Where the wrapper puts things. Raises BadInputError without an absolute HOME or XDG_CACHE_HOME."""
+    home = environment.get("HOME", "")
+    cache = environment.get("XDG_CACHE_HOME", "")
+    root = Path(cache) if cache.startswith("/") else Path(home, ".cache-nix")
+    if not root.is_absolute():
+        raise BadInputError(
+            "HOME is not set to an absolute path; set HOME, or XDG_CACHE_HOME to the directory for the cache"
+        )
+    given = environment.get("XDG_CONFIG_HOME", "")
+    config = Path(given) if given.startswith("/") else Path(home, ".config")
+    return Places(root / "opencode", config / "opencode" if config.is_absolute() else None)
+
+
+def remove(found: Places, *, dry_run: bool = False) -> list[Step]:
+    """Take away what is ours, and say what was done; with `dry_run`, what would be. Raises BadInputError."""
+    try:
+        steps = [*_in_config(found), *_in_cache(found.cache)]
+        _refuse_while_starting(found.cache / _OWN)
+        if steps and not dry_run:
+            for step in steps:
+                _do(step)
+            for directory in [*_scopes(found.cache / "packages"), *(step.path.parent for step in steps)]:
+                _remove_empty(directory, found)
+    except OSError as error:
+        raise BadInputError(f"{error.filename}: cannot be removed ({error.strerror})") from error
+    return steps
+
+
+def links_left() -> list[Path]:
+    """Links into the local store that `install` and `run --link` left."""
+    return roots.links(store.default())
 
 
 def of_prefix(prefix: Path, *, dry_run: bool = False) -> list[Path]:
@@ -83,102 +95,11 @@ def of_prefix(prefix: Path, *, dry_run: bool = False) -> list[Path]:
     return gone
 
 
-def of_user(environ: Mapping[str, str]) -> Removal:
-    """What of ours is in the directories of the user whose environment it is. Changes nothing.
-
-    Raises BadInputError where another user's would be meant, and CheckFailedError while a start is at work.
-    """
-    try:
-        return _of_user(environ)
-    except OSError as error:
-        raise BadInputError(
-            f"{error.filename}: cannot be looked at ({error.strerror}); ask whom it belongs to"
-        ) from error
-
-
-def _of_user(environ: Mapping[str, str]) -> Removal:
-    directory = directories.cache(environ)
-    if directory.exists() and directory.stat().st_uid not in (os.geteuid(), 0):
-        raise BadInputError(f"{directory}: belongs to another user; set HOME or XDG_CACHE_HOME to your own")
-    ours = list(dict.fromkeys(path for path in _walk(directory) if _is_ours(path, directory)))
-    restored = _restored(directory)
-    names = [*ours, *(name for _, name in restored)]
-    parents = {above for path in names for above in path.parents if above.is_relative_to(directory)}
-    own = directory / ".nix"
-    gone = [*_links_to_the_store(), *ours, *_copies(directory), *_own(own)]
-    config_gone, config_emptied = _config(directories.config(environ))
-    return Removal(
-        gone=(*config_gone, *gone),
-        restored=tuple(restored),
-        emptied=(
-            *config_emptied,
-            own,
-            *sorted(parents - {directory}, key=lambda path: len(path.parts), reverse=True),
-            directory,
-            *([directory.parent] if directory.parent.name == ".cache-nix" else []),
-        ),
-    )
-
-
-def _links_to_the_store() -> list[Path]:
-    return roots.links(store.default())
-
-
-def _walk(directory: Path) -> Iterator[Path]:
-    """Links and files that were kept, below OpenCode's cache directory; not in packages and not in `.nix`."""
-    for above, names, files in os.walk(directory):
-        hidden = [name for name in names if name in _HIDDEN and not Path(above, name).is_symlink()]
-        names[:] = [name for name in names if name not in hidden]
-        yield from (Path(above, name) for name in sorted((*names, *files)))
-    for record in sorted((directory / ".nix").glob("*.links.*")):
-        with contextlib.suppress(OSError, ValueError):
-            for line in record.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-                yield directory / safe_relative(line)
-
-
-def _is_ours(path: Path, directory: Path) -> bool:
-    match = path.is_symlink() and _LINK.fullmatch(os.readlink(path))  # noqa: PTH115 - its text as it is
-    return bool(match and match[1] == path.relative_to(directory).as_posix())
-
-
-def _restored(directory: Path) -> list[tuple[Path, Path]]:
-    """What was in the way. Of several things of one name none gets it: the user has to choose."""
-    kept: dict[Path, list[Path]] = {}
-    for path in _walk(directory):
-        if match := _KEPT.fullmatch(path.name):
-            kept.setdefault(path.with_name(match[1]), []).append(path)
-    return [
-        (paths[0], name)
-        for name, paths in kept.items()
-        if len(paths) == 1 and (not os.path.lexists(name) or _is_ours(name, directory) or name.is_dir())
-    ]
-
-
-def _copies(directory: Path) -> Iterator[Path]:
-    """Copies that are what we put there, by the `cksum` that the wrapper noted.
-
-    Not `version`: without it, OpenCode 1.0 to 1.3 empties the directory, the user's packages included.
-    """
-    for sums in sorted((directory / ".nix").glob("*.sums")):
-        copy = directory / sums.stem
-        if copy.is_file() and not copy.is_symlink():
-            known = sums.read_text(encoding="utf-8", errors="replace").splitlines()
-            with copy.open("rb") as file:
-                said = subprocess.run(["cksum"], stdin=file, capture_output=True, text=True, check=True)
-            if said.stdout.strip() in known:
-                yield copy
-
-
-def _own(own: Path) -> Iterator[Path]:
-    """What is in `.nix`."""
-    for path in sorted(own.glob("*")):
-        if path.name.startswith("stage."):
-            pid = path.name.removeprefix("stage.")
-            if pid.isdecimal() and _alive(int(pid)):
-                raise CheckFailedError(f"{path}: OpenCode is starting (process {pid}); try again in a moment")
-            yield path
-        elif _OWN.fullmatch(path.name):
-            yield path
+def _refuse_while_starting(own: Path) -> None:
+    for stage in own.glob("stage.*"):
+        pid = stage.name.removeprefix("stage.")
+        if pid.isdecimal() and _alive(int(pid)):
+            raise CheckFailedError(f"{stage}: OpenCode is starting (process {pid}); try again in a moment")
 
 
 def _alive(pid: int) -> bool:
@@ -191,37 +112,120 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _config(directory: Path | None) -> tuple[list[Path], list[Path]]:
-    """Of the config directory: what goes, and the directories that go where nothing is left in them."""
-    if directory is None:
-        return [], []
-    modules = directory / "node_modules"
-    gone: list[Path] = []
+def _do(step: Step) -> None:
+    if step.verb == "move" and step.to is not None:
+        step.path.rename(step.to)
+    elif step.verb == "remove" and step.path.is_dir() and not step.path.is_symlink():
+        shutil.rmtree(step.path)
+    elif step.verb == "remove":
+        step.path.unlink()
+
+
+def _links(below: Path) -> Iterator[Path]:
+    """Every link below a directory, none of them followed."""
+    for directory, names, files in os.walk(below):
+        for name in sorted([*names, *files]):
+            path = Path(directory, name)
+            if path.is_symlink():
+                yield path
+
+
+def _in_cache(cache: Path) -> Iterator[Step]:
+    own = cache / _OWN
+    if own.is_symlink() or not own.is_dir():
+        return
+    removed = []
+    for link in _links(cache):
+        below = link.relative_to(cache)
+        if below.parts[0] == _OWN:
+            continue
+        # The text tells that it is ours, even when it leads nowhere: some `../`, then the entry's own path.
+        if re.fullmatch(rf"[./]*\.nix/[^/]+/{re.escape(str(below))}", str(link.readlink())):
+            removed.append(link)
+            yield Step("remove", link)
+    for sums in sorted(own.glob("*.sums")):
+        copy = cache / sums.name.removesuffix(".sums")
+        if not copy.is_file():
+            continue
+        if _sum(copy) in sums.read_text(encoding="utf-8").splitlines():
+            removed.append(copy)
+            yield Step("remove", copy)
+        else:
+            yield Step("keep", copy, why="it is not what was put there")
+    yield Step("remove", own)
+    yield from _back(cache, removed)
+
+
+def _back(cache: Path, removed: list[Path]) -> Iterator[Step]:
+    """What was in the way of ours gets its name back, where that is free again."""
+    for aside in sorted(cache.rglob("*.before-nix-1")):
+        name = aside.with_name(aside.name.removesuffix(".before-nix-1"))
+        later = aside.with_name(f"{name.name}.before-nix-2")
+        if (name in removed or not os.path.lexists(name)) and not os.path.lexists(later):
+            yield Step("move", aside, to=name)
+        else:
+            yield Step("keep", aside, why=f"{name} is there")
+
+
+def _in_config(found: Places) -> Iterator[Step]:
+    config = found.config
+    if config is None or not config.is_dir():
+        return
+    modules = config / "node_modules"
+    ours = []
     if modules.is_dir() and not modules.is_symlink():
-        scopes = [path for path in modules.glob("@*") if path.is_dir() and not path.is_symlink()]
-        links = [path for scope in (modules, *scopes) for path in scope.iterdir() if path.is_symlink()]
-        for link in links:
-            match = _MODULE.fullmatch(os.readlink(link))  # noqa: PTH115 - its text as it is
-            if match and match[1] == link.relative_to(modules).as_posix():
-                gone.append(link)
-    else:
-        scopes = []
-    package_lock = directory / "package-lock.json"
-    if _is_our_lock(package_lock):
-        gone.append(package_lock)
-    for left in sorted(directory.glob(".opencode-cache.*")):
-        pid = left.name.rpartition(".")[2]
-        if left.is_dir() and pid.isdecimal() and not _alive(int(pid)):
-            gone.append(left)
-    return gone, [*scopes, modules] if gone else []
+        for link in _links(modules):
+            below = re.escape(str(link.relative_to(modules)))
+            if re.fullmatch(rf"/.*/opencode/\.nix/[^/]+/[^/]+/node_modules/{below}", str(link.readlink())):
+                ours.append(link)
+    yield from (Step("remove", link) for link in ours)
+    lock = config / "package-lock.json"
+    if lock.is_file() and _is_our_lock(lock, found.cache / _OWN):
+        yield Step("remove", lock)
 
 
-def _is_our_lock(path: Path) -> bool:
-    """npm's own name for the root is that of the directory, and it lists packages: see `layouts.packages`."""
-    if path.is_symlink():
+def _is_our_lock(lock: Path, own: Path) -> bool:
+    """Whether it is the one that the cache has, or one that names nothing that is installed, as ours."""
+    if lock.stat().st_size > _MOST_LOCK:
         return False
+    content = lock.read_bytes()
+    if any(
+        theirs.read_bytes() == content for theirs in own.glob("*/*/package-lock.json") if theirs.is_file()
+    ):
+        return True
     try:
-        document = json.loads(path.read_bytes())
-        return document["name"] == f"opencode-{CONFIG}" and set(document["packages"]) == {""}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        document = json.loads(content)
+    except (ValueError, RecursionError):
         return False
+    named = document.get("name") if isinstance(document, dict) else None
+    packages = document.get("packages") if isinstance(document, dict) else None
+    return named == _LOCK_NAME and isinstance(packages, dict) and list(packages) == [""]
+
+
+def _sum(path: Path) -> str:
+    """As POSIX's cksum has it, which is what the wrapper wrote down."""
+    with path.open("rb") as file:
+        done = subprocess.run(["cksum"], stdin=file, cwd="/", capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def _scopes(packages: Path) -> list[Path]:
+    """Directories that hold links to packages, deepest first: older generations leave some empty."""
+    listed = []
+    for directory, names, _ in os.walk(packages):
+        names[:] = [name for name in names if name != "node_modules"]
+        listed.append(Path(directory))
+    return listed[::-1]
+
+
+def _remove_empty(directory: Path, found: Places) -> None:
+    """A directory that held nothing but ours goes, and those above it: scopes, packages/, node_modules."""
+    tops = {found.cache, found.cache.parent} if found.cache.parent.name == ".cache-nix" else {found.cache}
+    if found.config is not None:
+        tops.add(found.config / "node_modules")
+    while any(directory == top or top in directory.parents for top in tops):
+        try:
+            directory.rmdir()
+        except OSError:  # something is in it, or it is gone already
+            return
+        directory = directory.parent

@@ -1,36 +1,25 @@
-"""What an update changes: for the terminal, for a pull request, for CHANGELOG.md and as JSON."""
+"""What an update changes: as a document, and as a line of CHANGELOG.md."""
 
 from __future__ import annotations
 
 import textwrap
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict
-from rich.console import Group
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
-
 from opencode_cache.base import console
-from opencode_cache.base.errors import BadInputError
+from opencode_cache.base.model import Model
 from opencode_cache.formats import contents
 
 if TYPE_CHECKING:
-    from opencode_cache.formats.lock import Lock
+    from collections.abc import Callable
+
+    from opencode_cache.formats.lock import Lock, Package
     from opencode_cache.npm.platforms import System
 
 _UNRELEASED = "## Unreleased"
 _WIDTH = 110
-_MOST_ROWS = 300
-"""GitHub takes a body of 65,536 characters."""
-_NONE = "–"  # noqa: RUF001 - a dash
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Row(_Model):
+class Row(Model):
     """One thing that changes. `old` and `new` are versions, revisions, licences or sizes; None: not there."""
 
     kind: Literal["release", "input", "package", "licence", "size"]
@@ -40,7 +29,7 @@ class Row(_Model):
     note: str = ""
 
 
-class Left(_Model):
+class Left(Model):
     """What stays as it was, and why. `newer`: although there is something newer."""
 
     name: str
@@ -48,7 +37,7 @@ class Left(_Model):
     newer: bool = False
 
 
-class Changes(_Model):
+class Changes(Model):
     """The whole of it. `files` are relative to the repository; without any, nothing is newer."""
 
     opencode: str
@@ -63,13 +52,13 @@ class Changes(_Model):
 
 def packages(old: Lock | None, new: Lock, system: System) -> list[Row]:
     """What is different in a lock: versions, licences, and the length of all tarballs for a system."""
-    then, now = _versions(old), _versions(new)
+    then, now = (_by_name(one, lambda package: package.version) for one in (old, new))
     rows = [
         Row(kind="package", name=name, old=then.get(name), new=now.get(name))
         for name in sorted(then.keys() | now.keys())
         if then.get(name) != now.get(name)
     ]
-    then, now = _licences(old), _licences(new)
+    then, now = (_by_name(one, lambda package: package.license or "unknown") for one in (old, new))
     rows += [
         Row(kind="licence", name=name, old=then[name], new=now[name])
         for name in sorted(then.keys() & now.keys())
@@ -81,79 +70,18 @@ def packages(old: Lock | None, new: Lock, system: System) -> list[Row]:
     return rows
 
 
-def _versions(lock: Lock | None) -> dict[str, str]:
-    found: dict[str, list[str]] = {}
+def _by_name(lock: Lock | None, say: Callable[[Package], str]) -> dict[str, str]:
+    said: dict[str, set[str]] = {}
     for package in lock.packages.values() if lock else ():
-        found.setdefault(package.name, []).append(package.version)
-    return {name: ", ".join(sorted(versions)) for name, versions in found.items()}
-
-
-def _licences(lock: Lock | None) -> dict[str, str]:
-    found: dict[str, set[str]] = {}
-    for package in lock.packages.values() if lock else ():
-        found.setdefault(package.name, set()).add(package.license or "unknown")
-    return {name: ", ".join(sorted(licences)) for name, licences in found.items()}
+        said.setdefault(package.name, set()).add(say(package))
+    return {name: ", ".join(sorted(words)) for name, words in said.items()}
 
 
 def _size(lock: Lock | None, system: System) -> str | None:
-    if lock is None:
+    if lock is None or system.name not in lock.opencode.binaries:
         return None
-    try:
-        wanted = [*contents.packages(lock, system).values(), contents.binary_package(lock, system)]
-    except BadInputError:
-        return None
+    wanted = [*contents.packages(lock, system).values(), contents.binary_package(lock, system)]
     return console.megabytes(sum(package.size or 0 for package in wanted))
-
-
-def table(changes: Changes) -> Group:
-    """For a person, as something that rich prints."""
-    if not changes.rows and not changes.files:
-        parts: list[Table | Text] = [Text(_nothing(changes))]
-    else:
-        shown = Table("", "", "old", "new", "", box=None, pad_edge=False)
-        for row in changes.rows:
-            cells = (row.kind, row.name, row.old or _NONE, row.new or _NONE, row.note)
-            shown.add_row(*(escape(cell) for cell in cells))
-        parts = [shown, Text(f"files: {', '.join(changes.files) or 'none'}")]
-    parts += [Text(f"left as it was: {left.name}: {left.why}") for left in changes.left]
-    return Group(*parts)
-
-
-def _nothing(changes: Changes) -> str:
-    if changes.newer:
-        return "nothing is newer but what is left as it was"
-    return f"nothing is newer; OpenCode {changes.opencode}"
-
-
-def markdown(changes: Changes) -> str:
-    """For the body of a pull request."""
-    lines = [f"OpenCode {changes.opencode}", ""]
-    if changes.rows:
-        lines += ["| | | old | new | |", "|---|---|---|---|---|"]
-        for row in changes.rows[:_MOST_ROWS]:
-            cells = (row.kind, row.name, row.old or _NONE, row.new or _NONE, row.note)
-            lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
-        if len(changes.rows) > _MOST_ROWS:
-            lines.append(f"| | and {len(changes.rows) - _MOST_ROWS} more | | | |")
-        lines.append("")
-    else:
-        lines += [f"{_nothing(changes)}.", ""]
-    if changes.left:
-        lines += ["Left as it was:", ""]
-        lines += [f"* {_cell(left.name)}: {_cell(left.why)}" for left in changes.left]
-        lines.append("")
-    if changes.files:
-        lines += [f"Files: {', '.join(f'`{name}`' for name in changes.files)}", ""]
-    return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    """Words from a registry are text here, not Markdown, HTML or the name of a person to be told."""
-    plain = " ".join(text.split())
-    for character in "\\`*_[]<>|@#":
-        plain = plain.replace(character, f"\\{character}")
-    # GitHub reads @name and #1 behind a backslash too; a character without width parts them.
-    return plain.replace("\\@", "@\u200b").replace("\\#", "#\u200b")
 
 
 def with_entry(changelog: str, changes: Changes) -> str:
@@ -168,10 +96,8 @@ def with_entry(changelog: str, changes: Changes) -> str:
 
 def summary(changes: Changes) -> str:
     """One line: releases, inputs, and how many packages."""
-    moved = [row for row in changes.rows if row.kind == "release"]
-    parts = []
-    if moved:
-        parts.append(f"OpenCode {changes.opencode} for {', '.join(row.name for row in moved)}")
+    moved = [row.name for row in changes.rows if row.kind == "release"]
+    parts = [f"OpenCode {changes.opencode} for {', '.join(moved)}"] if moved else []
     parts += [f"{row.name} of {row.note}" for row in changes.rows if row.kind == "input"]
     count = sum(row.kind == "package" for row in changes.rows)
     if count:

@@ -8,20 +8,17 @@ from typing import TYPE_CHECKING
 
 from opencode_cache.base import console
 from opencode_cache.base.errors import BadInputError, NetworkError
+from opencode_cache.base.http import AbsentError, UnreachableError
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import platforms
-from opencode_cache.npm.client import NotInRegistryError
 from opencode_cache.opencode import versions
 from opencode_cache.update import archives
-from opencode_cache.update.door import AbsentError, UnreachableError
-from opencode_cache.update.flakes import archive_of
-from opencode_cache.update.github import VERSION, Release, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opencode_cache.update.checkout import Checkout
-    from opencode_cache.update.github import GitHub
+    from opencode_cache.update.github import GitHub, Release
 
 _PLUGIN = "@opencode-ai/plugin"
 """What the default plan has in OpenCode's own version."""
@@ -38,9 +35,7 @@ class Chosen:
 
 def named(version: str, github: GitHub) -> Chosen:
     """The release that was asked for. Raises BadInputError where there is none, NetworkError."""
-    if not VERSION.fullmatch(version):
-        raise BadInputError(f"--opencode-version {version!r} is not a version; write it like 1.18.33")
-    if versions.layout_name(version) != "packages":
+    if versions.layout_name(versions.release(version)) != "packages":
         raise BadInputError(
             f"--opencode-version {version}: its releases had other names; `update` knows 1.14 and newer"
         )
@@ -84,33 +79,28 @@ def _unfit(checkout: Checkout, wanted: Sequence[str], release: Release, version:
         versions.layout_name(version)
     except BadInputError:
         return f"only {versions.SUPPORTED} are supported"
-    for system in wanted:
-        archive = archive_of(checkout, system)
+    for archive in map(checkout.archive, wanted):
         if release.asset(archive) is None:
             return f"GitHub has no {archive} of it yet"
-    here = platforms.current().binaries
-    for names in (here, (_PLUGIN,)):
-        if not any(_has(name, version) for name in names):
+    for names in (platforms.current().binaries, (_PLUGIN,)):
+        if not any(_versions(f"{name}@{version}") for name in names):
             return f"npm has no {' or '.join(names)} of it yet"
     return None
 
 
-def _has(name: str, version: str) -> bool:
+def _versions(spec: str) -> set[str]:
     try:
-        return bool(npm.view(f"{name}@{version}"))
-    except NotInRegistryError:
-        return False
+        return {str(entry["version"]) for entry in npm.view(spec)}
+    except npm.NotInRegistryError:
+        return set()
 
 
 def _known_to_npm(checkout: Checkout, wanted: Sequence[str]) -> str:
     """A hint: the newest version that npm has for all of those systems."""
-    common: set[str] | None = None
+    names = [archives.package_name(checkout.archive(system)) for system in wanted]
     try:
-        for system in wanted:
-            name = archives.package_name(archive_of(checkout, system))
-            found = {str(entry["version"]) for entry in npm.view(f"{name}@>=0")}
-            plain = {version for version in found if re.fullmatch(VERSION, version)}
-            common = plain if common is None else common & plain
+        common = set.intersection(*(_versions(f"{name}@>=0") for name in names))
     except NetworkError:
         return ""
-    return f" (npm has {max(common, key=numbers)})" if common else ""
+    plain = [version for version in common if re.fullmatch(versions.RELEASE, version)]
+    return f" (npm has {max(plain, key=versions.numbers)})" if plain else ""

@@ -13,23 +13,20 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import AliasPath, AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
 
-from opencode_cache.base import console
+from opencode_cache.base import console, http
 from opencode_cache.base.errors import BadInputError, NetworkError
 from opencode_cache.base.model import first_problem
-from opencode_cache.update.door import Door, checked_base
+from opencode_cache.opencode import versions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _T = TypeVar("_T")
 OPENCODE = "anomalyco/opencode"
-VERSION = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}", re.ASCII)
-"""The only form of a version that reaches a path, an address or a file."""
-MAX_ARCHIVE = 512 << 20
-_TAG = re.compile(rf"v({VERSION.pattern})", re.ASCII)
 _PAGES, _PER_PAGE = 3, 30
+_JSON = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 
 
 class Asset(BaseModel):
@@ -51,24 +48,16 @@ class Release(BaseModel):
     @property
     def version(self) -> str | None:
         """The version that the tag names; None for tags of other things."""
-        match = _TAG.fullmatch(self.tag_name)
+        match = re.fullmatch(rf"v({versions.RELEASE})", self.tag_name)
         return match[1] if match else None
 
     def asset(self, name: str) -> Asset | None:
         return next((asset for asset in self.assets if asset.name == name), None)
 
 
-class _Person(BaseModel):
-    date: AwareDatetime
-
-
-class _CommitData(BaseModel):
-    committer: _Person
-
-
 class _Commit(BaseModel):
     sha: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
-    commit: _CommitData
+    date: Annotated[AwareDatetime, Field(validation_alias=AliasPath("commit", "committer", "date"))]
 
 
 @dataclass(frozen=True)
@@ -85,36 +74,40 @@ class Revision:
 
 @dataclass(frozen=True)
 class GitHub:
-    """GitHub behind one door. Everything raises UnreachableError, AbsentError, or NetworkError."""
+    """GitHub. Everything raises http's UnreachableError, AbsentError, or another NetworkError."""
 
-    door: Door = field(default_factory=lambda: Door(on_wait=console.step))
+    client: http.Client = field(
+        default_factory=lambda: http.Client(login="GITHUB_TOKEN", on_wait=console.step)
+    )
     api: str = field(default_factory=lambda: _setting("OPENCODE_CACHE_GITHUB_API", "https://api.github.com"))
     archives: str = field(default_factory=lambda: _setting("OPENCODE_CACHE_GITHUB", "https://github.com"))
 
     def releases(self) -> list[Release]:
         """The newest releases of OpenCode, without drafts, pre-releases and other things; newest first."""
-        found: dict[str, Release] = {}
+        by_version: dict[str, Release] = {}
         for page in range(1, _PAGES + 1):
             told = self._ask(f"repos/{OPENCODE}/releases?per_page={_PER_PAGE}&page={page}", list[Release])
-            found |= {r.version: r for r in told if r.version and not r.draft and not r.prerelease}
-            if found or len(told) < _PER_PAGE:
+            by_version |= {r.version: r for r in told if r.version and not r.draft and not r.prerelease}
+            if by_version or len(told) < _PER_PAGE:
                 break
-        return sorted(found.values(), key=lambda release: numbers(release.version or ""), reverse=True)
+        return [by_version[version] for version in sorted(by_version, key=versions.numbers, reverse=True)]
 
     def release(self, version: str) -> Release:
-        return self._ask(f"repos/{OPENCODE}/releases/tags/v{_plain(version)}", Release)
+        return self._ask(f"repos/{OPENCODE}/releases/tags/v{versions.release(version)}", Release)
 
     def newest(self, owner: str, repo: str, ref: str | None) -> Revision:
         """The newest commit of a branch, of the default one where `ref` is None."""
         commit = self._ask(f"repos/{owner}/{repo}/commits/{ref or 'HEAD'}", _Commit)
-        return Revision(commit.sha, int(commit.commit.committer.date.timestamp()))
+        return Revision(commit.sha, int(commit.date.timestamp()))
 
     def archive(self, version: str, asset: Asset, to: Path) -> Path:
         """The archive of a release, in that directory; one that is there already is not downloaded again."""
-        name = f"{OPENCODE.replace('/', '+')}-v{_plain(version)}-{_file_name(asset.name)}"
-        target, part = to / name, to / f"{name}.part"
-        if asset.size > MAX_ARCHIVE:
-            raise NetworkError(f"{target.name} has {asset.size} bytes; more than {MAX_ARCHIVE} are not taken")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", asset.name):
+            raise NetworkError(f"{asset.name!r} is no file name for a release archive; nothing was taken")
+        target = to / f"{OPENCODE.replace('/', '+')}-v{versions.release(version)}-{asset.name}"
+        part = target.with_name(f"{target.name}.part")
+        if asset.size > http.MOST:
+            raise NetworkError(f"{target.name} has {asset.size} bytes; more than {http.MOST} are not taken")
         if target.is_file() and _whole(target, asset):
             return target
         url = f"{self.archives}/{OPENCODE}/releases/download/v{version}/{asset.name}"
@@ -122,7 +115,7 @@ class GitHub:
             to.mkdir(parents=True, exist_ok=True)
             console.step(f"fetching {asset.name} {version} from GitHub")
             with part.open("a+b") as file, console.downloading(1, asset.size) as on_bytes:
-                self.door.save(url, file, asset.size, on_bytes)
+                self.client.save(url, file, most=asset.size, size=asset.size, on_bytes=on_bytes)
             if not _whole(part, asset):
                 part.unlink()
                 raise NetworkError(f"{url} is not what GitHub's list of the release says; run `update` again")
@@ -134,11 +127,9 @@ class GitHub:
         return target
 
     def _ask(self, path: str, shape: type[_T]) -> _T:
-        headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
         token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN")
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        body = self.door.read(f"{self.api}/{path}", headers)
+        login = {"Authorization": f"Bearer {token}"} if token else {}
+        body = self.client.read(f"{self.api}/{path}", _JSON | login)
         try:
             return TypeAdapter(shape).validate_json(body)
         except ValidationError as error:
@@ -148,34 +139,14 @@ class GitHub:
             ) from error
 
 
-def numbers(version: str) -> tuple[int, ...]:
-    """For comparing two plain versions."""
-    return tuple(int(part) for part in _plain(version).split("."))
-
-
-def _plain(version: str) -> str:
-    if not VERSION.fullmatch(version):
-        raise BadInputError(f"{version!r} is not an OpenCode version; write it like 1.18.33")
-    return version
-
-
-def _file_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise NetworkError(f"{name!r} is no file name for a release archive; nothing was taken")
-    return name
-
-
 def _whole(path: Path, asset: Asset) -> bool:
-    if path.stat().st_size != asset.size:
-        return False
-    if asset.digest is None:
-        return True  # the archive's own checksum has to do
-    digest = hashlib.sha256()
+    """Whether it is what the list says; where that has no digest, the archive's own checksum has to do."""
     with path.open("rb") as file:
+        digest = hashlib.sha256()
         while block := file.read(1 << 20):
             digest.update(block)
-    return asset.digest == f"sha256:{digest.hexdigest()}"
+        return file.tell() == asset.size and asset.digest in (None, f"sha256:{digest.hexdigest()}")
 
 
 def _setting(name: str, default: str) -> str:
-    return checked_base(os.environ.get(name) or default, name)
+    return http.checked_base(os.environ.get(name) or default, name)

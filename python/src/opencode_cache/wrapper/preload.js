@@ -132,8 +132,9 @@ globalThis.Worker = class Worker extends Thread {
 const own = started[USERS + "BUN_INSPECT_PRELOAD"]
 if (own && isMainThread) require(resolve(own))
 
-// A project's `.opencode` has no node_modules where OpenCode could not install them: its plugins and tools get
-// what they import, and cannot find, from the cache. (Bun asks no onResolve hook about a bare name.)
+// A config directory (a project's `.opencode`, the user's own, OPENCODE_CONFIG_DIR) has no node_modules where OpenCode
+// could not install them: its plugins and tools get what they import, and cannot find, from the cache. (Bun asks no
+// onResolve hook about a bare name.)
 const config = join(cache, "config")
 const resolved = (name, from) => {
   try {
@@ -143,11 +144,17 @@ const resolved = (name, from) => {
   }
 }
 if (existsSync(join(config, "node_modules"))) {
+  const { HOME, OPENCODE_CONFIG_DIR, XDG_CONFIG_HOME } = started
+  const usersConfig = XDG_CONFIG_HOME || (HOME && join(HOME, ".config"))
+  const places = [usersConfig && join(usersConfig, "opencode"), OPENCODE_CONFIG_DIR && resolve(OPENCODE_CONFIG_DIR)]
+  const there = places.filter((path) => path && existsSync(path)).flatMap((path) => [path, fs.realpathSync(path)])
+  const directories = ["/(?:.*/)?\\.opencode", ...there.map((path) => path.replace(/[^\w/]/g, "\\$&"))].join("|")
+  const filter = new RegExp(`^(?:${directories})/(?!(.*/)?node_modules/).*\\.[cm]?[jt]sx?$`)
   const imported = /(\bfrom\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*)(["'])([@\w][^"':\n]*)\2/g
   Bun.plugin({
     name: "opencode-cache",
     setup(build) {
-      build.onLoad({ filter: /\/\.opencode\/(?!(.*\/)?node_modules\/).*\.[cm]?[jt]sx?$/ }, ({ path }) => ({
+      build.onLoad({ filter }, ({ path }) => ({
         contents: readFileSync(path, "utf8").replace(imported, (text, before, _, name) => {
           const file = resolved(name, dirname(path)) ? undefined : resolved(name, config)
           return file ? before + JSON.stringify(file) : text

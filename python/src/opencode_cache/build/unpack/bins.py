@@ -68,7 +68,7 @@ def normalized(package: Package) -> dict[str, str]:
         # As paths below "/": `..` cannot climb there.
         command = _below_slash(posixpath.basename(re.sub(r"[\\:]", "/", name).rstrip("/")))
         file = _below_slash(target.replace("\\", "/"))
-        if command and file:
+        if command and file and "\0" not in command + file:
             clean[command] = file
     return clean
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import re
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opencode_cache.base import archive, files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.build.unpack import prune
 from opencode_cache.build.unpack.destination import Destination
@@ -33,11 +33,8 @@ if TYPE_CHECKING:
 
     from opencode_cache.formats.lock import Package
 
-MAX_DEPTH = 1024
-"""Components of a member's path: node-tar's maxDepth."""
 _SMALL = 1 << 20
 _SPOOL = 32 << 20
-_DRIVE = re.compile(r"[A-Za-z]:")
 _LINKS = (Kind.HARD_LINK, Kind.SYMBOLIC_LINK)
 _MANIFEST = "package.json"
 
@@ -103,7 +100,7 @@ def extract(package: Package, tarball: Path, targets: Mapping[Path, Target]) -> 
 @contextmanager
 def _reading(package: Package, tarball: Path) -> Iterator[Reader]:
     try:
-        file = tarball.open("rb", buffering=0)
+        file = files.open_regular(tarball)
     except FileNotFoundError as error:
         raise BadInputError(
             f"{package.key}: {tarball} is not there; "
@@ -143,7 +140,7 @@ class _Unpacking:
         for path, target in targets.items():
             self._by_target.setdefault(target, []).append(Destination(path, package))
         self._files: dict[str, _File] = {}
-        self._folders: set[str] = set()
+        self._names = archive.Names()
         self._ignore_files: set[str] = set()
 
     def take(self, member: Member) -> None:
@@ -151,13 +148,19 @@ class _Unpacking:
 
         pacote's filter lets files through and nothing else: a directory is made for a file in it.
         """
-        path = self._below(member.path, "a path")
-        if member.kind in _LINKS:
-            self._check_link(member)
-        elif member.kind is Kind.FILE and path:
-            renamed = self._npmignore(member.path, path)
+        try:
+            path = archive.below(member.path)
+            if member.kind in _LINKS:
+                archive.check_link(member)
+                return
+            renamed = self._npmignore(member.path, path) if member.kind is Kind.FILE and path else None
             if renamed:
-                self._store(renamed, member)
+                # npm writes the second of two members over the first.
+                self._names.add(renamed, again=True)
+        except archive.RefusedError as error:
+            raise self._reader.hostile(str(error)) from error
+        if renamed:
+            self._store(renamed, member)
 
     def finish(self) -> Stats:
         """Write what was held back and is wanted, and `package.json` as the last one."""
@@ -172,35 +175,6 @@ class _Unpacking:
                 total += Stats(len(wanted), size, len(self._files) - len(wanted), everything - size)
         return total
 
-    def _below(self, path: str, what: str) -> str:
-        """The path without its first component, "" for the package itself."""
-        parts = path.replace("\\", "/").split("/")
-        if ".." in parts:
-            raise self._reader.hostile(f"{what} that climbs out ({path!r})")
-        # "package//x" and "./package/x" are odd and harmless: node-tar drops the empty components as well.
-        kept = [part for part in path.split("/")[1:] if part not in ("", ".")]
-        if path[0] in "/\\" or _DRIVE.match(path) or (kept and (kept[0][0] == "\\" or _DRIVE.match(kept[0]))):
-            raise self._reader.hostile(f"{what} that is absolute ({path!r})")
-        if len(kept) > MAX_DEPTH:
-            raise self._reader.hostile(f"{what} with more than {MAX_DEPTH} components ({path[:80]!r}…)")
-        return "/".join(kept)
-
-    def _check_link(self, member: Member) -> None:
-        """Refuse a link that leaves the package; the others are left out as npm does."""
-        if member.kind is Kind.HARD_LINK:
-            self._below(member.link, f"a hard link ({member.path!r}) to a path")
-            return
-        target = member.link.replace("\\", "/")
-        depth = len(self._below(member.path, "a path").split("/")) - 1
-        for part in target.split("/"):
-            depth += {"..": -1, ".": 0, "": 0}.get(part, 1)
-            if depth < 0:
-                break
-        if depth < 0 or target.startswith("/") or _DRIVE.match(target):
-            raise self._reader.hostile(
-                f"a symbolic link ({member.path!r}) that leaves the package ({member.link!r})"
-            )
-
     def _npmignore(self, raw: str, path: str) -> str | None:
         """pacote's rule: `.gitignore` is renamed, unless a `.npmignore` beside it came first."""
         folder, _, name = raw.rpartition("/")
@@ -210,20 +184,9 @@ class _Unpacking:
             return None if folder in self._ignore_files else path.removesuffix(".gitignore") + ".npmignore"
         return path
 
-    def _enter(self, folder: str) -> None:
-        """Note a folder and those above it. Raises where one of them is a file."""
-        while folder and folder not in self._folders:
-            if folder in self._files:
-                raise self._reader.hostile(f"{folder!r} both as a file and as a directory")
-            self._folders.add(folder)
-            folder = folder.rpartition("/")[0]
-
     def _store(self, path: str, member: Member) -> None:
-        self._enter(path.rpartition("/")[0])
-        if path in self._folders:
-            raise self._reader.hostile(f"{path!r} both as a file and as a directory")
         before = self._files.get(path)
-        # npm writes the second of two members over the first, which keeps its mode.
+        # The first one's mode stays, as npm has it.
         mode = before.mode if before else ((0o666 if member.mode is None else member.mode) | 0o666) & 0o755
         pruned = any(target.policy in (Policy.LOADABLE, Policy.DECLARED) for target in self._by_target)
         held = path == _MANIFEST or (pruned and prune.held(path))

@@ -13,6 +13,18 @@ import posixpath
 import re
 from typing import TYPE_CHECKING
 
+from opencode_cache.build.unpack.kinds import (
+    DECLARATION,
+    LEGAL,
+    SOURCE,
+    TEST_FILE,
+    TEXT,
+    Kind,
+    held,
+    is_source_map,
+    kind,
+    useless,
+)
 from opencode_cache.build.unpack.package_json import load_targets, parse, type_targets
 
 if TYPE_CHECKING:
@@ -21,46 +33,9 @@ if TYPE_CHECKING:
 
     Read = Callable[[str], "bytes | mmap.mmap | None"]
 
-_MAP = re.compile(r"\.(?:[cm]?[jt]sx?|css|s[ac]ss|less|vue|svelte)\.map$")
-_DECLARATION = re.compile(r"\.d(?:\.[^./]+)?\.[cm]?ts$")
-_SOURCE = re.compile(r"\.[cm]?tsx?$")
-_CODE = re.compile(r"\.(?:[cm]?[jt]sx?|json|node|wasm|vue|svelte)$|(?:^|/)[^./]+$")
+__all__ = ["held", "is_source_map", "keep", "useless"]
+
 _SCANNED = re.compile(r"\.(?:[cm]?[jt]sx?|vue|svelte)$|(?:^|/)[^./]+$")
-_LEGAL = re.compile(
-    r"^(?:un)?(?:licen[cs]e|copying|copyright|notice|third.?party|patents|authors)", re.IGNORECASE
-)
-_TEXT = re.compile(r"\.mdx?$|\.markdown$", re.IGNORECASE)
-_TALK = re.compile(
-    r"^(?:readme|changes|changelog|history|contributing|security|code.of.conduct|migrat\w+|upgrad\w+|releases?"
-    r"|todo)"
-    r"[\w.-]*\.(?:mdx?|markdown)$|^changelog$",
-    re.IGNORECASE,
-)
-_DOC_FOLDER = re.compile(r"^(?:docs?|examples?)/")
-_TEST_FOLDER = re.compile(r"(?:^|/)(?:__tests__|__mocks__|__fixtures__|__snapshots__|tests?)/")
-_TEST_FILE = re.compile(r"\.(?:test|spec|test-d|bench)\.[cm]?[jt]sx?$|\.snap$")
-
-
-class _Kind:
-    DECLARATION = "declaration"
-    DOCUMENT = "document"
-    SOURCE = "source"
-    TEST = "test"
-
-
-def useless(path: str) -> bool:
-    """Whether a file is left out before anything is known about its package."""
-    return is_source_map(path) or path.endswith(".tsbuildinfo")
-
-
-def is_source_map(path: str) -> bool:
-    """Whether the name is that of a source map: `x.js.map`, `x.d.ts.map`, not any `x.map`."""
-    return _MAP.search(path) is not None
-
-
-def held(path: str) -> bool:
-    """Whether `keep` may leave the file out."""
-    return _kind(path) is not None
 
 
 def keep(files: Iterable[str], package_json: object, read: Read, *, declarations: bool = False) -> set[str]:
@@ -76,21 +51,6 @@ def keep(files: Iterable[str], package_json: object, read: Read, *, declarations
     return _Reach(everything, package_json, read, declarations=declarations).kept()
 
 
-def _kind(path: str) -> str | None:
-    folder, _, name = path.rpartition("/")
-    if "node_modules" in path.split("/") or name == "package.json" or _LEGAL.match(name):
-        return None
-    if _DOC_FOLDER.match(path):
-        return _Kind.DOCUMENT
-    if _TEST_FOLDER.search(path) or _TEST_FILE.search(name):
-        return _Kind.TEST
-    if _DECLARATION.search(name):
-        return _Kind.DECLARATION
-    if _SOURCE.search(name):
-        return _Kind.SOURCE
-    return _Kind.DOCUMENT if _TALK.match(name) or (not folder and _TEXT.search(name)) else None
-
-
 class _Reach:
     """Finds out, for one package, which of the files that could go are reached and stay."""
 
@@ -100,12 +60,12 @@ class _Reach:
         self._files = files
         self._manifest = manifest
         self._read = read
-        self._kinds = {path: kind for path in files if (kind := _kind(path))}
+        self._kinds = {path: found for path in files if (found := kind(path))}
         self._open = set(self._kinds)
         """What nothing has reached yet."""
         self._queue = [path for path in files if path not in self._kinds]
         if declarations:
-            self._reached(path for path, kind in self._kinds.items() if kind is _Kind.DECLARATION)
+            self._reached(path for path, kind in self._kinds.items() if kind is Kind.DECLARATION)
         self._names: dict[str, set[str]] = {}
         """What may go, by each path that an importer may write for it."""
         self._below: dict[str, set[str]] = {}
@@ -116,9 +76,9 @@ class _Reach:
             for name in _names(path, self._kinds[path], files):
                 self._names.setdefault(name, set()).add(path)
             folder = posixpath.dirname(path)
-            if self._kinds[path] is _Kind.SOURCE:
+            if self._kinds[path] is Kind.SOURCE:
                 self._sources.setdefault(folder, set()).add(path)
-            while folder and self._kinds[path] is not _Kind.DECLARATION:
+            while folder and self._kinds[path] is not Kind.DECLARATION:
                 self._below.setdefault(folder, set()).add(path)
                 folder = posixpath.dirname(folder)
 
@@ -159,8 +119,8 @@ class _Reach:
         pattern = re.compile(".*".join(re.escape(part) for part in f"{stem}*{tail}".split("*")))
         # `./*` is meant for code: it names no declarations and no texts unless it ends like one.
         reachable = {
-            _Kind.DECLARATION: _DECLARATION.search(f"x{tail}") is not None,
-            _Kind.DOCUMENT: _TEXT.search(tail) is not None,
+            Kind.DECLARATION: DECLARATION.search(f"x{tail}") is not None,
+            Kind.DOCUMENT: TEXT.search(tail) is not None,
         }
         self._reached(
             path for path in self._open if reachable.get(self._kinds[path], True) and pattern.fullmatch(path)
@@ -169,12 +129,12 @@ class _Reach:
     def _can_be_imported_deep(self, path: str) -> bool:
         """Whether `import "package/path"` is plausible in a package without `exports`."""
         kind = self._kinds[path]
-        if kind is _Kind.TEST:
-            return not (_TEST_FILE.search(path) or "__" in path or re.match(r"(?:src/)?tests?/", path))
-        if kind is not _Kind.SOURCE:
+        if kind is Kind.TEST:
+            return not (TEST_FILE.search(path) or "__" in path or re.match(r"(?:src/)?tests?/", path))
+        if kind is not Kind.SOURCE:
             return False
         # Beside compiled code a source is what that was made from; elsewhere Bun may be told to load it.
-        stem = _SOURCE.sub("", path)
+        stem = SOURCE.sub("", path)
         return not any(f"{stem}{end}" in self._files for end in _JS_ENDS)
 
     def _needed_declarations(self) -> None:
@@ -187,15 +147,15 @@ class _Reach:
                 folder = posixpath.dirname(folder)
         typed = {path for path in map(_plain, type_targets(self._manifest)) if path}
         typed_folders = {_topmost(path, mixed) for path in typed} - {None}
-        for path in [path for path in self._open if self._kinds[path] is _Kind.DECLARATION]:
-            stem = _DECLARATION.sub("", path)
+        for path in [path for path in self._open if self._kinds[path] is Kind.DECLARATION]:
+            stem = DECLARATION.sub("", path)
             described = any(f"{stem}{end}" in self._files for end in _RUNTIME_ENDS)
             if not (described or path in typed or _topmost(path, mixed) in typed_folders):
                 self._reached([path])
 
     def _is_runtime(self, path: str) -> bool:
-        return self._kinds.get(path) not in (_Kind.DECLARATION, _Kind.DOCUMENT) and not (
-            path.endswith("package.json") or _LEGAL.match(posixpath.basename(path))
+        return self._kinds.get(path) not in (Kind.DECLARATION, Kind.DOCUMENT) and not (
+            path.endswith("package.json") or LEGAL.match(posixpath.basename(path))
         )
 
     # What files say
@@ -207,7 +167,7 @@ class _Reach:
         top folder has that folder's name in it.
         """
         words = {self._word(path) for path in self._open}
-        tops = {path.partition("/")[0] for path in self._open if self._kinds[path] is not _Kind.DECLARATION}
+        tops = {path.partition("/")[0] for path in self._open if self._kinds[path] is not Kind.DECLARATION}
         while self._queue and self._open:
             path = self._queue.pop()
             if not _SCANNED.search(path):
@@ -222,10 +182,10 @@ class _Reach:
                 self._named_by_code(folder, content, words)
 
     def _word(self, path: str) -> bytes:
-        if self._kinds[path] is _Kind.DECLARATION:
+        if self._kinds[path] is Kind.DECLARATION:
             return b".d."
         top, slash, _ = path.partition("/")
-        return (top if slash else _SOURCE.sub("", top)).encode()
+        return (top if slash else SOURCE.sub("", top)).encode()
 
     def _named_by_code(self, folder: str, content: bytes | mmap.mmap, words: set[bytes]) -> None:
         for found in _RELATIVE.finditer(content):
@@ -278,7 +238,7 @@ def _names(path: str, kind: str, files: Collection[str]) -> set[str]:
     """
     names = {path}
     stem, end = posixpath.splitext(path)
-    if kind is _Kind.DECLARATION or end not in (*_SOURCE_ENDS, *_JS_ENDS, ".json"):
+    if kind is Kind.DECLARATION or end not in (*_SOURCE_ENDS, *_JS_ENDS, ".json"):
         return names
     if end in _JS_ENDS or not any(f"{stem}{js}" in files for js in _JS_ENDS):
         names.add(stem)

@@ -1,10 +1,10 @@
-"""The last proof on the page: the verdict, every host asked for, every step. The model is `verify.Proof`."""
+"""The last proof on the page: verdict, every host asked for, every step. The model is `formats/proof.py`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opencode_cache.formats.proof import verdict
+from opencode_cache.formats.proof import verdict, where_and_when
 from opencode_cache.inspect.page.markup import Content, h, table
 
 if TYPE_CHECKING:
@@ -36,36 +36,46 @@ def section(found: Inventory) -> Iterator[Content]:
         yield from (h("p", h("code", line)) for line in _MAKE_ONE)
         return
     yield verdict_line(proof)
-    origin = "kept from before its first start" if found.proof_kept else "given as a file"
-    where = f"The proof of OpenCode {proof.opencode} with this cache, {origin}."
+    origin = "Proved here" if found.proved_here else "Proved elsewhere"
+    where = f"{origin}, on {where_and_when(proof)}, with OpenCode {proof.opencode}."
     if proof.isolated:
         where += " OpenCode ran in a network namespace of its own, with the cache mounted read-only."
     yield h("p", where, class_="soft")
+    yield h(
+        "p",
+        "Of the cache whose manifest.json has the sha256 ",
+        h("code", proof.manifest_sha256),
+        " and the program with ",
+        h("code", proof.binary_sha256),
+        "; it says nothing of others.",
+    )
     if not proof.isolated:
         yield h("p", f"A weaker proof: {proof.weaker_because or 'it was not isolated'}.", class_="warn")
+    yield from (h("p", f"A weaker proof: {text}.", class_="warn") for text in proof.unseen)
     if proof.hosts:
         rows: list[list[Content]] = [
             [
-                host.name,
+                " ".join([host.name, *host.ports]),
                 host.count,
                 host.step,
-                host.known or h("span", f"not known. {host.mend or ''}".rstrip(), class_="warn"),
+                host.who or "OpenCode, or a plugin",
+                host.known or h("span", f"not known. {host.fix or ''}".rstrip(), class_="warn"),
             ]
             for host in proof.hosts
         ]
         yield table(
             "hosts",
-            "Every host that OpenCode asked for.",
-            ["Host", "Times", "In step", "Why"],
+            "Every host and address that was asked for.",
+            ["Host", "Times", "In step", "By", "Why"],
             rows,
-            {"Host": "name", "Times": "number", "In step": "name", "Why": "long"},
+            {"Host": "name", "Times": "number", "In step": "name", "By": "name", "Why": "long"},
         )
     else:
         count = len(proof.steps)
         yield h("p", f"Hosts asked for: none, in {count} step{'' if count == 1 else 's'}.")
     steps: list[list[Content]] = [
         [
-            "ok" if step.ok else h("span", "failed", class_="warn"),
+            "ok" if step.ok else h("span", "too slow" if step.too_slow else "failed", class_="warn"),
             step.name,
             f"{step.seconds:.1f}",
             step.detail,

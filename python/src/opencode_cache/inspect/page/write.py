@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 _MEGABYTE = 1_000_000
 _NO_LICENCE = "not stated"
 _FEW = 12
-_KINDS = {"provider": "provider SDK", "tool": "npm tool", "config": "config directory"}
+_KINDS = {
+    "provider": "provider SDK",
+    "tool": "npm tool",
+    "command": "npx command",
+    "config": "config directory",
+}
 
 
 def render(found: Inventory) -> str:

@@ -1,66 +1,131 @@
-"""The proof, as the child process of `verify`: one JSON object a line, the last one is the result."""
+"""The proof, as the child process of `verify`: one JSON object a line, the last one is the result.
+
+The others are steps as they begin, with the seconds within which the next line comes.
+"""
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
+import os
+import platform
+import re
 import signal
 import sys
 import tempfile
-from contextlib import ExitStack
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opencode_cache import __version__
 from opencode_cache.base.errors import OpencodeCacheError
-from opencode_cache.formats import manifest
-from opencode_cache.formats.proof import Proof
-from opencode_cache.prove.child import hosts, serving, steps, tools
-from opencode_cache.prove.child.record import Record, Subject
+from opencode_cache.formats import manifest, proof
+from opencode_cache.layouts import accepts
+from opencode_cache.opencode import run as opencode
+from opencode_cache.prove.child import hosts, lanes, providers, serving, steps, tools
+from opencode_cache.prove.child.record import PATIENCE, Patience, Subject, Wanted
 from opencode_cache.sandbox import netns, reap
-from opencode_cache.sandbox.dns_logger import DnsLogger
-from opencode_cache.sandbox.loopback import TripwireRegistry
 from opencode_cache.wrapper import render as wrapper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
+
+    from opencode_cache.prove.child.record import Record
+
+    Result = Future[tuple[Record, list[str], object]]
+
+_FIRST_START = 600
+"""Seconds for the one `--version` that tells how fast this machine is."""
 
 
-def prove(cache: Path, binary: Path, weaker_because: str | None, say: Callable[[str], None]) -> Proof:
+def prove(options: argparse.Namespace, say: Callable[[str, float], None]) -> proof.Proof:
     """The whole proof, in the process's own namespaces unless `weaker_because` says why there are none."""
+    cache, binary = options.cache, options.opencode
     made = manifest.read(cache)
-    with ExitStack() as stack:
-        log: Callable[[], Sequence[str]]
-        extra: dict[str, str] = {}
-        if weaker_because is None:
-            dns = stack.enter_context(DnsLogger())
-            log = lambda: [name for name, _ in dns.names]  # noqa: E731 - the two cases side by side
-        else:
-            proxy = stack.enter_context(TripwireRegistry())
-            log = lambda: proxy.hosts  # noqa: E731
-            for name, value in (
-                ("http_proxy", proxy.url),
-                ("https_proxy", proxy.url),
-                ("no_proxy", "127.0.0.1,localhost"),
-            ):
-                extra |= {name: value, name.upper(): value}
-        out = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="opencode-wrapped-")))
-        program = wrapper.wrap(cache, binary, out / "wrapped")
-        subject = Subject(cache, binary, program, made, extra)
-        record = Record(log, say)
-        steps.prove_models(subject, record)
-        drivable = steps.prove_imports(subject, record)
-        tools.prove_tools(subject, record)
-        serving.prove_serving(subject, record, drivable)
-    asked = [hosts.judged(made, name, step, count) for (name, step), count in sorted(record.hosts.items())]
-    ok = all(step.ok for step in record.steps) and all(host.known for host in asked)
-    return Proof(
-        opencode=made.opencode,
-        isolated=weaker_because is None,
-        weaker_because=weaker_because,
-        steps=tuple(record.steps),
-        hosts=tuple(asked),
-        ok=ok,
+    version, start_seconds = _first_start(binary, made, say)
+    with (
+        tempfile.TemporaryDirectory(prefix="opencode-wrapped-") as out,
+        ThreadPoolExecutor(lanes.at_once()) as pool,
+    ):
+        program = wrapper.wrap(cache, binary, Path(out) / "wrapped")
+        lane = lanes.Lanes(
+            pool,
+            Subject(cache, binary, program, made, {}),
+            isolated=options.weaker_because is None,
+            patience=Patience(start_seconds, options.patience),
+            say=say,
+        )
+        digest = pool.submit(lambda: proof.sha256(opencode.image(binary)))
+        results = [one.result() for one in _all(lane, made, options.ask)]
+        identity = proof.of(cache, digest.result())
+    records = [record for record, _, _ in results]
+    asked = hosts.all_of(made, sum((record.asked for record in records), Counter[tuple[str, Wanted]]()))
+    tried = tuple(step for record in records for step in record.steps)
+    return proof.Proof(
+        **identity.model_dump(),
+        tool=__version__,
+        opencode=version,
+        time=dt.datetime.now(dt.timezone.utc),
+        machine=f"{platform.machine()}, {os.cpu_count()} CPUs",
+        kernel=f"{platform.system()} {_numbers(platform.release())}",
+        start_seconds=round(start_seconds, 2),
+        path=_path(os.environ),
+        isolated=options.weaker_because is None,
+        weaker_because=options.weaker_because,
+        unseen=tuple(dict.fromkeys(text for _, unseen, _ in results for text in unseen)),
+        steps=tried,
+        hosts=asked,
+        ok=proof.holds(tried, asked),
     )
+
+
+def _first_start(
+    binary: Path, made: manifest.Manifest, say: Callable[[str, float], None]
+) -> tuple[str, float]:
+    """The version that the bare binary names, and how long it takes to. Raises BadInputError."""
+    say("the bare binary", _FIRST_START)
+    start = time.monotonic()
+    version = accepts.accepted(binary, made.opencode, _FIRST_START)
+    return version, time.monotonic() - start
+
+
+def _all(lane: lanes.Lanes, made: manifest.Manifest, ask: Sequence[str]) -> list[Result]:
+    """Every step, begun in the order in which others wait for them, told in the order of this list."""
+    kinds = {kind: [e for e in made.requests if e.kind == kind] for kind in ("provider", "tool")}
+    models: Result = lane.start(steps.prove_models)
+    imports: list[Result] = [
+        lane.start(partial(steps.prove_import, entry=entry)) for entry in kinds["provider"]
+    ]
+    drivable = [e for e, one in zip(kinds["provider"], imports, strict=True) if one.result()[2]]
+    served: Result = lane.start(partial(serving.prove_serving, drivable=drivable))
+    interface: Result = lane.start(serving.prove_interface)
+    others: list[Result] = [lane.start(partial(tools.prove_tool, entry=entry)) for entry in kinds["tool"]]
+    asked: list[Result] = [lane.start(partial(providers.prove_ask, model=model)) for model in ask]
+    return [models, *imports, *others, served, interface, *asked]
+
+
+def _numbers(release: str) -> str:
+    """`6.1.0` of `6.1.0-13-cloud-of-somebody`."""
+    return re.split(r"[^\d.]", release, maxsplit=1)[0]
+
+
+def _path(environment: os._Environ[str]) -> tuple[str, ...]:
+    """PATH without the name of who made the proof."""
+    names = [(environment.get("XDG_DATA_HOME", ""), "$XDG_DATA_HOME"), (environment.get("HOME", ""), "~")]
+    directories = environment.get("PATH", "").split(os.pathsep)
+    for place, name in names:
+        if len(place) > 1:
+            directories = [
+                name + one.removeprefix(place) if f"{one}/".startswith(f"{place}/") else one
+                for one in directories
+            ]
+    return tuple(directories)
 
 
 def main() -> int:
@@ -68,27 +133,32 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--opencode", type=Path, required=True)
+    parser.add_argument("--read-only", type=Path, action="append", default=[])
     parser.add_argument("--weaker-because")
+    parser.add_argument("--patience", type=float, default=PATIENCE)
+    parser.add_argument("--ask", action="append", default=[])
     options = parser.parse_args()
     # An exception, so that the servers are stopped and the directories removed on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         if options.weaker_because is None:
-            netns.enter([options.cache])
+            netns.enter(options.read_only, confined=True)
         with reap.nothing_left():
-            proof = prove(
-                options.cache, options.opencode, options.weaker_because, lambda name: _emit({"step": name})
-            )
+            found = prove(options, lambda name, within: _emit({"step": name, "within": within}))
     except (OpencodeCacheError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    _emit(proof.model_dump(mode="json"))
+    _emit(found.model_dump(mode="json"))
     return 0
 
 
+_emitting = threading.Lock()
+
+
 def _emit(document: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(document) + "\n")
-    sys.stdout.flush()
+    with _emitting:
+        sys.stdout.write(json.dumps(document) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -6,54 +6,103 @@ import re
 import subprocess
 import time
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from opencode_cache.base.errors import OpencodeCacheError
+from opencode_cache.base.errors import OpencodeCacheError, TooSlowError
 from opencode_cache.formats.proof import Step
 from opencode_cache.opencode import run as opencode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from opencode_cache.formats.manifest import Entry, Manifest
 
 _RUN_TIMEOUT = 150
+_AGAIN = 2
+_PARTS = 4
+"""The most programs that one step starts in turn."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _NAMED_ERROR = re.compile(r"[A-Z]\w*Error: (?!Unexpected error)")
+
+PATIENCE = 60
+"""How many times as long as `opencode --version` a step may take, where that is more than its own limit."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long things may take on this machine, measured by how long the bare binary takes to start."""
+
+    start_seconds: float
+    factor: float = PATIENCE
+    again: int = 1
+    """2 in the second try of a step."""
+
+    def limit(self, seconds: float) -> float:
+        """Seconds that something may take which takes at most `seconds` on a machine of ordinary speed."""
+        return max(seconds, self.factor * self.start_seconds) * self.again
+
+    def for_another_try(self) -> Patience:
+        return Patience(self.start_seconds, self.factor, _AGAIN)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One question to the outside: a name, or an address with its port."""
+
+    name: str
+    port: str | None = None
 
 
 @dataclass
 class Record:
-    """The steps so far, and the hosts asked for in each. `log` gives all names asked for until now."""
+    """The steps of one lane, and who was asked in each. `log` gives all that was asked until now."""
 
-    log: Callable[[], Sequence[str]]
-    say: Callable[[str], None]
+    log: Callable[[], Sequence[Wanted]]
+    say: Callable[[str, float], None]
+    patience: Patience = field(default_factory=lambda: Patience(0))
     steps: list[Step] = field(default_factory=list)
-    hosts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    asked: Counter[tuple[str, Wanted]] = field(default_factory=Counter)
+    """(step, who) -> how often."""
     _seen: int = 0
 
-    @contextmanager
-    def step(self, name: str) -> Iterator[list[str]]:
-        """Time a step; the yielded list takes its detail. An expected error is its failure."""
-        self.say(name)
-        start, detail, ok = time.monotonic(), list[str](), True
-        try:
-            yield detail
-        except (OpencodeCacheError, OSError, ValueError) as error:
-            detail, ok = [str(error)], False
-        except subprocess.TimeoutExpired as error:
-            detail, ok = [f"no end within {error.timeout:.0f} s"], False
-        self.note(name, "; ".join(detail), ok=ok, seconds=time.monotonic() - start)
+    def step(self, name: str, action: Callable[[Patience], str]) -> bool:
+        """Do a step, which returns its detail; whether it went well. An expected error is its failure.
 
-    def note(self, name: str, detail: str, *, ok: bool, seconds: float = 0.0) -> None:
+        What is too slow is done once more, with twice the time.
+        """
+        start = time.monotonic()
+        detail, ok, slow = "", False, False
+        for patience in (self.patience, self.patience.for_another_try()):
+            self.say(name, patience.limit(_RUN_TIMEOUT) * _PARTS)
+            try:
+                detail, ok = action(patience), True
+            except (TooSlowError, subprocess.TimeoutExpired, TimeoutError) as error:
+                detail, slow = too_slow(error), True
+                continue
+            except (OpencodeCacheError, OSError, ValueError) as error:
+                detail = str(error)
+            slow = False
+            break
+        self.note(name, detail, ok=ok, seconds=time.monotonic() - start, slow=slow)
+        return ok
+
+    def note(self, name: str, detail: str, *, ok: bool, seconds: float = 0.0, slow: bool = False) -> None:
         """A step that is over; what was asked for since the last one is put to it."""
-        self.steps.append(Step(name=name, ok=ok, seconds=round(seconds, 2), detail=detail))
-        names = self.log()
-        self.hosts.update((host, name) for host in names[self._seen :])
-        self._seen = len(names)
+        self.steps.append(
+            Step(name=name, ok=ok, seconds=round(seconds, 2), detail=detail, too_slow=slow and not ok)
+        )
+        asked = self.log()
+        self.asked.update((name, wanted) for wanted in asked[self._seen :])
+        self._seen = len(asked)
+
+
+def too_slow(error: Exception) -> str:
+    """The detail of a step that came to no end in time."""
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"no end within {error.timeout:.0f} s"
+    return str(error) or "no end in time"
 
 
 @dataclass(frozen=True)
@@ -70,8 +119,9 @@ class Subject:
     def of_kind(self, kind: str) -> list[Entry]:
         return [entry for entry in self.made.requests if entry.kind == kind]
 
-    def run(self, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return opencode.run(self.program, arguments, home, extra=self.extra, timeout=_RUN_TIMEOUT)
+    def run(self, patience: Patience, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        limit = patience.limit(_RUN_TIMEOUT)
+        return opencode.run(self.program, arguments, home, extra=self.extra, timeout=limit)
 
 
 def version(text: str) -> tuple[int, ...]:

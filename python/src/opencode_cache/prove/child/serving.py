@@ -8,14 +8,16 @@ process has. (1.18.33 skips a plugin that is missing without a word; seen in 1.0
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from opencode_cache.base.errors import CheckFailedError, OpencodeCacheError
+from opencode_cache.base.errors import CheckFailedError, OpencodeCacheError, TooSlowError
 from opencode_cache.opencode import run as opencode
 from opencode_cache.prove.child import terminal
 from opencode_cache.prove.child.record import ended
@@ -26,10 +28,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from opencode_cache.formats.manifest import Entry
-    from opencode_cache.prove.child.record import Record, Subject
+    from opencode_cache.prove.child.record import Patience, Record, Subject
 
 _DRIVEN = ("@ai-sdk/openai-compatible", "@ai-sdk/anthropic", "@ai-sdk/openai", "@ai-sdk/google")
 """SDKs whose API the loopback model speaks, the first one for `run`."""
+_LISTEN_TIMEOUT = 60
 _LOADED_TIMEOUT = 120
 _PROMPT_TIMEOUT = 90
 _PROMPTS_AT_ONCE = 4
@@ -100,13 +103,13 @@ def _logged(home: Path) -> str:
     return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in logs)
 
 
-def _loaded(home: Path) -> list[str]:
+def _loaded(home: Path, seconds: float) -> list[str]:
     """The module files of the running OpenCode, by real path."""
     report = home / "loaded.json"
-    limit = time.monotonic() + _LOADED_TIMEOUT
+    limit = time.monotonic() + seconds
     while not report.exists():
         if time.monotonic() > limit:
-            raise CheckFailedError(f"OpenCode loaded no plugins within {_LOADED_TIMEOUT} s")
+            raise TooSlowError(f"OpenCode loaded no plugins within {seconds:.0f} s")
         time.sleep(0.05)
     names: list[str] = json.loads(report.read_text(encoding="utf-8"))
     return names
@@ -115,82 +118,107 @@ def _loaded(home: Path) -> list[str]:
 def _prove_start(subject: Subject, record: Record, home: Path, server: opencode.Server) -> list[str]:
     """OpenCode starts with all plugins and a local tool; its loaded modules, [] if it does not."""
     modules: list[str] = []
-    with record.step("serve") as detail:
-        server.post("/session", {}, timeout=_LOADED_TIMEOUT)
-        modules = _loaded(home)
-        detail.append("starts and loads local plugins")
+
+    def serves(patience: Patience) -> str:
+        limit = patience.limit(_LOADED_TIMEOUT)
+        server.post("/session", {}, timeout=limit)
+        modules.extend(_loaded(home, limit))
+        return "starts and loads local plugins"
+
+    def configured(entry: Entry, patience: Patience) -> str:
+        address = f"{server.url}/experimental/tool/ids"
+        with urllib.request.urlopen(address, timeout=patience.limit(_PROMPT_TIMEOUT)) as answer:  # noqa: S310 - loopback
+            tools = json.load(answer)
+        if "proof_tool" not in tools:
+            raise CheckFailedError(f"a local tool that imports {_IMPORTED} did not load")
+        if entry.name == _IMPORTED:
+            return f"{entry.version}: a local TypeScript tool that imports it is offered"
+        if (home / ".config" / "opencode" / "node_modules" / entry.name).is_dir():
+            return f"{entry.version}: local plugins and tools can import it"
+        raise CheckFailedError(f"{entry.name} is not in the config directory's node_modules")
+
+    record.step("serve", serves)
     for entry in subject.of_kind("config"):
-        with record.step(f"config {entry.spec}") as detail:
-            address = f"{server.url}/experimental/tool/ids"
-            with urllib.request.urlopen(address, timeout=_PROMPT_TIMEOUT) as answer:  # noqa: S310 - loopback
-                tools = json.load(answer)
-            if "proof_tool" not in tools:
-                raise CheckFailedError(f"a local tool that imports {_IMPORTED} did not load")
-            if entry.name == _IMPORTED:
-                detail.append(f"{entry.version}: a local TypeScript tool that imports it is offered")
-            elif (home / ".config" / "opencode" / "node_modules" / entry.name).is_dir():
-                detail.append(f"{entry.version}: local plugins and tools can import it")
-            else:
-                raise CheckFailedError(f"{entry.name} is not in the config directory's node_modules")
+        record.step(f"config {entry.spec}", partial(configured, entry))
     return modules
 
 
 def _prove_plugins(subject: Subject, record: Record, home: Path, modules: Sequence[str]) -> None:
     """To be called when OpenCode has ended: only then is its log complete."""
+
+    def loaded(entry: Entry, _: Patience) -> str:
+        directory = str((subject.cache / entry.path).resolve()) + "/"
+        own = sum(module.startswith(directory) for module in modules)
+        complaint = re.search(
+            rf"^.*failed to load plugin.*{re.escape(entry.name)}.*$",
+            _logged(home),
+            re.MULTILINE | re.IGNORECASE,
+        )
+        if complaint:
+            raise CheckFailedError(complaint[0][-300:])
+        if not own:
+            raise CheckFailedError("OpenCode did not load it: none of its files is among the loaded modules")
+        return f"{entry.version} loaded ({own} of its files)"
+
     for entry in subject.of_kind("plugin"):
-        with record.step(f"plugin {entry.spec}") as detail:
-            directory = str((subject.cache / entry.path).resolve()) + "/"
-            own = sum(module.startswith(directory) for module in modules)
-            complaint = re.search(
-                rf"^.*failed to load plugin.*{re.escape(entry.name)}.*$",
-                _logged(home),
-                re.MULTILINE | re.IGNORECASE,
-            )
-            if complaint:
-                raise CheckFailedError(complaint[0][-300:])
-            if not own:
-                raise CheckFailedError(
-                    "OpenCode did not load it: none of its files is among the loaded modules"
-                )
-            detail.append(f"{entry.version} loaded ({own} of its files)")
+        record.step(f"plugin {entry.spec}", partial(loaded, entry))
+
+
+@dataclass(frozen=True)
+class _Reply:
+    seconds: float
+    text: str
+    slow: bool
+
+
+def _ask(server: opencode.Server, one: Driven, limit: float) -> _Reply:
+    start = time.monotonic()
+    text = server.prompt(one.id, one.id, f"RUN:echo {one.id}-$((40 + 2)):END", limit)
+    seconds = time.monotonic() - start
+    # `prompt` says in words that it waited for nothing.
+    return _Reply(seconds, text, slow=text.startswith("error:") and seconds >= limit)
 
 
 def _prove_answers(
     record: Record, driven: Sequence[Driven], server: opencode.Server, model: ModelServer
 ) -> None:
     """One prompt for each provider, several at once: the answer has to come, by way of a bash tool call."""
-
-    def ask(one: Driven) -> tuple[float, str]:
-        start = time.monotonic()
-        text = server.prompt(one.id, one.id, f"RUN:echo {one.id}-$((40 + 2)):END", _PROMPT_TIMEOUT)
-        return time.monotonic() - start, text
-
-    record.say(f"answers of {len(driven)} providers")
+    limit = record.patience.limit(_PROMPT_TIMEOUT)
+    again = record.patience.for_another_try().limit(_PROMPT_TIMEOUT)
+    rounds = math.ceil(len(driven) / _PROMPTS_AT_ONCE)
+    record.say(f"answers of {len(driven)} providers", limit * rounds + again * len(driven))
     with ThreadPoolExecutor(_PROMPTS_AT_ONCE) as pool:
-        answers = list(pool.map(ask, driven))
-    for one, (seconds, text) in zip(driven, answers, strict=True):
-        offered = any(request.model == one.id and request.bash for request in model.requests)
-        ran = any(f"{one.id}-42" in result for result in model.tool_results_of(one.id))
-        answered = ANSWER in text
-        if answered and ran:
-            record.note(one.label, "answered, and ran a bash tool call", ok=True, seconds=seconds)
-        elif answered and one.locked and not offered:
-            record.note(one.label, "answered (this SDK offers the model no tools)", ok=True, seconds=seconds)
-        elif one.locked and any(
-            request.path.startswith(f"/{one.id}/") and not request.model for request in model.requests
-        ):
-            reason = "its API is none that the loopback model speaks"
-            record.note(one.label, f"imported, not driven: {reason}", ok=True, seconds=seconds)
+        replies = list(pool.map(lambda one: _ask(server, one, limit), driven))
+    for one, first in zip(driven, replies, strict=True):
+        reply = _ask(server, one, again) if first.slow else first
+        if reply.slow:
+            detail = f"no end within {again:.0f} s"
+            record.note(one.label, detail, ok=False, seconds=reply.seconds, slow=True)
         else:
-            detail = (
-                "answered, but the bash tool call gave nothing" if answered else text[:300] or "no answer"
-            )
-            if one.note:
-                detail = f"no answer, as its note lets expect: {one.note}"
-            record.note(one.label, detail, ok=bool(one.note), seconds=seconds)
+            detail, ok = _judged(one, reply.text, model)
+            record.note(one.label, detail, ok=ok, seconds=reply.seconds)
+
+
+def _judged(one: Driven, text: str, model: ModelServer) -> tuple[str, bool]:
+    """What to say of an answer, and whether it is as it should be."""
+    offered = any(request.model == one.id and request.bash for request in model.requests)
+    ran = any(f"{one.id}-42" in result for result in model.tool_results_of(one.id))
+    answered = ANSWER in text
+    if answered and ran:
+        return "answered, and ran a bash tool call", True
+    if answered and one.locked and not offered:
+        return "answered (this SDK offers the model no tools)", True
+    if one.locked and any(
+        request.path.startswith(f"/{one.id}/") and not request.model for request in model.requests
+    ):
+        return "imported, not driven: its API is none that the loopback model speaks", True
+    if one.note:
+        return f"no answer, as its note lets expect: {one.note}", True
+    return "answered, but the bash tool call gave nothing" if answered else text[:300] or "no answer", False
 
 
 def prove_serving(subject: Subject, record: Record, drivable: Sequence[Entry]) -> None:
+    """Everything that is asked of one server, and one prompt on the command line."""
     locked = {entry.spec: entry.note for entry in drivable}
     bundled = [name for name in _DRIVEN if name in subject.made.bundled and name not in locked]
     names = [(name, False) for name in bundled] + [(name, True) for name in locked]
@@ -200,25 +228,53 @@ def prove_serving(subject: Subject, record: Record, drivable: Sequence[Entry]) -
     ]
     with opencode.private_home() as home, ModelServer() as model:
         _configure(subject, home, driven, model)
-        modules: list[str] = []
-        try:
-            with opencode.serve(subject.program, home, extra=subject.extra) as server:
-                modules = _prove_start(subject, record, home, server)
-                _prove_answers(record, driven, server, model)
-        except OpencodeCacheError as error:
-            # It never listened; the steps keep their own errors to themselves.
-            record.note("serve", str(error), ok=False)
+        modules = _prove_server(subject, record, home, driven, model)
         _prove_plugins(subject, record, home, modules)
         if driven:
-            first = driven[0].id
-            with record.step("run") as detail:
-                before = len(model.requests)
-                done = subject.run(home, "run", "--model", f"{first}/{first}", "hello")
-                if done.returncode != 0 or first not in {one.model for one in model.requests[before:]}:
-                    raise CheckFailedError(ended(done))
-                detail.append(f"one prompt on the command line through {driven[0].npm}")
-                if ANSWER not in done.stdout:
-                    # 1.15.13 prints nothing where the model answers at once, with and without a cache.
-                    detail.append("the model answered, and OpenCode did not print it")
-    with record.step("tui") as detail, opencode.private_home() as home:
-        detail.append(terminal.watch(subject.program, home, opencode.environment(home, subject.extra)))
+            record.step("run", partial(_prompted, subject, home, driven[0], model))
+
+
+def _prove_server(
+    subject: Subject, record: Record, home: Path, driven: Sequence[Driven], model: ModelServer
+) -> list[str]:
+    """The steps while the server runs; the modules that OpenCode loaded."""
+    start, detail, slow = time.monotonic(), "", False
+    for patience in (record.patience, record.patience.for_another_try()):
+        limit = patience.limit(_LISTEN_TIMEOUT)
+        record.say("serve: starting", limit)
+        try:
+            with opencode.serve(subject.program, home, extra=subject.extra, timeout=limit) as server:
+                modules = _prove_start(subject, record, home, server)
+                _prove_answers(record, driven, server, model)
+                return modules
+        except TooSlowError as error:
+            detail, slow = str(error), True
+        except OpencodeCacheError as error:
+            # It never listened; the steps keep their own errors to themselves.
+            detail, slow = str(error), False
+            break
+    record.note("serve", detail, ok=False, seconds=time.monotonic() - start, slow=slow)
+    return []
+
+
+def _prompted(subject: Subject, home: Path, one: Driven, model: ModelServer, patience: Patience) -> str:
+    before = len(model.requests)
+    done = subject.run(patience, home, "run", "--model", f"{one.id}/{one.id}", "hello")
+    if done.returncode != 0 or one.id not in {request.model for request in model.requests[before:]}:
+        raise CheckFailedError(ended(done))
+    detail = f"one prompt on the command line through {one.npm}"
+    if ANSWER not in done.stdout:
+        # 1.15.13 prints nothing where the model answers at once, with and without a cache.
+        detail += "; the model answered, and OpenCode did not print it"
+    return detail
+
+
+def prove_interface(subject: Subject, record: Record) -> None:
+    """The full-screen interface comes up: one step."""
+
+    def drawn(patience: Patience) -> str:
+        with opencode.private_home() as home:
+            environment = opencode.environment(home, subject.extra)
+            return terminal.watch(subject.program, home, environment, patience.limit(terminal.FIRST_SCREEN))
+
+    record.step("tui", drawn)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opencode_cache.base.errors import CheckFailedError
 from opencode_cache.opencode import run as opencode
 from opencode_cache.prove.child.record import ended
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from opencode_cache.formats.manifest import Entry
-    from opencode_cache.prove.child.record import Record, Subject
+    from opencode_cache.prove.child.record import Patience, Record, Subject
 
 _IMPORT_TIMEOUT = 60
 _MARK = "PROOF:"
+_BASE = "http://127.0.0.1:9/v1"
 
 # As OpenCode makes a model (1.0.61 and 1.18.33, provider/provider.ts): the first export named create…,
 # called with the options; `languageModel(id)`. The stub for fetch tells where a request would go, so that
@@ -42,41 +45,54 @@ process.exit(0)
 
 
 def prove_models(subject: Subject, record: Record) -> None:
-    with record.step("models") as detail, opencode.private_home() as home:
-        done = subject.run(home, "models")
+    """OpenCode lists its models: one step."""
+
+    def models(patience: Patience) -> str:
+        with opencode.private_home() as home:
+            done = subject.run(patience, home, "models")
         listed = [line for line in done.stdout.splitlines() if "/" in line]
         if done.returncode != 0 or not listed:
             raise CheckFailedError(ended(done))
-        detail.append(f"{len(listed)} listed")
+        return f"{len(listed)} listed"
+
+    record.step("models", models)
 
 
-def prove_imports(subject: Subject, record: Record) -> list[Entry]:
-    """Import each provider SDK with the binary's own Bun; those that would call a given baseURL."""
-    base = "http://127.0.0.1:9/v1"
-    drivable = []
-    for entry in subject.of_kind("provider"):
-        with record.step(f"import {entry.spec}") as detail, opencode.private_home() as home:
-            path = subject.cache / entry.path
-            trial = {"name": entry.name, "baseURL": base}
-            # 1.0 imports the directory, the packages layout resolves the name from the tree.
-            root = str(path)[: -len(f"/node_modules/{entry.name}")]
-            trial |= {"path": str(path)} if subject.made.layout == "bun" else {"root": root}
-            extra = subject.extra | {"BUN_BE_BUN": "1", "OPENCODE_CACHE_TRIAL": json.dumps(trial)}
-            arguments = ["--no-install", "-e", _TRIAL]
-            done = opencode.run(subject.binary, arguments, home, extra=extra, timeout=_IMPORT_TIMEOUT)
-            _, mark, said = done.stdout.rpartition(_MARK)
-            if not mark:
-                raise CheckFailedError(ended(done))
-            result = json.loads(said)
-            if not result["creators"]:
-                raise CheckFailedError("it imports, but exports no create function")
-            detail.append(f"{entry.version} exports {', '.join(result['creators'])}")
-            if any(url.startswith(base) for url in result["urls"]):
-                drivable.append(entry)
-            else:
-                elsewhere = [
-                    f"it calls {url.split('?')[0]}, whatever baseURL says" for url in result["urls"][:1]
-                ]
-                reason = " ".join((elsewhere or [result["error"] or "it sent no request"])[0].split())[:200]
-                detail.append(f"imported, not driven: {reason}")
-    return drivable
+def prove_import(subject: Subject, record: Record, entry: Entry) -> bool:
+    """Import a provider SDK with the binary's own Bun; whether it would call a given baseURL."""
+    result: dict[str, Any] = {}
+
+    def imported(patience: Patience) -> str:
+        with opencode.private_home() as home:
+            result.update(_import(subject, patience, home, entry))
+        if not result["creators"]:
+            raise CheckFailedError("it imports, but exports no create function")
+        detail = f"{entry.version} exports {', '.join(result['creators'])}"
+        if _calls_the_base(result["urls"]):
+            return detail
+        elsewhere = [f"it calls {url.split('?')[0]}, whatever baseURL says" for url in result["urls"][:1]]
+        reason = (elsewhere or [result["error"] or "it sent no request"])[0]
+        return f"{detail}; imported, not driven: {' '.join(reason.split())[:200]}"
+
+    return record.step(f"import {entry.spec}", imported) and _calls_the_base(result["urls"])
+
+
+def _calls_the_base(urls: list[str]) -> bool:
+    return any(url.startswith(_BASE) for url in urls)
+
+
+def _import(subject: Subject, patience: Patience, home: Path, entry: Entry) -> dict[str, Any]:
+    path = subject.cache / entry.path
+    trial = {"name": entry.name, "baseURL": _BASE}
+    # 1.0 imports the directory, the packages layout resolves the name from the tree.
+    root = str(path)[: -len(f"/node_modules/{entry.name}")]
+    trial |= {"path": str(path)} if subject.made.layout == "bun" else {"root": root}
+    extra = subject.extra | {"BUN_BE_BUN": "1", "OPENCODE_CACHE_TRIAL": json.dumps(trial)}
+    arguments = ["--no-install", "-e", _TRIAL]
+    limit = patience.limit(_IMPORT_TIMEOUT)
+    done = opencode.run(subject.binary, arguments, home, extra=extra, timeout=limit)
+    _, mark, said = done.stdout.rpartition(_MARK)
+    if not mark:
+        raise CheckFailedError(ended(done))
+    result: dict[str, Any] = json.loads(said)
+    return result

@@ -14,13 +14,13 @@ import termios
 import time
 from typing import TYPE_CHECKING
 
-from opencode_cache.base.errors import CheckFailedError
+from opencode_cache.base.errors import CheckFailedError, TooSlowError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_FIRST_SCREEN = 30.0
+FIRST_SCREEN = 30.0
 _WATCHED = 4.0
 _STOP_TIMEOUT = 5
 _ROWS, _COLUMNS = 40, 120
@@ -31,10 +31,13 @@ _ESCAPES = re.compile(
 )
 
 
-def watch(program: Path, home: Path, environment: Mapping[str, str]) -> str:
+def watch(
+    program: Path, home: Path, environment: Mapping[str, str], first_screen: float = FIRST_SCREEN
+) -> str:
     """Run the interface in `home`/work until it has drawn itself, and some seconds more; what was seen.
 
-    Raises CheckFailedError where it ends early or draws nothing.
+    Raises CheckFailedError where it ends early, TooSlowError where it draws nothing within `first_screen`
+    seconds.
     """
     outside, inside = pty.openpty()
     try:
@@ -49,7 +52,7 @@ def watch(program: Path, home: Path, environment: Mapping[str, str]) -> str:
             start_new_session=True,
         ) as process:
             try:
-                drawn = _read(outside, process)
+                drawn = _read(outside, process, first_screen)
                 ended = process.poll()
             finally:
                 _stop(process)
@@ -60,7 +63,7 @@ def watch(program: Path, home: Path, environment: Mapping[str, str]) -> str:
     if ended is not None:
         raise CheckFailedError(f"it ended with {ended} at once: {text[-300:] or 'it said nothing'}")
     if len(text) < _SCREENFUL:
-        raise CheckFailedError(f"it drew nothing within {_FIRST_SCREEN:.0f} s")
+        raise TooSlowError(f"it drew nothing within {first_screen:.0f} s")
     return f"draws its screen and stays up ({_WATCHED:.0f} s watched)"
 
 
@@ -68,10 +71,10 @@ def _visible(drawn: bytes) -> str:
     return " ".join(_ESCAPES.sub(b" ", drawn).decode("utf-8", "replace").split())
 
 
-def _read(terminal: int, process: subprocess.Popen[bytes]) -> bytes:
+def _read(terminal: int, process: subprocess.Popen[bytes], first_screen: float) -> bytes:
     """What it draws up to some seconds after the first screenful: update checks come a little later."""
     drawn = b""
-    limit = time.monotonic() + _FIRST_SCREEN
+    limit = time.monotonic() + first_screen
     is_up = False
     while (left := limit - time.monotonic()) > 0:
         ended = process.poll() is not None

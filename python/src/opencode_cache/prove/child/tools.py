@@ -9,44 +9,45 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import selectors
 import shutil
 import subprocess
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opencode_cache.base.errors import CheckFailedError
-from opencode_cache.npm import nodejs
+from opencode_cache.base.errors import CheckFailedError, TooSlowError
 from opencode_cache.opencode import run as opencode
 from opencode_cache.opencode.tools import TOOLS
 from opencode_cache.prove.child.record import ended
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from opencode_cache.formats.manifest import Entry
     from opencode_cache.opencode.tools import Tool
-    from opencode_cache.prove.child.record import Record, Subject
+    from opencode_cache.prove.child.record import Patience, Record, Subject
 
 _START_TIMEOUT = 30
+_VERSION_TIMEOUT = 120
 _TRIES = 3
+_HEADER = re.compile(rb"Content-Length: (\d+)\r\n(?:[^\r\n]+\r\n)*\r\n")
 
 
-def prove_tools(subject: Subject, record: Record) -> None:
-    """One step for each tool of the cache. Needs `node` on PATH, as the tools do."""
-    for entry in subject.of_kind("tool"):
-        with record.step(f"tool {entry.spec}") as detail:
-            links = _own_commands(subject.cache, entry)
-            detail.append(f"{entry.version}: {', '.join(link.name for link in links)}")
-            if shutil.which("node") is None:
-                raise CheckFailedError(
-                    f"it is a Node.js program, and there is no `node` on PATH; {nodejs.MEND}"
-                )
-            tool = TOOLS.get(entry.name)
-            if tool is not None:
-                detail.append(_prove(subject, tool, links[0].parent / tool.command))
+def prove_tool(subject: Subject, record: Record, entry: Entry) -> None:
+    """One step for a tool of the cache: with the `node` on PATH, else with the Bun inside OpenCode."""
+
+    def starts(patience: Patience) -> str:
+        links = _own_commands(subject.cache, entry)
+        detail = f"{entry.version}: {', '.join(link.name for link in links)}"
+        tool = TOOLS.get(entry.name)
+        if tool is None:
+            return detail
+        return f"{detail}; {_prove(subject, patience, tool, links[0].parent / tool.command)}"
+
+    record.step(f"tool {entry.spec}", starts)
 
 
 def _own_commands(cache: Path, entry: Entry) -> list[Path]:
@@ -62,18 +63,29 @@ def _own_commands(cache: Path, entry: Entry) -> list[Path]:
     return own
 
 
-def _prove(subject: Subject, tool: Tool, command: Path) -> str:
+def _prove(subject: Subject, patience: Patience, tool: Tool, command: Path) -> str:
     with opencode.private_home() as home:
+        start, extra = _start(subject, command)
         if not tool.server:
-            done = opencode.run(command, ["--version"], home, extra=subject.extra)
+            limit = patience.limit(_VERSION_TIMEOUT)
+            done = opencode.run(Path(start[0]), [*start[1:], "--version"], home, extra=extra, timeout=limit)
             if done.returncode != 0:
                 raise CheckFailedError(ended(done))
             return "starts"
         typescript = _typescript(subject.cache)
         if tool.sample and (not tool.project or typescript):
-            return _diagnosed(subject, tool, home, typescript)
-        started([str(command), *tool.start], home, opencode.environment(home, subject.extra))
+            return _diagnosed(subject, patience, tool, home, typescript)
+        environment = opencode.environment(home, extra)
+        started([*start, *tool.start], home, environment, patience.limit(_START_TIMEOUT))
         return f"answers; no diagnostics tried: {tool.remark or f'there is no {tool.project} here'}"
+
+
+def _start(subject: Subject, command: Path) -> tuple[list[str], dict[str, str]]:
+    """How the wrapper has a tool started, and in which environment: without a Node.js, on OpenCode's Bun."""
+    extra = dict(subject.extra)
+    if shutil.which("node"):
+        return [str(command)], extra
+    return [str(subject.program), str(command.resolve())], extra | {"BUN_BE_BUN": "1"}
 
 
 def _typescript(cache: Path) -> Path | None:
@@ -84,7 +96,7 @@ def _typescript(cache: Path) -> Path | None:
     return None
 
 
-def _diagnosed(subject: Subject, tool: Tool, home: Path, typescript: Path | None) -> str:
+def _diagnosed(subject: Subject, patience: Patience, tool: Tool, home: Path, typescript: Path | None) -> str:
     assert tool.sample is not None  # noqa: S101 - for mypy; the caller has looked
     work = home / "work"
     (work / tool.sample.name).write_text(tool.sample.text, encoding="utf-8")
@@ -94,7 +106,7 @@ def _diagnosed(subject: Subject, tool: Tool, home: Path, typescript: Path | None
     others = {one.server for one in TOOLS.values() if one.server and one is not tool}
     opencode.write_config(home, {"lsp": {name: {"disabled": True} for name in sorted(others)}})
     for _ in range(_TRIES):
-        done = subject.run(home, "debug", "lsp", "diagnostics", tool.sample.name)
+        done = subject.run(patience, home, "debug", "lsp", "diagnostics", tool.sample.name)
         if done.returncode != 0:
             raise CheckFailedError(f"{tool.sample.name}: {ended(done)}")
         found = sum(map(len, diagnostics(done.stdout).values()))
@@ -112,8 +124,14 @@ def diagnostics(printed: str) -> dict[str, list[Any]]:
     return document
 
 
-def started(command: Sequence[str], home: Path, environment: dict[str, str]) -> None:
-    """Start a language server and say `initialize`. Raises CheckFailedError unless it answers in time."""
+def started(
+    command: Sequence[str], home: Path, environment: dict[str, str], limit: float = _START_TIMEOUT
+) -> None:
+    """Start a language server and say `initialize`.
+
+    Raises CheckFailedError where it ends without an answer, TooSlowError where it gives none within `limit`
+    seconds.
+    """
     hello: dict[str, object] = {"processId": None, "rootUri": (home / "work").as_uri(), "capabilities": {}}
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}).encode()
     with (
@@ -132,27 +150,35 @@ def started(command: Sequence[str], home: Path, environment: dict[str, str]) -> 
             assert process.stdin is not None  # noqa: S101 - it was asked for
             with suppress(BrokenPipeError):
                 process.stdin.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
-            if not _answers(process):
+            answer = _answer(process, limit)
+            if answer is None:
+                raise TooSlowError(f"it does not answer `initialize` within {limit:.0f} s")
+            if "capabilities" not in answer:
                 said.seek(0)
                 words = " ".join(said.read().decode("utf-8", "replace").split())[-300:]
+                if answer:
+                    words = " ".join(answer.split())[-300:]
                 raise CheckFailedError(f"it does not answer `initialize`: {words or 'it says nothing'}")
         finally:
             process.kill()
 
 
-def _answers(process: subprocess.Popen[bytes]) -> bool:
-    """Whether a message comes that answers request 1."""
+def _answer(process: subprocess.Popen[bytes], seconds: float) -> str | None:
+    """The message that answers request 1, right or wrong; "" where it ends first, None if time runs out."""
     assert process.stdout is not None  # noqa: S101 - it was asked for
-    limit, heard = time.monotonic() + _START_TIMEOUT, b""
+    limit, heard = time.monotonic() + seconds, b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while (left := limit - time.monotonic()) > 0:
             if not selector.select(left):
-                return False
+                return None
             block = os.read(process.stdout.fileno(), 1 << 16)
             if not block:
-                return False
+                return ""
             heard += block
-            if b'"id":1' in heard.replace(b" ", b"") and b'"capabilities"' in heard:
-                return True
-    return False
+            while (start := _HEADER.search(heard)) and len(heard) >= start.end() + int(start[1]):
+                message = heard[start.end() : start.end() + int(start[1])]
+                heard = heard[start.end() + int(start[1]) :]
+                if b'"id":1' in message.replace(b" ", b"") and b'"method"' not in message:
+                    return message.decode("utf-8", "replace")
+    return None

@@ -1,0 +1,140 @@
+"""The command that turns an OpenCode configuration into a plan, and what `run` takes from it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from opencode_cache.base import console, files
+from opencode_cache.base.errors import BadInputError, CheckFailedError
+from opencode_cache.cli import options, tables
+from opencode_cache.cli.app import app
+from opencode_cache.config import judge, offer, read, write
+from opencode_cache.config.mistakes import mistakes
+from opencode_cache.formats import lock, manifest, plan
+from opencode_cache.formats import shipped as shipped_locks
+from opencode_cache.inspect import configured, doctor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opencode_cache.config.read import Configuration
+    from opencode_cache.formats.plan import Plan
+
+
+@app.command("plan", epilog="Example: opencode-cache plan --project . -o plan.toml")
+def plan_command(
+    config: Annotated[
+        list[Path],
+        typer.Option("--config", help="Read this file, and not your own configuration.", metavar="FILE"),
+    ] = [],  # noqa: B006 - typer makes a new list each time
+    project: Annotated[
+        list[Path],
+        typer.Option("--project", help="A project; this directory if nothing is given.", metavar="DIR"),
+    ] = [],  # noqa: B006
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Where to write the plan; stdout by default.", metavar="FILE"),
+    ] = None,
+    opencode_version: options.Version = None,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="For --check: the cache to look at.", metavar="DIR")
+    ] = None,
+    lock_file: Annotated[
+        Path | None, typer.Option("--lock", help="For --check: the lock to look at.", metavar="LOCK")
+    ] = None,
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; a table, and status 1 if something is lacking.")
+    ] = False,
+) -> None:
+    """Write the plan that your OpenCode configuration asks for, and say what no cache can hold."""
+    if (cache or lock_file) and not check:
+        raise BadInputError("--cache and --lock are what --check looks at; give --check as well")
+    found = _read(config, project)
+    wrong = list(mistakes(found, lambda: configured.catalogue(os.environ, *doctor.in_use(os.environ))))
+    for mistake in wrong:
+        console.step(f"{_short(mistake.where)}: {mistake.text}; {mistake.fix}")
+    if check:
+        _check(found, _offers(cache, lock_file, opencode_version))
+        first = next((mistake for mistake in wrong if mistake.certain), None)
+        if first:
+            raise CheckFailedError(f"{first.where}: {first.text}")
+        return
+    version = opencode_version or shipped_locks.default_version()
+    judgements = judge.judge(found, offer.Offer(plan.default(version).opencode))
+    sources = dict.fromkeys(_short(document.where) for document in found.documents)
+    text = write.text(judgements, wrong, version, list(sources))
+    if output:
+        files.write_atomically(output, text)
+        lacking = len(judge.lacking(judgements))
+        console.step(f"{output}: {len(judgements)} entries, {lacking} not covered; its comments say why")
+    else:
+        sys.stdout.write(text)
+
+
+def _read(config: Sequence[Path], projects: Sequence[Path]) -> Configuration:
+    """The configuration. Raises BadInputError for what OpenCode itself would end with."""
+    for path in projects:
+        if not path.is_dir():
+            raise BadInputError(f"--project {path}: is no directory; give the top of a project")
+    places = [path.absolute() for path in projects]
+    if config:
+        found = read.read_files(config, os.environ, places)
+    else:
+        found = read.read(os.environ, places or [Path.cwd()])
+    if found.broken:
+        first = found.broken[0]
+        raise BadInputError(f"{first.where}: {first.why}; fix it: OpenCode does not start with it")
+    return found
+
+
+def _offers(cache: Path | None, lock_file: Path | None, version: str | None) -> list[offer.Offer]:
+    """What --check looks at: what is named, else what the starts here use, else what could be locked."""
+    if lock_file:
+        return [offer.of_lock(lock.read(lock_file))]
+    if cache:
+        return [offer.of_cache(manifest.read(cache))]
+    directory, caches = doctor.in_use(os.environ)
+    used = [offer.of_cache(manifest.read(one), directory) for one in caches]
+    return used or [offer.Offer(version or shipped_locks.default_version())]
+
+
+def _check(found: Configuration, offers: Sequence[offer.Offer]) -> None:
+    judgements = [
+        judge.worst(same) for same in zip(*(judge.judge(found, one) for one in offers), strict=True)
+    ]
+    console.stdout().print(tables.judgements_table(judgements))
+    lacking = judge.lacking(judgements)
+    if lacking:
+        more = f", and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise CheckFailedError(f"not covered: {lacking[0].shown}: {lacking[0].reason}{more}")
+
+
+def _short(where: str) -> str:
+    home = os.environ.get("HOME", "")
+    return f"~{where[len(home) :]}" if home and where.startswith(f"{home}/") else where
+
+
+def with_configuration(base: Plan, shipped: Path | None) -> Plan:
+    """A plan with what the user's own configuration asks for beside it; what is not covered is said."""
+    found = read.read(os.environ, [Path.cwd()])
+    have = offer.of_lock(lock.read(shipped)) if shipped else offer.Offer(base.opencode, ())
+    every = judge.judge(found, offer.Offer(base.opencode, compiled_in=have.compiled_in))
+    there = judge.judge(found, have)
+    wanted = [one for one, here in zip(every, there, strict=True) if here.word != "cached"]
+    more, final = write.additions(wanted)
+    for one in final:
+        if one.word == "not covered" or one.fix:
+            console.step(f"{one.word}: {one.shown}: {one.reason}; {one.fix}")
+    return base.with_more(
+        providers=more.get("extra_providers", ()),
+        plugins=more.get("plugins", ()),
+        tools=more.get("tools", ()),
+        commands=more.get("commands", ()),
+        config=more.get("config", ()),
+    )

@@ -1,0 +1,91 @@
+"""The command that says whom a network has to let OpenCode ask."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from opencode_cache.base import answer, console
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.catalogue import document
+from opencode_cache.cli import options, tables
+from opencode_cache.cli.app import app
+from opencode_cache.formats import manifest
+from opencode_cache.formats.proof import where_and_when
+from opencode_cache.inspect import hosts, inventory
+from opencode_cache.opencode import embedded
+
+
+class _Format(str, Enum):
+    PLAIN = "plain"
+    SQUID = "squid"
+    NETWORKPOLICY = "networkpolicy"
+
+
+_WRITERS = {
+    _Format.PLAIN: hosts.plain,
+    _Format.SQUID: hosts.squid,
+    _Format.NETWORKPOLICY: hosts.network_policy,
+}
+
+
+@app.command("hosts", epilog="Example: opencode-cache hosts --cache cache --provider anthropic --json")
+def hosts_command(
+    cache: options.Cache,
+    opencode: Annotated[
+        Path | None,
+        typer.Option("--opencode", help="The OpenCode program; its catalogue, its proof.", metavar="BIN"),
+    ] = None,
+    proof: Annotated[
+        Path | None,
+        typer.Option("--proof", help="What `verify --json` wrote; default: the last one.", metavar="FILE"),
+    ] = None,
+    provider: Annotated[
+        list[str], typer.Option("--provider", help="A provider that you use; repeatable.", metavar="ID")
+    ] = [],  # noqa: B006 - typer makes a new list each time
+    form: Annotated[
+        _Format | None, typer.Option("--format", help="For a proxy, for Cilium, or one host a line.")
+    ] = None,
+    *,
+    features: Annotated[
+        bool, typer.Option("--features", help="Also what you may ask OpenCode for: sharing, searches, …")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """The allow-list: every host and address that OpenCode asks for, by whom and when."""
+    if form and json:
+        raise BadInputError("--format and --json are two answers; give one of them")
+    made = manifest.read(cache)
+    found = inventory.proved(cache, made, proof, opencode)
+    proved = where_and_when(found.proof) if found and found.proof.ok else None
+    listed = hosts.allow_list(
+        made,
+        found.proof if found else None,
+        proved,
+        _catalogue(cache, opencode) if provider else {},
+        provider,
+        features=features,
+    )
+    if proved is None:
+        console.step("it is not proved that nothing else is asked for; do that with `opencode-cache verify`")
+    if not provider:
+        console.step("without the hosts of your models: name their providers with --provider")
+    if json:
+        answer.model(listed)
+    elif form:
+        answer.lines(_WRITERS[form](listed).splitlines())
+    else:
+        console.stdout().print(tables.hosts_table(listed))
+
+
+def _catalogue(cache: Path, opencode: Path | None) -> dict[str, Any]:
+    """The catalogue that OpenCode reads with this cache."""
+    path = cache / "models.json"
+    if path.exists():
+        return document.read(path)
+    if opencode is None:
+        raise BadInputError(f"{cache}: has no catalogue of its own; give the program with --opencode")
+    return embedded.catalogue(opencode)

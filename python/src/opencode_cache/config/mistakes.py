@@ -1,0 +1,161 @@
+"""Mistakes in a configuration that show without starting anything: OpenCode ends with them, or does without.
+
+The shapes are those with which 1.18.33 ends (`debug config`, exit 1): every one was tried.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from opencode_cache.config.read import table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from opencode_cache.config.read import Configuration, Document
+
+_ENDS = "OpenCode does not start with it"
+_LISTS = ("plugin", "instructions")
+_COMMON = {"copilot": "github-copilot", "bedrock": "amazon-bedrock"}
+"""What no spelling is near to, and people write."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """`certain`: OpenCode ends with it, or will not find what it names."""
+
+    where: str
+    text: str
+    fix: str
+    certain: bool = True
+
+
+def mistakes(configuration: Configuration, catalogue: Callable[[], Mapping[str, Any]]) -> Iterator[Mistake]:
+    """Every mistake, in the order of the files. `catalogue` is asked for once a model is named."""
+    for one in configuration.broken:
+        yield Mistake(one.where, one.why, f"fix it: {_ENDS}")
+    documents = [document for document in configuration.documents if not document.tui]
+    for document in documents:
+        yield from _shapes(document)
+        yield from _of_version_2(document)
+    named = [(document.where, key, value) for document in documents for key, value in _models(document.value)]
+    if not named:
+        return
+    own: dict[str, Any] = {}
+    for document in documents:
+        own |= table(document.value, "provider")
+    known = catalogue()
+    for where, key, value in named:
+        yield from _model(where, key, value, known, own)
+
+
+def _shapes(document: Document) -> Iterator[Mistake]:
+    value, where = document.value, document.where
+    for key in _LISTS:
+        if value.get(key) is not None and not isinstance(value[key], list):
+            yield Mistake(where, f"{key} is no list; {_ENDS}", f'write "{key}": […]')
+    for section, right, said, fix in _SHAPES:
+        for name, about in table(value, section).items():
+            if (section, name) not in _NO_SERVERS and not right(about):
+                yield Mistake(where, f"{section}.{name} {said}; {_ENDS}", fix)
+
+
+def _is_lsp(about: Any) -> bool:  # noqa: ANN401 - whatever the user wrote
+    return isinstance(about, dict) and (
+        isinstance(about.get("command"), list) or about.get("disabled") is True
+    )
+
+
+def _is_formatter(about: Any) -> bool:  # noqa: ANN401
+    return not isinstance(about, dict) or isinstance(about.get("command", []), list)
+
+
+def _is_reference(about: Any) -> bool:  # noqa: ANN401
+    return isinstance(about, str) or (isinstance(about, dict) and ("repository" in about or "path" in about))
+
+
+def _is_server(about: Any) -> bool:  # noqa: ANN401
+    if not isinstance(about, dict):
+        return False
+    local = about.get("type") == "local" and isinstance(about.get("command"), list)
+    remote = about.get("type") == "remote" and isinstance(about.get("url"), str)
+    return local or remote or ("type" not in about and isinstance(about.get("enabled"), bool))
+
+
+_NO_SERVERS = {("mcp", "servers"), ("mcp", "timeout")}
+"""OpenCode 2's, which 1.18.33 understands."""
+_SHAPES: tuple[tuple[str, Callable[[Any], bool], str, str], ...] = (
+    (
+        *("lsp", _is_lsp, "has no command"),
+        'write "lsp": true, or give it a command: ["PROGRAM", "--stdio"], or "disabled": true',
+    ),
+    ("formatter", _is_formatter, "has a command that is no list", 'write "command": ["PROGRAM", …]'),
+    (
+        *("mcp", _is_server, "is no server"),
+        'write "type": "local" and "command": ["PROGRAM", …], or "type": "remote" and "url": "https://…"',
+    ),
+    ("references", _is_reference, "has neither repository nor path", "write one of them"),
+)
+"""Section, what OpenCode takes there, and what to say of all else."""
+
+
+def _of_version_2(document: Document) -> Iterator[Mistake]:
+    """Keys of OpenCode 2 (1.18.33, `packages/opencode/src/config/v2-compat.ts`): refused, or passed over."""
+    value, where = document.value, document.where
+    fix = 'write "permission" as OpenCode 1 has it, or use OpenCode 2'
+    if "permissions" in value:
+        yield Mistake(where, f"permissions is a key of OpenCode 2; {_ENDS}", fix)
+    for section in ("agents", "agent", "mode"):
+        for name, about in table(value, section).items():
+            if isinstance(about, dict) and "permissions" in about:
+                yield Mistake(where, f"{section}.{name}.permissions is a key of OpenCode 2; {_ENDS}", fix)
+    for key, old in (("providers", "provider"), ("plugins", "plugin")):
+        if key in value:
+            text = f"{key} is a key of OpenCode 2, and OpenCode 1 passes over it"
+            yield Mistake(where, text, f'write "{old}" as OpenCode 1 has it')
+
+
+def _models(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    named = [(key, document.get(key)) for key in ("model", "small_model")]
+    for section in ("agent", "mode", "command"):
+        for name, entry in table(document, section).items():
+            named.append((f"{section}.{name}.model", entry.get("model") if isinstance(entry, dict) else None))
+    yield from ((key, value) for key, value in named if isinstance(value, str) and value)
+
+
+def near(name: str, names: Sequence[str]) -> str:
+    """The name that was most likely meant; empty where none is near."""
+    if name in _COMMON and (not names or _COMMON[name] in names):
+        return _COMMON[name]
+    parts = [one for one in names if name in re.split(r"[-_/.]", one)]
+    found = (sorted(parts, key=len) + difflib.get_close_matches(name, names, n=1))[:1]
+    return found[0] if found else ""
+
+
+def _model(
+    where: str, key: str, value: str, known: Mapping[str, Any], own: Mapping[str, Any]
+) -> Iterator[Mistake]:
+    provider, slash, model = value.partition("/")
+    model = model.partition("#")[0]
+    if not slash or not model:
+        yield Mistake(where, f"{key} {value!r} names no provider", "write it as PROVIDER/MODEL")
+        return
+    if not known:
+        better = _COMMON.get(provider)
+        if better and provider not in own:
+            yield Mistake(where, f"{key} {value!r}: no provider {provider!r}", f"write {better}/{model}")
+        return
+    if provider not in known and provider not in own:
+        meant = near(provider, [*known, *own])
+        fix = f"write {meant}/{model}" if meant else "see `opencode models` for those that exist"
+        yield Mistake(where, f"{key} {value!r}: no provider {provider!r}", fix)
+        return
+    models = [*table(known.get(provider), "models"), *table(own.get(provider), "models")]
+    if models and model not in models:
+        meant = near(model, models)
+        fix = f"write {provider}/{meant}" if meant else f"see `opencode models {provider}`"
+        text = f"{key} {value!r}: {provider} has no such model in the catalogue"
+        yield Mistake(where, text, fix, certain=False)

@@ -1,0 +1,97 @@
+"""The proofs that were made on this machine, in the local store's `proofs/`, each named by what it is of."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from opencode_cache.base import files, store
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.formats import proof as proofs
+from opencode_cache.formats import shipped
+from opencode_cache.opencode import run as opencode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from opencode_cache.formats.manifest import Manifest
+    from opencode_cache.formats.proof import Identity, Proof
+
+
+@dataclass(frozen=True)
+class Found:
+    """A proof that speaks for a cache and a program."""
+
+    proof: Proof
+    here: bool
+    """Whether it was made on this machine; else it came along."""
+
+
+def identity(cache: Path, made: Manifest, binary: Path | None = None) -> Identity:
+    """What a proof of a cache with a program has to name; by default the program that it was built with.
+
+    Raises BadInputError where the digest of neither is known.
+    """
+    if binary is not None:
+        return proofs.of(cache, proofs.sha256(opencode.image(binary)))
+    if made.opencode_sha256 is None:
+        raise BadInputError(
+            f"{cache}: does not say which OpenCode program it was built with; give it with --opencode"
+        )
+    return proofs.of(cache, made.opencode_sha256)
+
+
+def of(proof: Proof) -> Identity:
+    """What a proof says that it is of."""
+    return proofs.Identity(manifest_sha256=proof.manifest_sha256, binary_sha256=proof.binary_sha256)
+
+
+def find(wanted: Identity) -> Found | None:
+    """The proof of those digests: this machine's own, else one that came with this program."""
+    try:
+        path = _directory() / wanted.file_name
+        proof = proofs.read(path) if path.exists() else None
+    except BadInputError:  # no HOME, or of another version of this program
+        proof = None
+    if proof is not None and proof.ok and wanted.is_of(proof):
+        return Found(proof, here=True)
+    travelled = shipped.proof_of(wanted)
+    return Found(travelled, here=False) if travelled else None
+
+
+def put(proof: Proof) -> None:
+    """File a proof that holds; one that does not hold takes an earlier one of the same away.
+
+    Where the machine was only too slow nothing changes. Without a HOME that can be written, as in a build
+    of Nix, nothing is filed: the proof itself is what was asked for.
+    """
+    try:
+        path = _directory() / of(proof).file_name
+    except BadInputError:
+        return
+    if proof.ok:
+        with contextlib.suppress(BadInputError):
+            files.write_atomically(path, dumps(proof))
+    elif not proof.too_slow:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def given(path: Path, cache: Path, made: Manifest, binary: Path | None = None) -> Found:
+    """A proof out of a file, which has to be of that cache and program. Raises BadInputError."""
+    proof = proofs.read(path)
+    version = opencode.version(binary) if binary is not None else made.opencode
+    wanted = identity(cache, made, binary)
+    proofs.check(proof, path, version, wanted)
+    own = find(wanted)
+    return Found(proof, here=own is not None and own.here and own.proof.time == proof.time)
+
+
+def dumps(proof: Proof) -> str:
+    """The text of a proof as it is filed."""
+    return proof.model_dump_json(indent=2, exclude_none=True) + "\n"
+
+
+def _directory() -> Path:
+    return store.data_home() / "proofs"

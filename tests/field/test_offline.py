@@ -1,0 +1,90 @@
+"""Without a network: what the configuration starts with npx, and its own tools with what they depend on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+
+import isolated
+import pytest
+from cases import _PACKAGE, _TOOL
+
+from opencode_cache.config import judge, offer, read
+from opencode_cache.formats import manifest
+from opencode_cache.wrapper import render as wrapper
+
+pytestmark = pytest.mark.usefixtures("isolated")
+
+SERVERS = {
+    "graph": {"type": "local", "command": ["npx", "-y", "@modelcontextprotocol/server-memory"]},
+    "steps": {
+        "type": "local",
+        "command": ["bunx", "@modelcontextprotocol/server-sequential-thinking@latest"],
+    },
+}
+_PROGRAMS = ["sh", "env", "ls", "cat", "uname", "mkdir", "ln", "mv", "cp", "rm", "rmdir", "chmod", "cksum"]
+_PROGRAMS += ["git", "readlink"]
+
+
+@pytest.fixture(scope="module")
+def started(made_field, tmp_path_factory):
+    return wrapper.wrap(made_field.cache, made_field.opencode, tmp_path_factory.mktemp("wrapped") / "out")
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """A PATH without Node.js, npm and Bun."""
+    directory = tmp_path_factory.mktemp("path")
+    for name in _PROGRAMS:
+        (directory / name).symlink_to(shutil.which(name))
+    return str(directory)
+
+
+@pytest.fixture
+def home(tmp_path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "tmp").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize("node", [True, False], ids=["with Node.js", "without"])
+def test_servers_by_npx_are_connected_from_the_cache(started, home, bare, node):
+    path = os.environ["PATH"] if node else bare
+    report = isolated.run(
+        started, ["mcp", "list"], home, config={"mcp": SERVERS}, env={"PATH": path}, timeout=300
+    )
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", report.stdout)
+    assert plain.count("connected") == len(SERVERS), report.stdout + report.stderr
+    assert report.hosts == []
+
+
+def test_a_server_that_is_not_in_the_cache_is_left_as_it_is(started, home, bare):
+    other = {"type": "local", "command": ["npx", "-y", "@modelcontextprotocol/server-memory@0.0.1"]}
+    report = isolated.run(
+        started, ["mcp", "list"], home, config={"mcp": {"other": other}}, env={"PATH": bare}, timeout=300
+    )
+    assert "connected" not in report.stdout
+    assert "npx" in report.stdout + report.stderr
+
+
+@pytest.mark.parametrize("place", ["work/.opencode", ".config/opencode", "team"])
+def test_a_tool_of_ones_own_finds_its_dependency(made_field, started, home, place):
+    """In the project, in the user's own directory, and in OPENCODE_CONFIG_DIR."""
+    (home / place / "tool").mkdir(parents=True)
+    (home / place / "tool/span.ts").write_text(_TOOL)
+    (home / place / "package.json").write_text(json.dumps(_PACKAGE))
+    env = {"OPENCODE_CONFIG_DIR": str(home / "team")} if place == "team" else {}
+    found = read.read({"HOME": str(home)} | env, [home / "work"])
+    offers = offer.of_cache(manifest.read(made_field.cache))
+    assert [one.word for one in judge.judge(found, offers)] == ["cached"]
+    report = isolated.run(
+        started,
+        ["debug", "agent", "build", "--tool", "span", "--params", '{"span": "2m"}'],
+        home,
+        config={},
+        env=env,
+        timeout=300,
+    )
+    assert "120000 milliseconds" in report.stdout, report.stdout + report.stderr
