@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import time
@@ -14,6 +15,7 @@ from opencode_cache import pipeline
 from opencode_cache.base import files, roots, store
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest
+from opencode_cache.prove import on_file
 from opencode_cache.ship import gc
 
 
@@ -40,6 +42,10 @@ def home(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+def proof_of(cache: Path) -> str:
+    return on_file.identity(cache, manifest.read(cache)).file_name
+
+
 def make(version: str, *, plugin: str = "") -> Made:
     """A program, a cache of the bun layout and a wrapper that names both."""
     place = store.default()
@@ -55,6 +61,7 @@ def make(version: str, *, plugin: str = "") -> Made:
         made = manifest.Manifest(
             builder="1",
             opencode=version,
+            opencode_sha256=hashlib.sha256(version.encode()).hexdigest(),
             layout="bun",
             cache_version="14",
             system="x86_64-linux",
@@ -74,7 +81,7 @@ def make(version: str, *, plugin: str = "") -> Made:
     made_cache = place.add(store.key("c", version, plugin), f"opencode-cache-{version}", cache)
     key = store.key("w", version, plugin)
     wrapped = place.add(key, f"opencode-with-cache-{version}", wrapper)
-    files.write_atomically(store.data_home() / "proofs" / f"{key}.json", "{}")
+    files.write_atomically(store.data_home() / "proofs" / proof_of(made_cache), "{}")
     for name in (f"@s+p@{version}.tgz", f"opencode-x@{version}.tgz"):
         files.write_atomically(store.downloads() / name, "data")
     time.sleep(0.01)  # the clock of a file system is coarse
@@ -99,7 +106,7 @@ def test_the_newest_stay_with_all_that_they_need():
     assert gc.unused(3, os.environ).paths == ()
     assert swept(2) == middle.all | new.all
     assert swept(1) == new.all
-    assert kept_files() == {"@s+p@1.18.34.tgz", "opencode-x@1.18.34.tgz", f"{new.wrapped.name[:32]}.json"}
+    assert kept_files() == {"@s+p@1.18.34.tgz", "opencode-x@1.18.34.tgz", proof_of(new.cache)}
     assert swept(0) == set()
     assert not old.cache.exists()
 

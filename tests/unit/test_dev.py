@@ -321,14 +321,18 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
     ],
     ids=["as it was", "after a power cut", "emptied"],
 )
-def test_the_store_is_looked_at_again_after_a_power_cut(dev, checkout, boot, program, at_once):
-    run = checkout / ".cache/run"
+def test_the_store_is_looked_at_again_after_a_power_cut(
+    dev, made, checkout, tmp_path, boot, program, at_once
+):
+    run = checkout / ".cache/run/1"
     run.mkdir(parents=True)
     write(run / "opencode", program)
-    (run / "options").write_text(f"{boot or BOOT.read_text().strip()}\n")
+    (run / "options").write_text(f"{tmp_path}\n")
+    (run / "since").write_text(f"{boot or BOOT.read_text().strip()}\n")
     status, out, _ = dev("run", "--", "models")
     assert (status, "at once" in out) == (0, at_once)
-    assert (run / "options").read_text() == BOOT.read_text()
+    assert made() == (0 if at_once else 1)
+    assert (run / "since").read_text() == BOOT.read_text()
 
 
 def test_every_folder_of_tests_is_in_the_whole_run():

@@ -43,9 +43,9 @@ def whole_lock(tmp_path, monkeypatch):
             (to / name).write_bytes(content)
 
     monkeypatch.setattr(pipeline, "fetch", keep)
-    monkeypatch.setattr(pipeline, "_prove", lambda *_: None)
+    monkeypatch.setattr(pipeline, "_prove", lambda *_, **__: None)
     monkeypatch.setattr(pipeline.warm_up, "warm_up", lambda *_: None)
-    for name in ("make_lock", "locked", "shipped_lock"):
+    for name in ("make_lock", "locked"):
         monkeypatch.setattr(pipeline, name, lambda *_, **__: pytest.fail("resolved anew"))
     return path
 
