@@ -24,6 +24,7 @@ SERVERS = {
         "command": ["bunx", "@modelcontextprotocol/server-sequential-thinking@latest"],
     },
 }
+TRIES = 4
 _PROGRAMS = ["sh", "env", "ls", "cat", "uname", "mkdir", "ln", "mv", "cp", "rm", "rmdir", "chmod", "cksum"]
 _PROGRAMS += ["git", "readlink"]
 
@@ -88,3 +89,18 @@ def test_a_tool_of_ones_own_finds_its_dependency(made_field, started, home, plac
         timeout=300,
     )
     assert "120000 milliseconds" in report.stdout, report.stdout + report.stderr
+
+
+@pytest.mark.parametrize("node", [True, False], ids=["with Node.js", "without"])
+def test_a_project_without_typescript_gets_the_servers_own(started, home, bare, node):
+    """OpenCode looks for `typescript/lib/tsserver.js` in the project; without, it starts no server."""
+    (home / "work/package-lock.json").write_text("{}")
+    (home / "work/mistake.ts").write_text('const count: number = "two"\nexport default count\n')
+    path = os.environ["PATH"] if node else bare
+    arguments = ["debug", "lsp", "diagnostics", "mistake.ts"]
+    for _ in range(TRIES):  # it waits a few seconds for a server, and no longer
+        report = isolated.run(started, arguments, home, config={"lsp": True}, env={"PATH": path}, timeout=300)
+        if "is not assignable" in report.stdout:
+            break
+    assert "is not assignable" in report.stdout, report.stdout + report.stderr
+    assert report.hosts == []

@@ -166,7 +166,7 @@ def test_one_system_moves_with_its_pins_and_locks_and_twice_is_once(run, checkou
     for name in ("flake.nix", "opencode/flake.nix"):
         assert after[name].decode().count(f"/v{NEW}/") == 1
         assert after[name].decode().count(f"/v{OLD}/") == 2
-    versions = {lock.read(path).opencode.version for path in (checkout / "nix" / "locks").iterdir()}
+    versions = {lock.read(path).opencode.version for path in (checkout / "nix" / "locks").glob("*.lock.json")}
     assert {OLD, NEW, "1.0.61"} <= versions
     status, out, _ = run("--opencode-version", NEW, "--system", LINUX)
     assert (status, out.splitlines()[0]) == (0, f"nothing is newer; OpenCode {NEW}")

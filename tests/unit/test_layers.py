@@ -57,3 +57,16 @@ def test_imports_upwards_and_a_circle_are_refused(tmp_path):
 def test_a_package_without_a_place_in_the_order_is_refused(tmp_path):
     status, said = checked(tmp_path, {"newcomer/__init__.py": ""})
     assert (status, "newcomer" in said) == (1, True)
+
+
+PACKAGE = REPOSITORY / "python" / "src" / "opencode_cache"
+
+
+def test_a_module_is_small_enough_to_be_read():
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert {str(path.relative_to(PACKAGE)): count for path, count in lines.items() if count > 300} == {}
+
+
+def test_the_top_of_the_package_can_be_seen_at_once():
+    names = {path.name for path in PACKAGE.iterdir()} - {"__pycache__"}
+    assert len(names) <= 22, sorted(names)

@@ -81,5 +81,6 @@ def test_the_wheel_runs_by_itself_and_brings_the_locks(dist, tmp_path):
     path = {"PYTHONPATH": str(tmp_path / "installed"), "HOME": str(tmp_path), "OPENCODE_CACHE_LOCKS": ""}
     said = run(sys.executable, "-c", program, tmp_path / "installed", "--version", at=tmp_path, **path)
     assert said.startswith("opencode-cache ")
-    locks = {path.name for path in (REPOSITORY / "nix" / "locks").glob("*.lock.json")}
+    locks = {path.name for path in (REPOSITORY / "nix" / "locks").iterdir()}
+    assert {".lock.json", ".proof.json"} == {"." + ".".join(name.rsplit(".", 2)[1:]) for name in locks}
     assert {path.name for path in (tmp_path / "installed/opencode_cache/locks").iterdir()} == locks

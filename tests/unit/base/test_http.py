@@ -63,8 +63,8 @@ def _plugin(url, to, monkeypatch):
 
 def _plugin_for_the_first_time(url, to, monkeypatch):
     monkeypatch.setenv(repository.ARCHIVES, url)
-    monkeypatch.setattr(plugins, "download", functools.partial(plugins.download, most=SIZE))
-    plugins.download(repository.Pin("o", "r", COMMIT), to).unlink()
+    with plugins.downloaded(repository.Pin("o", "r", COMMIT), to, SIZE):
+        pass
 
 
 def _release(url, to, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from opencode_cache import layouts
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.cli import options
-from opencode_cache.formats import plan, shipped, user_files
+from opencode_cache.formats import local_plugin, plan, shipped, user_files
 
 UNSUPPORTED = ["0.15.0", "1.4.0", "1.13.0", "1.19.0", "2.0.0"]
 NO_VERSIONS = ["0.15", "1.13", "abc", "", "v1.18.33", "1.18", "1.18.33\n", "1.18.x", "\uff11.0.0"]
@@ -269,7 +269,7 @@ def test_a_local_plugin_whose_dependencies_cannot_be_locked_is_refused(tmp_path,
 
 def test_a_local_plugin_may_want_any_version_of_something(tmp_path):
     (tmp_path / "package.json").write_text('{"dependencies": {"a": "", "b": "*"}}')
-    assert plan.dependencies(str(tmp_path)) == ["a", "b@*"]
+    assert local_plugin.dependencies(str(tmp_path)) == ["a", "b@*"]
 
 
 @pytest.mark.parametrize(
@@ -342,9 +342,9 @@ def test_a_file_below_another_file_is_refused(tmp_path):
 
 def test_a_local_plugin_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(BadInputError, match="no such file or directory"):
-        plan.dependencies(str(tmp_path / "none"))
+        local_plugin.dependencies(str(tmp_path / "none"))
     (tmp_path / "package.json").write_text("[]")
     with pytest.raises(BadInputError, match=r"package\.json"):
-        plan.dependencies(str(tmp_path))
+        local_plugin.dependencies(str(tmp_path))
     (tmp_path / "one.js").touch()
-    assert plan.dependencies(str(tmp_path / "one.js")) == []
+    assert local_plugin.dependencies(str(tmp_path / "one.js")) == []

@@ -119,3 +119,17 @@ def test_specs_of_the_registry_are_no_repositories(spec):
 def test_other_repositories_are_refused(spec):
     with pytest.raises(BadInputError, match="cannot be locked"):
         repository.source(spec)
+
+
+def test_the_settings_of_the_repository_that_the_user_is_in_count_for_nothing(made, tmp_path, monkeypatch):
+    """They could lead to another place, and start programs."""
+    wrong = Repository(tmp_path / "evil/owner/repo")
+    other = wrong.commit("other")
+    cloned = Repository(tmp_path / "cloned")
+    cloned.git("config", f"url.file://{tmp_path}/evil/.insteadOf", f"file://{tmp_path}/hub/")
+    (tmp_path / "cloned/tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "cloned/tmp"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.chdir(tmp_path / "cloned")
+    assert cloned.git("ls-remote", f"file://{tmp_path}/hub/owner/repo", "HEAD").split()[0] == other
+    assert commit("github:owner/repo") == made.git("rev-parse", "HEAD") != other

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import os
 import shlex
 import sys
@@ -34,6 +33,7 @@ from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import first_problem, safe_relative
 from opencode_cache.formats import shipped, user_files
 from opencode_cache.formats.grammar import Grammar
+from opencode_cache.formats.local_plugin import dependencies, is_local
 from opencode_cache.npm import platforms, repository
 from opencode_cache.npm import spec as npm_spec
 from opencode_cache.npm.spec import split_spec
@@ -186,33 +186,6 @@ class Plan(BaseModel):
                 raise BadInputError(f"{path}: cannot be read ({error.strerror}); correct the plan") from error
             digest.update(os.fsencode(path) + b"\0" + content)
         return digest.hexdigest()
-
-
-def is_local(spec: str) -> bool:
-    """Whether a plugin is a file or a directory of the user's, as OpenCode tells them apart."""
-    return spec.startswith(("./", "../", "/", "~/", "file:"))
-
-
-def dependencies(path: str) -> list[str]:
-    """The npm specs that a local plugin needs beside it, from its package.json; a lone file has none.
-
-    Raises BadInputError.
-    """
-    place = user_files.expanded(path.removeprefix("file://"))
-    if not place.exists():
-        raise BadInputError(f"plugins: {path!r}: no such file or directory; paths are relative to the plan")
-    manifest = place / "package.json"
-    if not manifest.is_file():
-        return []
-    try:
-        needed = json.loads(files.read_text(manifest, files.SETTINGS)).get("dependencies", {})
-        found = [f"{name}@{wanted}" if wanted else name for name, wanted in sorted(needed.items())]
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        why = error.strerror if isinstance(error, OSError) else type(error).__name__
-        raise BadInputError(f"plugins: {manifest}: cannot be read as a package.json ({why})") from error
-    for spec in found:
-        npm_spec.check(f"plugins: {manifest}: dependencies", spec)
-    return found
 
 
 def default(opencode: str) -> Plan:

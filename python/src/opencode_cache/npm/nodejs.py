@@ -34,6 +34,7 @@ def version() -> engines.Triple | None:
     try:
         done = subprocess.run(
             [program, "--version"],
+            cwd="/",
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

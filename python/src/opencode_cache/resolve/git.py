@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
+from opencode_cache.base import python
 from opencode_cache.base.errors import BadInputError, NetworkError
 
 if TYPE_CHECKING:
@@ -47,17 +48,22 @@ def _names(ref: str) -> tuple[str, ...]:
 
 def _ask(git: str, source: Source, names: tuple[str, ...]) -> list[str]:
     try:
-        done = subprocess.run(
-            [git, "ls-remote", "--quiet", "--", source.url, *names],
-            # No question is asked of whoever is at the terminal, or of a program with a window.
-            env=os.environ | {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT,
-            check=False,
-        )
+        # In a repository git would obey its settings: other addresses, a proxy, programs that it is to start.
+        with python.empty() as empty:
+            done = subprocess.run(
+                [git, "ls-remote", "--quiet", "--", source.url, *names],
+                cwd=empty,
+                # No question is asked of whoever is at the terminal, or of a program with a window.
+                env=os.environ
+                | {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "LC_ALL": "C"}
+                | {"GIT_CEILING_DIRECTORIES": str(empty.parent)},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_TIMEOUT,
+                check=False,
+            )
     except subprocess.TimeoutExpired as error:
         raise NetworkError(
             f"{source.owner}/{source.repo}: git got no answer within {_TIMEOUT} s; is github.com reachable?"

@@ -20,8 +20,9 @@ from opencode_cache.base.model import first_problem
 from opencode_cache.catalogue import document as catalogue
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import grammar, user_files
+from opencode_cache.formats.local_plugin import dependencies, is_local
 from opencode_cache.formats.lock import Lock, Opencode, Request, Signatures, Unavailable
-from opencode_cache.formats.plan import CATALOGUE, default, dependencies, is_local
+from opencode_cache.formats.plan import CATALOGUE, default
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import platforms, repository
 from opencode_cache.npm.client import NotInRegistryError
