@@ -281,7 +281,11 @@ class Bedrock:
 def _frame(event: str, payload: dict[str, Any]) -> bytes:
     """One message of Amazon's event-stream encoding: lengths, prelude CRC, headers, payload, CRC."""
     headers = b""
-    for name, value in ((":event-type", event), (":content-type", _JSON), (":message-type", "event")):
+    for name, value in (
+        (":event-type", event),
+        (":content-type", "application/json"),
+        (":message-type", "event"),
+    ):
         # Header value type 7 is a string with a two-byte length.
         headers += struct.pack(">B", len(name)) + name.encode() + b"\x07"
         headers += struct.pack(">H", len(value)) + value.encode()
