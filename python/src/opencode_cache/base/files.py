@@ -94,16 +94,15 @@ def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
     Paths in the text may hold any byte: what `os.fsdecode` made of them is written as it was.
     """
     try:
-        make_directories(path.parent)
-        with beside(path) as place:
-            made = place / "file"
-            handle = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with beside(path) as directory:
+            new = directory / "file"
+            handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
                 file.write(text)
                 file.flush()
                 os.fchmod(handle, mode)
                 os.fsync(handle)
-            made.replace(path)
+            new.replace(path)
             sync_directory(path.parent)
     except OSError as error:
         raise BadInputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
@@ -113,30 +112,31 @@ def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
 def beside(path: Path) -> Iterator[Path]:
     """A new directory in the directory of `path`, to make something in that is then renamed to `path`.
 
-    It is gone afterwards, and so is what a killed process has left of such a one. Raises OSError.
+    The directory of `path` is made where it is missing. The new one is gone afterwards, and so is what a killed process has left of such a one. Raises OSError.
     """
-    with _held(path.parent, _MAKING) as place:
-        yield place
+    make_directories(path.parent)
+    with _held(path.parent, _MAKING) as held:
+        yield held
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
     """The same in TMPDIR, for what nobody keeps. Raises OSError."""
-    with _held(Path(tempfile.gettempdir()), _SCRATCH) as place:
-        yield place
+    with _held(Path(tempfile.gettempdir()), _SCRATCH) as held:
+        yield held
 
 
 @contextmanager
 def _held(directory: Path, prefix: str) -> Iterator[Path]:
     _sweep(directory, prefix)
-    place, handle = _claimed(directory, prefix)
+    held, handle = _claimed(directory, prefix)
     try:
-        yield place
+        yield held
     finally:
         try:
-            remove(place)
+            remove(held)
         except OSError:  # a process that was started in it still writes; the next sweep removes what stays
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(held, ignore_errors=True)
         os.close(handle)
 
 
@@ -165,15 +165,15 @@ def _sweep(directory: Path, prefix: str) -> None:
 def _claimed(directory: Path, prefix: str) -> tuple[Path, int]:
     """A new directory and a lock on it, which goes with this process however it ends."""
     for _ in range(_TRIES):
-        place = Path(tempfile.mkdtemp(prefix=prefix, dir=directory))
+        claimed = Path(tempfile.mkdtemp(prefix=prefix, dir=directory))
         with contextlib.suppress(FileNotFoundError):
-            place.chmod(0o700)  # whatever the umask
-            handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            claimed.chmod(0o700)  # whatever the umask
+            handle = os.open(claimed, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             with contextlib.suppress(OSError):  # a file system without locks: then nobody else sweeps, either
                 fcntl.flock(handle, fcntl.LOCK_EX)
             # Another process may have taken it for a left one before it was locked.
-            if place.exists() and os.path.samestat(os.fstat(handle), place.stat()):
-                return place, handle
+            if claimed.exists() and os.path.samestat(os.fstat(handle), claimed.stat()):
+                return claimed, handle
             os.close(handle)
     raise OSError(errno.EBUSY, "other processes remove what is made there", str(directory))
 
@@ -219,13 +219,13 @@ def sizes(root: Path) -> str:
     waiting = [(os.fspath(root), "")]
     while waiting:
         path, name = waiting.pop()
-        about = os.lstat(path)
-        kind, length, target = stat.S_IFMT(about.st_mode), about.st_size, ""
-        if stat.S_ISDIR(about.st_mode):
+        status = os.lstat(path)
+        kind, length, target = stat.S_IFMT(status.st_mode), status.st_size, ""
+        if stat.S_ISDIR(status.st_mode):
             length = 0
             inside = sorted(os.listdir(path), reverse=True)  # noqa: PTH208 - a third of the time of a Path's
             waiting += [(f"{path}/{one}", f"{name}/{one}") for one in inside]
-        elif stat.S_ISLNK(about.st_mode):
+        elif stat.S_ISLNK(status.st_mode):
             target = os.readlink(path)  # noqa: PTH115
         digest.update(f"{name}\0{kind}\0{length}\0{target}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -67,9 +67,8 @@ def replace(root: Path, changes: Mapping[str, Change]) -> None:
             raise BadInputError(f"{root / name}: was changed while `update` worked; run it again")
     journal = root / PLACE / _JOURNAL
     try:
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        with files.beside(journal) as place:
-            staging = place / _JOURNAL
+        with files.beside(journal) as beside:
+            staging = beside / _JOURNAL
             staging.mkdir()
             for name, change in changes.items():
                 for side, content in (("old", change.old), ("new", change.new)):
@@ -104,16 +103,16 @@ def complete(root: Path) -> list[str]:
                 f"or remove {journal} to keep the files as they are"
             )
     if names:
-        with files.beside(journal) as place:
+        with files.beside(journal) as beside:
             for name in names:
                 new = _content(journal / "new" / name)
                 if new is None:
                     (root / name).unlink(missing_ok=True)
                 else:
-                    _write(place / "file", new, journal / "new" / name)
-                    (place / "file").replace(root / name)
+                    _write(beside / "file", new, journal / "new" / name)
+                    (beside / "file").replace(root / name)
                 files.sync_directory((root / name).parent)
-            journal.rename(place / "done")
+            journal.rename(beside / "done")
     return names
 
 

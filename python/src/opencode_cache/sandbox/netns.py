@@ -144,8 +144,8 @@ def _own_resolver(libc: ctypes.CDLL) -> None:
         # A file that is missing, or a link to nowhere, means the C library's default: DNS at 127.0.0.1.
         if not Path(name).exists():
             continue
-        with files.scratch() as place:
-            file = place / "text"
+        with files.scratch() as directory:
+            file = directory / "text"
             file.write_text(text, encoding="ascii")
             file.chmod(0o644)
             mounts.bind_read_only(libc, file, Path(name))
