@@ -112,7 +112,8 @@ def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
 def beside(path: Path) -> Iterator[Path]:
     """A new directory in the directory of `path`, to make something in that is then renamed to `path`.
 
-    The directory of `path` is made where it is missing. The new one is gone afterwards, and so is what a killed process has left of such a one. Raises OSError.
+    The directory of `path` is made where it is missing. The new one is gone afterwards, and so is what a
+    killed process has left of such a one. Raises OSError.
     """
     make_directories(path.parent)
     with _held(path.parent, _MAKING) as held:
