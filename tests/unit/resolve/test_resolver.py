@@ -273,8 +273,8 @@ def test_the_date_holds_for_dependencies_too(registry, locked):
         ({"plugins": ["none"]}, "the registry has no such package or version"),
         ({"plugins": ["p@9.9.9"]}, "the registry has no such package or version"),
         ({"plugins": ["p@^9"]}, "no version of p matches ^9"),
-        ({"plugins": ["p"], "before": "2024-01-01"}, "published in time"),
-        ({"providers": ["p"], "before": "2024-01-01"}, "published in time"),
+        ({"plugins": ["p"], "before": "2024-01-01"}, "published before 2024-01-01"),
+        ({"providers": ["p"], "before": "2024-01-01"}, "published before 2024-01-01"),
         ({"providers": ["p"], "resolve": {"p": "^9"}}, "no version of p matches ^9"),
     ],
 )
@@ -735,7 +735,7 @@ def test_a_git_spec_is_locked_under_its_own_text(
     ("content", "said"),
     [
         (None, "shows no such commit"),
-        (b"no archive", "what came is no archive"),
+        (b"no archive", "what GitHub sent is not an archive"),
         (making.tarball({"index.js": ""}), "has no package.json"),
         (archive(name=None), "has no name"),
         (archive(name="../x"), "'../x' cannot be used; write 'NAME@github:…'"),

@@ -272,7 +272,7 @@ def words(command: str) -> list[str]:
     try:
         found = shlex.split(command)
     except ValueError as error:
-        raise BadInputError(f"warmup: {command!r} is no command ({error}); mend it") from error
+        raise BadInputError(f"warmup: {command!r} is not a command ({error}); fix it") from error
     if any(ord(char) < ord(" ") for char in command):
         raise BadInputError(f"warmup: {command!r} has a control character; take it out")
     return found

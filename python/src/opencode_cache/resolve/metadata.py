@@ -34,12 +34,12 @@ def package_from(entry: dict[str, Any], name: str) -> Package:
         )
     except ValidationError as error:
         raise UnavailableError(
-            f"what the registry says of {name[:80]!r} makes no package ({first_problem(error)})"
+            f"what the registry says of {name[:80]!r} cannot be used ({first_problem(error)})"
         ) from error
 
 
 def bins(name: str, value: object) -> dict[str, str]:
-    """A package.json's `bin` as command -> path. As for npm, a text is the command of the package's own name."""
+    """A package.json's `bin` as command -> path; a text is for its own name, as in npm."""
     if isinstance(value, str):
         return {name.rpartition("/")[2]: value}
     pairs = value.items() if isinstance(value, dict) else ()
@@ -47,7 +47,7 @@ def bins(name: str, value: object) -> dict[str, str]:
 
 
 def nodes(tree: str, document: dict[str, Any]) -> dict[str, Package]:
-    """The packages of a package-lock: path in the tree -> package. Raises BadInputError for one without a hash."""
+    """Packages of a package-lock: path in the tree -> package. Raises BadInputError where one has no hash."""
     packages: dict[str, Package] = {}
     for path, entry in document["packages"].items():
         if not path or entry.get("inBundle"):

@@ -115,7 +115,7 @@ class Resolver:
             return self._lock(programs, missing)
         except ValidationError as error:
             raise NetworkError(
-                f"the registry's answers make no lock ({first_problem(error)}); use another registry"
+                f"the registry's answers cannot be locked ({first_problem(error)}); use another registry"
             ) from error
 
     def _lock(self, programs: dict[str, Package], missing: dict[str, str]) -> Lock:

@@ -69,7 +69,7 @@ def _of_zip(path: Path) -> str:
         member = members[0]
         mode = member.external_attr >> 16
         if member.file_size > tar.MAX_BYTES or (stat.S_IFMT(mode) and not stat.S_ISREG(mode)):
-            raise ValueError("the program in it is no file, or too long")
+            raise ValueError("the program in it is not a file, or is too long")
         with archive.open(member) as file:
             pieces = iter(lambda: file.read(_PIECE), b"")
             runs = bool(mode & stat.S_IXUSR)
@@ -82,4 +82,4 @@ def _check_directory(path: Path) -> None:
         file.seek(max(0, path.stat().st_size - _END_LENGTH))
         end = file.read()
     if end[:4] != _END or int.from_bytes(end[12:16], "little") > _MAX_DIRECTORY:
-        raise ValueError("it is no zip file with a short list of members")
+        raise ValueError("it is not a zip file with a short list of members")
