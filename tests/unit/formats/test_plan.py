@@ -1,4 +1,4 @@
-"""The plan: the eras' defaults, the file, and what is added to it."""
+"""The plan: the versions' defaults, the file, and what is added to it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_each_supported_version_has_its_layout(version, name):
 
 
 @pytest.mark.parametrize("version", ["1.0.61", "1.0.98", "1.0.151", "1.0.61-beta.2", "1.0.61+build"])
-def test_the_first_era_bundles_no_sdk_and_gets_the_usual_ones(version):
+def test_the_first_series_bundles_no_sdk_and_gets_the_usual_ones(version):
     made = plan.default(version)
     assert "@ai-sdk/anthropic" in made.providers
     assert made.providers != plan.CATALOGUE
@@ -82,13 +82,13 @@ def test_the_first_era_bundles_no_sdk_and_gets_the_usual_ones(version):
 
 
 @pytest.mark.parametrize("version", ["1.0.152", "1.1.27", "1.3.2"])
-def test_the_later_bun_era_gets_what_the_catalogue_names(version):
+def test_the_later_bun_series_get_what_the_catalogue_names(version):
     made = plan.default(version)
     assert (made.providers, made.config, made.built_in_plugins) == (plan.CATALOGUE, [], True)
 
 
 @pytest.mark.parametrize("version", ["1.14.34", "1.18.33"])
-def test_the_packages_era_gets_the_plugin_package_for_config_directories_too(version):
+def test_the_packages_layout_gets_the_plugin_package_for_config_directories_too(version):
     made = plan.default(version)
     assert (made.providers, made.config) == (plan.CATALOGUE, ["@opencode-ai/plugin"])
 

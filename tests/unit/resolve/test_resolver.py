@@ -91,7 +91,7 @@ def registry(monkeypatch):
     monkeypatch.setattr(npm, "audit_signatures", lambda _: {"error": {"code": "ENOTABLE"}})
     monkeypatch.setattr(tarball, "sizes", lambda packages: {p.key: 7 for p in packages})
     monkeypatch.setattr(ask, "sdk_major", lambda _: 2)
-    monkeypatch.setattr(ask, "bun_era", lambda *_: ask.BunEra("9", ("built-in@0.0.5",)))
+    monkeypatch.setattr(ask, "bun_facts", lambda *_: ask.BunFacts("9", ("built-in@0.0.5",)))
     monkeypatch.setattr(embedded, "catalogue", lambda _: {})
     monkeypatch.setattr(ask, "bundled", lambda *_: set())
     return made
@@ -462,7 +462,7 @@ def test_two_versions_of_one_name_in_one_tree_are_refused_by_both_names(registry
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_tool_in_the_bun_era_is_refused(registry, locked):
+def test_a_tool_in_the_bun_layout_is_refused(registry, locked):
     registry.has("pyright")
     with pytest.raises(BadInputError, match=r"OpenCode 1.0.61 .*take pyright out"):
         locked(opencode="1.0.61", tools=["pyright"])
