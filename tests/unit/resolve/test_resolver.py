@@ -21,7 +21,7 @@ from opencode_cache.formats import lock, plan
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import nodejs, repository
 from opencode_cache.opencode import ask, embedded
-from opencode_cache.resolve import git, missing
+from opencode_cache.resolve import git, metadata, missing
 from opencode_cache.resolve import resolver as resolve
 
 SPEAKS = "@ai-sdk/provider"
@@ -556,7 +556,7 @@ def test_one_package_with_two_integrities_is_refused(registry, locked):
     ],
 )
 def test_an_entry_of_npm_becomes_a_package_of_the_lock(field, given, kept):
-    made = resolve.package_from(node("@s/b", **{field: given}), "@s/b")
+    made = metadata.package_from(node("@s/b", **{field: given}), "@s/b")
     assert getattr(made, field) == (making.integrity(b"x") if field == "integrity" else kept)
 
 

@@ -18,7 +18,7 @@ from opencode_cache.base import store
 from opencode_cache.base.errors import BadInputError, NetworkError
 from opencode_cache.base.model import first_problem
 from opencode_cache.catalogue import document as catalogue
-from opencode_cache.fetch import tarballs as tarball
+from opencode_cache.fetch import tarballs
 from opencode_cache.formats import grammar, user_files
 from opencode_cache.formats.local_plugin import dependencies, is_local
 from opencode_cache.formats.lock import Lock, Opencode, Request, Signatures, Unavailable
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from opencode_cache.formats.plan import Plan
     from opencode_cache.layouts.layout import Layout
 
-__all__ = ["Resolver", "binaries", "package_from"]
+__all__ = ["Resolver", "binaries"]
 
 _WORKERS = 4
 
@@ -148,7 +148,7 @@ class Resolver:
         packages |= self._grammars(languages)
         self.on_step(f"asking for the sizes of {len(packages)} tarballs")
         everything = [p for p in packages.values() if not p.github] + list(programs.values())
-        sizes = tarball.sizes(everything)
+        sizes = tarballs.sizes(everything)
         packages = {k: p.model_copy(update={"size": sizes.get(k, p.size)}) for k, p in packages.items()}
         programs = {s: p.model_copy(update={"size": sizes.get(p.key)}) for s, p in programs.items()}
         return Lock(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from opencode_cache.base.errors import BadInputError, NetworkError
 from opencode_cache.build.unpack import tar
-from opencode_cache.fetch import tarballs as tarball
+from opencode_cache.fetch import tarballs
 from opencode_cache.formats import nar
 from opencode_cache.formats.lock import Package
 
@@ -36,7 +36,7 @@ def of_archive(path: Path) -> str:
         if path.name.endswith(".zip"):
             return _of_zip(path)
         # The reader of npm's tarballs, bounded and strict; the hash that it wants is the file's own.
-        package = Package(name=PROGRAM, version="0.0.0", integrity=tarball.integrity(path))
+        package = Package(name=PROGRAM, version="0.0.0", integrity=tarballs.integrity(path))
         return _of_tar(package, path, PROGRAM, executable=None)
     except _UNREADABLE as error:
         path.unlink(missing_ok=True)  # so that the next run downloads it anew
