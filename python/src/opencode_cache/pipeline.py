@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opencode_cache.base import console, files, store
+from opencode_cache.base import console, files, roots, store
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.build import assemble, builder
 from opencode_cache.fetch import github as github_archives
@@ -256,7 +256,7 @@ def locked(plan: Plan, before: date | None = None, *, is_default: bool, allow_mi
 
 
 def leave_link(program: Path, link: Path) -> None:
-    """A symbolic link to the wrapped program, put in place at once. Raises BadInputError."""
+    """A symbolic link to the wrapped program, put in place at once; `gc` minds it. Raises BadInputError."""
     try:
         files.make_directories(link.parent)
         with files.beside(link) as directory:
@@ -266,3 +266,4 @@ def leave_link(program: Path, link: Path) -> None:
         raise BadInputError(
             f"{link}: no link can be left there ({error.strerror}); choose another --link"
         ) from error
+    roots.remember(link)

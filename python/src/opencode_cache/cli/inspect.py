@@ -15,7 +15,7 @@ from opencode_cache.cli import options, tables
 from opencode_cache.cli.app import app
 from opencode_cache.formats import manifest
 from opencode_cache.formats.proof import verdict
-from opencode_cache.inspect import doctor, inventory, sbom
+from opencode_cache.inspect import doctor, inventory, locked, sbom
 from opencode_cache.inspect.page import write as page
 from opencode_cache.prove import on_file
 from opencode_cache.prove import verify as verify_step
@@ -61,7 +61,14 @@ def verify_command(
 
 @app.command("list", epilog="Example: opencode-cache list --cache cache --json")
 def list_command(
-    cache: options.Cache,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="A cache made by `build`.", metavar="DIR")
+    ] = None,
+    lock_file: Annotated[
+        Path | None,
+        typer.Option("--lock", help="What a cache of that lock would have.", metavar="LOCK"),
+    ] = None,
+    system: options.System = None,
     sbom_format: Annotated[
         _Sbom | None, typer.Option("--format", help="Print a bill of materials in that format instead.")
     ] = None,
@@ -86,6 +93,17 @@ def list_command(
         raise BadInputError("give only one of --html, --format and --json")
     if proof and (sbom_format or json):
         raise BadInputError(f"--proof {proof}: is for the page and the table; leave --format and --json out")
+    if lock_file and not cache:
+        if html or sbom_format or proof or opencode:
+            raise BadInputError("--html, --format, --proof and --opencode are about files; give --cache")
+        what = locked.read(lock_file, system)
+        if json:
+            answer.model(what)
+        else:
+            tables.locked(what)
+        return
+    if cache is None or lock_file or system:
+        raise BadInputError("list: give --cache, or --lock, which takes --system")
     contents = manifest.read(cache)
     if html:
         files.write_atomically(html, page.render(inventory.take(cache, proof, opencode)))
@@ -113,4 +131,4 @@ def doctor_command(
     else:
         console.stdout().print(tables.doctor_table(report))
     if not report.ok:
-        raise CheckFailedError(f"{report.directory}: something there needs your attention")
+        raise CheckFailedError(f"{report.directory}: something there needs your attentionr attention")

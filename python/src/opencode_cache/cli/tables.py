@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from opencode_cache.formats.manifest import Manifest
     from opencode_cache.inspect.doctor import Report
     from opencode_cache.inspect.hosts import AllowList
+    from opencode_cache.inspect.locked import Locked
     from opencode_cache.prove.on_file import Found
     from opencode_cache.update.changes import Changes
 
@@ -110,6 +111,31 @@ def contents(cache: Path, manifest: Manifest, proof: Found | None) -> None:
         if entry.note:
             console.print(escape(f"note: {entry.kind} {entry.spec} {entry.version}: {entry.note}"))
     for gone in manifest.unavailable:
+        console.print(escape(f"unavailable: {gone.kind} {gone.spec}: {gone.reason}"))
+
+
+def locked(found: Locked) -> None:
+    """Print what a cache of a lock would answer, as tables on stdout. Sizes are those of tarballs."""
+    console = stdout()
+    console.print(
+        f"OpenCode {found.opencode} ({found.layout} layout, {found.system}), "
+        f"{len(found.packages)} packages, {megabytes(found.packed)} packed"
+    )
+    table = Table("KIND", "SPEC", "VERSION", "PACKAGES", box=None, pad_edge=False)
+    table.add_column("PACKED", justify="right")
+    table.add_column("LICENCE")
+    for one in found.requests:
+        members = [package for package in found.packages if one.spec in package.specs]
+        table.add_row(
+            one.kind,
+            one.spec,
+            one.version,
+            str(len(members)),
+            megabytes(sum(package.packed or 0 for package in members)),
+            next((package.license for package in members if package.name == one.name), None) or "unknown",
+        )
+    console.print(table)
+    for gone in found.unavailable:
         console.print(escape(f"unavailable: {gone.kind} {gone.spec}: {gone.reason}"))
 
 

@@ -8,7 +8,6 @@ npm itself would take the same archive and, with scripts ignored, nothing but it
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -16,7 +15,7 @@ from pydantic import ValidationError
 from opencode_cache.base import archive as policy
 from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError, NetworkError
-from opencode_cache.base.model import first_problem
+from opencode_cache.base.model import first_problem, parsed_json
 from opencode_cache.build.unpack.tar import DamagedError, HostileError, Kind, Member, Reader
 from opencode_cache.fetch.github import downloaded
 from opencode_cache.fetch.tarballs import integrity
@@ -104,7 +103,7 @@ def _parsed(reader: Reader, member: Member) -> dict[str, Any]:
     if member.size > files.SETTINGS:
         raise ValueError(f"it has more than {files.SETTINGS} bytes")
     try:
-        document = json.loads(b"".join(reader.chunks()).decode("utf-8-sig"))
+        document = parsed_json(b"".join(reader.chunks()).decode("utf-8-sig"))
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
     if not isinstance(document, dict):

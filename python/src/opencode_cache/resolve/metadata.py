@@ -39,7 +39,7 @@ def package_from(entry: dict[str, Any], name: str) -> Package:
 
 
 def bins(name: str, value: object) -> dict[str, str]:
-    """A package.json's `bin` as command -> path; a text is for its own name, as in npm."""
+    """A package.json's `bin` as command -> path. For npm, a text is the command of the package's own name."""
     if isinstance(value, str):
         return {name.rpartition("/")[2]: value}
     pairs = value.items() if isinstance(value, dict) else ()
@@ -47,7 +47,7 @@ def bins(name: str, value: object) -> dict[str, str]:
 
 
 def nodes(tree: str, document: dict[str, Any]) -> dict[str, Package]:
-    """Packages of a package-lock: path in the tree -> package. Raises BadInputError where one has no hash."""
+    """The packages of a package-lock: path in the tree -> package. Raises BadInputError without a hash."""
     packages: dict[str, Package] = {}
     for path, entry in document["packages"].items():
         if not path or entry.get("inBundle"):

@@ -89,6 +89,8 @@ number() {
 }
 
 cannot_write() {
+  [ ! -d "$base" ] || [ -w "$base" ] ||
+    die "$prefix: you may not write there; ask whom it belongs to, or choose another place"
   die "$prefix: cannot be written ($(first_of "$1")); make room there, or choose another place"
 }
 

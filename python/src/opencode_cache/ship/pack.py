@@ -7,14 +7,11 @@ the library zstd may compress otherwise; what is in the bundle, and its generati
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import os
-import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import zstandard
@@ -22,7 +19,7 @@ import zstandard
 from opencode_cache import __version__
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
-from opencode_cache.ship import policy, signing
+from opencode_cache.ship import policy, signing, source_date
 from opencode_cache.ship.file_format import (
     BLOCK,
     CONTENTS,
@@ -32,8 +29,6 @@ from opencode_cache.ship.file_format import (
     INSTALLER,
     MAX_LIST,
     MAX_SERIAL,
-    OPENCODE,
-    PROGRAM,
     PROGRAM_MODE,
     SIGNATURE,
     SUMS,
@@ -45,23 +40,19 @@ from opencode_cache.ship.file_format import (
     document_header,
     in_order,
 )
-from opencode_cache.ship.items import Item, program, tree
+from opencode_cache.ship.installation import installation
+from opencode_cache.ship.items import Item
 from opencode_cache.ship.workspace import workspace
-from opencode_cache.wrapper import render as wrapper
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
     from typing import BinaryIO
 
-    from opencode_cache.formats.manifest import Manifest
 
 LEVEL = 9
 """Measured with OpenCode 1.18.33 and its cache, 269 MB, two cores: level 3 makes 67 MB in 0.5 s, 9 makes
 59 MB in 2 s, 15 makes 58 MB in 24 s, 19 makes 52 MB in 49 s."""
-_TOOLS, _CACHE = "libexec/path", "cache"
-_ROOT = Path("/bundle")
-"""Stands for wherever the bundle is unpacked; not a word of it is in the wrapper."""
-_PRELOAD = str(wrapper.preload_path(Path(), "opencode"))
 
 
 @dataclass(frozen=True)
@@ -101,7 +92,7 @@ def bundle(
     manifest = manifests.read(cache)
     info = BundleInfo(
         builder=__version__,
-        date=_today(),
+        date=source_date.today(),
         serial=serial,
         opencode=manifest.opencode,
         system=manifest.system,
@@ -111,22 +102,8 @@ def bundle(
     items = {
         INFO: Item(data=(info.model_dump_json(indent=2) + "\n").encode(), mode=DATA_MODE),
         INSTALLER: Item(data=_installer(), mode=PROGRAM_MODE),
-        PROGRAM: Item(
-            data=_wrapper(manifest, offline=offline, tools=bool(ripgrep or node)), mode=PROGRAM_MODE
-        ),
-        _PRELOAD: Item(data=wrapper.render_preload(_ROOT / _CACHE, root=_ROOT).encode(), mode=DATA_MODE),
-        OPENCODE: program(opencode, "OpenCode's release binary"),
+        **installation(manifest, cache, opencode, ripgrep=ripgrep, node=node, offline=offline),
     }
-    if ripgrep:
-        items[f"{_TOOLS}/rg"] = program(ripgrep, "ripgrep as one static binary")
-    if node:
-        items[f"{_TOOLS}/node"] = program(node, "Node.js's own build")
-    items |= dict(tree(cache.resolve(), _CACHE, opencode.resolve()))
-    lacking = [entry for entry in (*manifest.links, *manifest.copies) if f"{_CACHE}/{entry}" not in items]
-    if lacking:
-        raise BadInputError(f"{cache}: {lacking[0]} is missing; build the cache again")
-    for path in list(items):
-        items |= {str(above): items.get(str(above), Item()) for above in Path(path).parents if above.name}
     if out.is_dir():
         raise BadInputError(
             f"{out}: is a directory; give the name of a file, such as {out / 'opencode.tar.zst'}"
@@ -137,25 +114,6 @@ def bundle(
         sha256, packed = _write(listing, items, signature, beside / "bundle")
         (beside / "bundle").replace(out)
     return Bundle(out, sha256, packed, info, listing, signature is not None)
-
-
-def _today() -> str:
-    """The day (UTC) that SOURCE_DATE_EPOCH names (reproducible-builds.org), else this one."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if not epoch:
-        return dt.datetime.now(dt.timezone.utc).date().isoformat()
-    try:
-        return dt.datetime.fromtimestamp(_seconds(epoch), dt.timezone.utc).date().isoformat()
-    except (ValueError, OverflowError, OSError) as error:
-        raise BadInputError(
-            f"SOURCE_DATE_EPOCH is {policy.shown(epoch)}, which is not a time; give seconds since 1970"
-        ) from error
-
-
-def _seconds(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,12}", text):
-        raise ValueError(text)
-    return int(text)
 
 
 @contextmanager
@@ -172,18 +130,6 @@ def _explained(out: Path) -> Iterator[None]:
 
 def _installer() -> bytes:
     return resources.files(__package__).joinpath("install.sh").read_bytes()
-
-
-def _wrapper(manifest: Manifest, *, offline: bool, tools: bool) -> bytes:
-    return wrapper.render(
-        manifest,
-        _ROOT / _CACHE,
-        _ROOT / OPENCODE,
-        _ROOT / _PRELOAD,
-        offline=offline,
-        extra_path=[str(_ROOT / _TOOLS)] if tools else [],
-        root=_ROOT,
-    ).encode()
 
 
 def _listing(items: Mapping[str, Item], cache: Path) -> Listing:
