@@ -98,10 +98,10 @@ class Client(Settings):
                 return answer.headers.get("content-length", "")
 
         try:
-            said = within(self, url, once, time.monotonic() + self.total, threading.Event())
+            answered = within(self, url, once, time.monotonic() + self.total, threading.Event())
         except NetworkError:
             return None
-        return number(said)
+        return number(answered)
 
     def save(
         self,

@@ -40,6 +40,7 @@ def host(url: str) -> str:
 
 
 def allowed(url: str, plain: frozenset[str]) -> bool:
+    """Whether an address may be asked: https, or http to this machine or to one of the hosts in `plain`."""
     try:
         parts = urlsplit(url)
         name = parts.hostname
@@ -246,8 +247,8 @@ class Answer:
 def blocks(answer: requests.Response, work: Work, most: int) -> Iterator[bytes]:
     """The body, until nobody waits for it any more. Raises NetworkError before a byte more than `most`."""
     left = most
-    said = number(answer.headers.get("content-length", "")) or 0
-    for block in answer.iter_content(_CHUNK) if said <= most else ():
+    announced = number(answer.headers.get("content-length", "")) or 0
+    for block in answer.iter_content(_CHUNK) if announced <= most else ():
         if work.stop.is_set():
             return
         work.bytes += len(block)
@@ -255,5 +256,5 @@ def blocks(answer: requests.Response, work: Work, most: int) -> Iterator[bytes]:
         if left < 0:
             break
         yield block
-    if left < 0 or said > most:
+    if left < 0 or announced > most:
         raise NetworkError(f"{host(answer.url)} gives more than the {most} bytes it should ({answer.url})")

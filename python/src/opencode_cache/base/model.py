@@ -32,9 +32,9 @@ def first_problem(error: ValidationError) -> str:
     value = first["input"]
     if first["type"] != "value_error" and isinstance(value, str | int | float):
         wrong += f", not {repr(value)[:_SHOWN]}"
-    said = " ".join(f"{where}: {wrong}".split())
+    sentence = " ".join(f"{where}: {wrong}".split())
     # Keys of a document can be anything, too.
-    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in said[: _LONGEST + 1])
+    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in sentence[: _LONGEST + 1])
     return f"{plain[:_LONGEST]}…" if len(plain) > _LONGEST else plain
 
 

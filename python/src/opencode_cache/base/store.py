@@ -69,6 +69,7 @@ class Store:
     root: Path
 
     def path(self, key: str, name: str) -> Path:
+        """Where the entry with that key lies, or would lie. It makes nothing."""
         return self.root / f"{key}-{name.replace('/', '+')}"
 
     def whole(self, entry: Path) -> bool:
@@ -80,7 +81,7 @@ class Store:
             return False
 
     def add(self, key: str, name: str, make: Callable[[Path], None]) -> Path:
-        """The entry, made by `make(place)` if it is not there whole. `place` does not exist then.
+        """The entry, made by `make(path)` if it is not there whole. `path` does not exist then.
 
         Whatever `make` raises, the store is then as it was, but for an entry that was broken. Raises
         BadInputError where it cannot be written.
@@ -93,8 +94,8 @@ class Store:
                 return entry
             with ExitStack() as stack:
                 with self._written():
-                    place = stack.enter_context(files.beside(entry))
-                new = place / entry.name
+                    directory = stack.enter_context(files.beside(entry))
+                new = directory / entry.name
                 make(new)
                 with self._written():
                     self._put(new, entry)

@@ -52,8 +52,8 @@ def _asks_for(path: Path, interpreter: Path) -> bool:
     information = path.lstat()
     if not stat.S_ISREG(information.st_mode) or not information.st_mode & stat.S_IXUSR:
         return False
-    found = of_program(path)
-    return found is not None and found != interpreter and found.name == interpreter.name
+    wanted = of_program(path)
+    return wanted is not None and wanted != interpreter and wanted.name == interpreter.name
 
 
 def of_program(path: Path) -> Path | None:

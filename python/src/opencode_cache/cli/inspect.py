@@ -104,16 +104,16 @@ def list_command(
         return
     if cache is None or lock_file or system:
         raise BadInputError("list: give --cache, or --lock, which takes --system")
-    found = manifest.read(cache)
+    contents = manifest.read(cache)
     if html:
         files.write_atomically(html, page.render(inventory.take(cache, proof, opencode)))
     elif sbom_format:
-        document = sbom.cyclonedx(found) if sbom_format is _Sbom.CYCLONEDX else sbom.spdx(found)
+        document = sbom.cyclonedx(contents) if sbom_format is _Sbom.CYCLONEDX else sbom.spdx(contents)
         answer.document(sbom.dumps(document))
     elif json:
-        answer.document(manifest.dumps(found))
+        answer.document(manifest.dumps(contents))
     else:
-        tables.contents(cache, found, inventory.proved(cache, found, proof, opencode))
+        tables.contents(cache, contents, inventory.proved(cache, contents, proof, opencode))
 
 
 @app.command("doctor", epilog="Example: opencode-cache doctor")
@@ -125,10 +125,10 @@ def doctor_command(
     json: options.Json = False,
 ) -> None:
     """What your OpenCode directories hold, what the next start will do, and mistakes in your config."""
-    found = doctor.examine(os.environ, Path.cwd(), cache)
+    report = doctor.examine(os.environ, Path.cwd(), cache)
     if json:
-        answer.model(found)
+        answer.model(report)
     else:
-        console.stdout().print(tables.doctor_table(found))
-    if not found.ok:
-        raise CheckFailedError(f"{found.directory}: something there needs you")
+        console.stdout().print(tables.doctor_table(report))
+    if not report.ok:
+        raise CheckFailedError(f"{report.directory}: something there needs you")

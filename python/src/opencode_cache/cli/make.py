@@ -37,16 +37,16 @@ def lock_command(
 ) -> None:
     """Resolve a plan with npm into exact versions and hashes (needs the registry)."""
     chosen, _ = options.planned(plan_file, opencode_version, provider, plugin, tool, resolve)
-    made = pipeline.make_lock(chosen, before.date() if before else None, allow_missing=allow_missing)
-    files.write_atomically(output, lock.dumps(made))
-    for request in made.requests:
+    new_lock = pipeline.make_lock(chosen, before.date() if before else None, allow_missing=allow_missing)
+    files.write_atomically(output, lock.dumps(new_lock))
+    for request in new_lock.requests:
         if request.note:
             console.step(f"note: {request.kind} {request.spec} {request.version}: {request.note}")
-    for gone in made.unavailable:
+    for gone in new_lock.unavailable:
         console.step(f"unavailable: {gone.kind} {gone.spec}: {gone.reason}")
-    for system, why in made.opencode.missing.items():
+    for system, why in new_lock.opencode.missing.items():
         console.step(f"unavailable: OpenCode for {system}: {why}")
-    console.step(f"{output}: {len(made.requests)} specs, {len(made.packages)} packages")
+    console.step(f"{output}: {len(new_lock.requests)} specs, {len(new_lock.packages)} packages")
 
 
 @app.command("fetch", epilog="Example: opencode-cache fetch my.lock.json --to tarballs")

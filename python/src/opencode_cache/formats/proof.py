@@ -161,6 +161,7 @@ class Identity(Model):
         return f"{self.manifest_sha256[:32]}-{self.binary_sha256[:32]}.json"
 
     def is_of(self, proof: Proof) -> bool:
+        """Whether the proof speaks for the same cache and binary, by their sha256."""
         return (self.manifest_sha256, self.binary_sha256) == (proof.manifest_sha256, proof.binary_sha256)
 
 

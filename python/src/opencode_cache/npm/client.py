@@ -176,16 +176,16 @@ def _run(arguments: Sequence[str], cwd: Path, names: Sequence[str] = ()) -> str:
         )
         raise ConflictError(f"{detail or what}; choose another version with --resolve 'NAME=RANGE'")
     fix = _fix(code[1], done.stderr, names) if code and names else ""
-    said = f"npm {arguments[0]} failed: {what} ({code[1] if code else 'no code'}){fix}"
+    message = f"npm {arguments[0]} failed: {what} ({code[1] if code else 'no code'}){fix}"
     if code and code[1] in _MISSING:
         named = _NAMED_MISSING.search("\n".join(lines))
-        raise NotInRegistryError(said, (named[1] or named[2]) if named else "")
-    raise NetworkError(said)
+        raise NotInRegistryError(message, (named[1] or named[2]) if named else "")
+    raise NetworkError(message)
 
 
-def _fix(code: str, said: str, names: Sequence[str]) -> str:
+def _fix(code: str, stderr: str, names: Sequence[str]) -> str:
     try:
-        fix = failures.of_npm(code, said, names, registry())
+        fix = failures.of_npm(code, stderr, names, registry())
     except OpencodeCacheError:
         return ""  # then npm's own words have to do
     return f"; {fix}" if fix else ""
@@ -248,8 +248,8 @@ def view(spec: str) -> list[dict[str, Any]]:
     fields = ("name", "version", "dependencies", "peerDependencies", "dist", "time", "license", "os", "cpu")
     arguments = ["view", "--json", *_safe(), "--", spec, *fields, "libc", "bin", "engines"]
     with _nowhere() as empty:
-        said = _run(arguments, empty, [split_spec(spec)[0]])
-    entries = _json(said or "[]", "view")
+        output = _run(arguments, empty, [split_spec(spec)[0]])
+    entries = _json(output or "[]", "view")
     return answers.manifests(entries if isinstance(entries, list) else [entries])
 
 

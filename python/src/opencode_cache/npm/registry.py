@@ -40,6 +40,7 @@ class Registry:
     """The user's file of settings, for sentences."""
 
     def url(self, name: str) -> str:
+        """The registry of a package, which its scope may have set, without a slash at the end."""
         scope = name.partition("/")[0] if name.startswith("@") else ""
         return self.scopes.get(scope, self.default).rstrip("/")
 

@@ -221,9 +221,9 @@ def _without_a_network(order: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
             check=False,
         )
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"asking it ended with {done.returncode}"]
+        lines = done.stderr.strip().splitlines() or [f"asking it ended with {done.returncode}"]
         kind = CheckFailedError if done.returncode == CheckFailedError.exit_status else BadInputError
-        raise kind(said[-1])
+        raise kind(lines[-1])
     return json.loads(done.stdout)
 
 

@@ -91,12 +91,12 @@ def _manifest(archive: Path, pinned: Pin, digest: str) -> dict[str, Any]:
 
 def _why(error: Exception) -> str:
     """What is wrong, without the name of a file that is gone by then."""
-    said = (
+    reason = (
         str(error).partition(" ")[2].partition(" ")[2]
         if isinstance(error, BadInputError)
         else f"holds {error}"
     )
-    return said.rpartition("; ")[0].removesuffix(", which is refused") or said
+    return reason.rpartition("; ")[0].removesuffix(", which is refused") or reason
 
 
 def _parsed(reader: Reader, member: Member) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class _Wanted:
 
 def binaries(version: str, names: Iterable[str]) -> tuple[dict[str, Package], dict[str, str]]:
     """The npm package of the OpenCode binary for each system, and why there is none for the others."""
-    found: dict[str, Package] = {}
+    packages: dict[str, Package] = {}
     missing: dict[str, str] = {}
 
     def one(system: platforms.System) -> None:
@@ -68,7 +68,7 @@ def binaries(version: str, names: Iterable[str]) -> tuple[dict[str, Package], di
             try:
                 entries = npm.view(f"{name}@{version}")
                 if entries:
-                    found[system.name] = package_from(entries[0], name)
+                    packages[system.name] = package_from(entries[0], name)
                     return
             except NotInRegistryError:
                 continue
@@ -79,7 +79,7 @@ def binaries(version: str, names: Iterable[str]) -> tuple[dict[str, Package], di
 
     with ThreadPoolExecutor(_WORKERS) as pool:
         list(pool.map(one, [platforms.named(name) for name in names]))
-    return found, missing
+    return packages, missing
 
 
 class Resolver:
@@ -106,19 +106,19 @@ class Resolver:
         self.versions = Versions(plan.opencode, self.sdk_major, plan.resolve, before)
         self.trees = Trees(plan.resolve, before, on_step)
 
-    def lock(self, found: dict[str, Package], missing: dict[str, str]) -> Lock:
+    def lock(self, programs: dict[str, Package], missing: dict[str, str]) -> Lock:
         """Resolve the whole plan. Raises NetworkError, BadInputError.
 
         What a person named and cannot be had is a MissingError with all of it, unless that is allowed.
         """
         try:
-            return self._lock(found, missing)
+            return self._lock(programs, missing)
         except ValidationError as error:
             raise NetworkError(
                 f"the registry's answers make no lock ({first_problem(error)}); use another registry"
             ) from error
 
-    def _lock(self, found: dict[str, Package], missing: dict[str, str]) -> Lock:
+    def _lock(self, programs: dict[str, Package], missing: dict[str, str]) -> Lock:
         files = user_files.read(self.plan.files)
         given = catalogue.given(Path(self.plan.catalogue))[0] if self.plan.catalogue else None
         local = [spec for spec in self.plan.plugins if is_local(spec)]
@@ -147,10 +147,10 @@ class Resolver:
             raise missing_names.MissingError(asked)
         packages |= self._grammars(languages)
         self.on_step(f"asking for the sizes of {len(packages)} tarballs")
-        everything = [p for p in packages.values() if not p.github] + list(found.values())
+        everything = [p for p in packages.values() if not p.github] + list(programs.values())
         sizes = tarball.sizes(everything)
         packages = {k: p.model_copy(update={"size": sizes.get(k, p.size)}) for k, p in packages.items()}
-        found = {s: p.model_copy(update={"size": sizes.get(p.key)}) for s, p in found.items()}
+        programs = {s: p.model_copy(update={"size": sizes.get(p.key)}) for s, p in programs.items()}
         return Lock(
             opencode=Opencode(
                 version=self.plan.opencode,
@@ -158,7 +158,7 @@ class Resolver:
                 cache_version=era.cache_version if era else None,
                 sdk_major=self.sdk_major,
                 bundled=tuple(sorted(self._bundled(era))),
-                binaries=dict(sorted(found.items())),
+                binaries=dict(sorted(programs.items())),
                 missing=dict(sorted(missing.items())),
             ),
             requests=tuple(requests),
@@ -231,14 +231,14 @@ class Resolver:
                 if isinstance(error, BadInputError) and not source:
                     raise
                 return Unavailable(spec=want.spec, kind=want.kind, reason=str(error))
-            place = self.layout.place(self.plan.opencode, want.kind, want.spec, version)
+            placed = self.layout.place(self.plan.opencode, want.kind, want.spec, version)
             return Request(
                 spec=want.spec,
                 kind=want.kind,
                 name=name,
-                requested=place.requested,
+                requested=placed.requested,
                 version=version,
-                tree=place.tree,
+                tree=placed.tree,
                 note=note,
             )
 

@@ -66,6 +66,7 @@ def check_target(path: str, target: str) -> None:
 
 
 def check_size(path: str, size: int) -> None:
+    """Raises ValueError for a size, in bytes, that no file of a bundle has."""
     if not 0 <= size <= MAX_FILE:
         raise ValueError(f"{shown(path)} cannot have {size} bytes")
 
