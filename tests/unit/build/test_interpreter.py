@@ -71,3 +71,20 @@ def test_a_program_asks_for_the_new_loader(tmp_path):
     assert interpreter.of_program(program) == new
     assert interpreter.give(tmp_path, new) == []
     assert subprocess.run([program, "--version"], capture_output=True, check=True).stdout
+
+
+def test_a_script_for_node_is_started_with_the_one_that_is_given(tmp_path):
+    script, other = tmp_path / "script", tmp_path / "other"
+    script.write_text("#!/usr/bin/env node\nconsole.log(1)\n")
+    other.write_text("#!/bin/sh\n#!/usr/bin/env node\n")
+    for path in (script, other):
+        path.chmod(0o555)
+    interpreter.give_node(tmp_path, Path("/nix/store/x/bin/node"))
+    assert script.read_text() == "#!/nix/store/x/bin/node\nconsole.log(1)\n"
+    assert other.read_text() == "#!/bin/sh\n#!/usr/bin/env node\n"
+
+
+@pytest.mark.parametrize("node", ["bin/node", "/a b/node", f"/{'x' * 300}/node"])
+def test_a_node_that_no_kernel_would_start_is_refused(tmp_path, node):
+    with pytest.raises(BadInputError, match="cannot start scripts"):
+        interpreter.give_node(tmp_path, Path(node))

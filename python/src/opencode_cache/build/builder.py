@@ -51,6 +51,8 @@ class Inputs:
     keep_all: bool = False
     interpreter: Path | None = None
     """The ELF loader that programs of npm packages are to ask for, on a system without /lib64."""
+    node: Path | None = None
+    """The Node.js that scripts of npm packages are started with, where /usr/bin/env is missing."""
 
 
 def build(
@@ -140,6 +142,8 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
     tui = _link_tui(inputs, version, cache)
     if inputs.interpreter is not None:
         interpreter.give(cache, inputs.interpreter)
+    if inputs.node is not None:
+        interpreter.give_node(cache, inputs.node)
     count, size = _measure(cache)
     new_manifest = Manifest(
         builder=__version__,
