@@ -1,4 +1,4 @@
-"""The one door to npm: its resolver, its registry configuration, its look-ups.
+"""The one client for npm: its resolver, its registry configuration, its look-ups.
 
 npm itself resolves every spec, so mirrors, scopes, proxies and credentials mean what they mean to npm.
 """

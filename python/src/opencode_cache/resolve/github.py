@@ -78,13 +78,13 @@ def _manifest(archive: Path, pinned: Pin, digest: str) -> dict[str, Any]:
                 if member.kind is Kind.FILE and policy.below(member.path) == "package.json":
                     document = _parsed(reader, member)
     except DamagedError as error:
-        raise NetworkError(f"{pinned.source}: what came is no archive ({_why(error)}); try again") from error
+        raise NetworkError(
+            f"{pinned.source}: what GitHub sent is not an archive ({_why(error)}); try again"
+        ) from error
     except (HostileError, policy.RefusedError) as error:
         raise BadInputError(f"{pinned.source}: its archive {_why(error)}; it cannot be used") from error
     if document is None:
-        raise BadInputError(
-            f"{pinned.source}: has no package.json, so it is no plugin that npm could install"
-        )
+        raise BadInputError(f"{pinned.source}: has no package.json, so npm cannot install it")
     return document
 
 
@@ -107,5 +107,5 @@ def _parsed(reader: Reader, member: Member) -> dict[str, Any]:
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
     if not isinstance(document, dict):
-        raise TypeError("it is no table")
+        raise TypeError("it is not a JSON object")
     return document

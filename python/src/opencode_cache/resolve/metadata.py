@@ -34,7 +34,7 @@ def package_from(entry: dict[str, Any], name: str) -> Package:
         )
     except ValidationError as error:
         raise UnavailableError(
-            f"what the registry says of {name[:80]!r} makes no package ({first_problem(error)})"
+            f"what the registry says of {name[:80]!r} cannot be used ({first_problem(error)})"
         ) from error
 
 
