@@ -31,7 +31,9 @@ def dependencies(path: str) -> list[str]:
         specs = [f"{name}@{wanted}" if wanted else name for name, wanted in sorted(needed.items())]
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else type(error).__name__
-        raise BadInputError(f"plugins: {manifest}: cannot be read as a package.json ({why})") from error
+        raise BadInputError(
+            f"plugins: {manifest}: cannot be read as a package.json ({why}); fix it"
+        ) from error
     for spec in specs:
         npm_spec.check(f"plugins: {manifest}: dependencies", spec)
     return specs

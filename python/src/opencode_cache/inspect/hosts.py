@@ -128,7 +128,9 @@ def _of_proof(proof: Proof | None) -> Iterator[Row]:
 def _of_provider(name: str, catalogue: Mapping[str, Any]) -> Iterator[Row]:
     provider = catalogue.get(name)
     if provider is None:
-        raise BadInputError(f"--provider {name!r}: the model catalogue has none of that name")
+        raise BadInputError(
+            f"--provider {name!r}: the model catalogue has none of that name; see `opencode models`"
+        )
     npm, address = str(provider.get("npm", "")), str(provider.get("api") or "")
     hosts = (urlsplit(address).hostname or "",) if address else SDK_HOSTS.get(npm, ())
     if not hosts or not all(_NAME.match(host) for host in hosts):

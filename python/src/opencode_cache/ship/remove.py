@@ -76,7 +76,9 @@ def remove(directories: Places, *, dry_run: bool = False) -> list[Step]:
             ]:
                 _remove_empty(directory, directories)
     except OSError as error:
-        raise BadInputError(f"{error.filename}: cannot be removed ({error.strerror})") from error
+        raise BadInputError(
+            f"{error.filename}: cannot be removed ({error.strerror}); see who may write there"
+        ) from error
     return steps
 
 

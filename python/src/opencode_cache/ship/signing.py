@@ -82,7 +82,7 @@ def _read(file: Path, missing: str) -> bytes:
         with file.open("rb") as opened:
             data = opened.read(MAX_TRUSTED + 1)
     except OSError as error:
-        raise BadInputError(f"{file}: cannot be read ({error.strerror})") from error
+        raise BadInputError(f"{file}: cannot be read ({error.strerror}); give another file") from error
     if len(data) > MAX_TRUSTED:
         raise BadInputError(
             f"{file}: is longer than {MAX_TRUSTED} bytes, and so no file of keys; give another"
