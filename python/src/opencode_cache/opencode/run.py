@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -16,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError, TooSlowError
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ _STOP_TIMEOUT = 10
 @contextmanager
 def private_home() -> Iterator[Path]:
     """A HOME that nobody else sees and that is gone afterwards; `work` in it is a directory to start in."""
-    with tempfile.TemporaryDirectory(prefix="opencode-home-", ignore_cleanup_errors=True) as directory:
-        home = Path(directory).resolve()
+    with files.scratch() as directory:
+        home = directory.resolve()
         (home / "work").mkdir()
         (home / "tmp").mkdir()
         yield home

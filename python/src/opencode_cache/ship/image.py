@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
 from opencode_cache.inspect import sbom
@@ -23,7 +24,6 @@ from opencode_cache.ship.file_format import DATA_MODE, OPENCODE, PROGRAM
 from opencode_cache.ship.installation import installation
 from opencode_cache.ship.items import Item
 from opencode_cache.ship.oci_layout import Layout, tar
-from opencode_cache.ship.workspace import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -83,7 +83,7 @@ def image(
     if out.is_dir():
         raise BadInputError(f"{out}: is a directory; give the name of a file, such as {out / 'x.oci.tar'}")
     try:
-        with workspace(out) as beside:
+        with files.beside(out) as beside:
             layout = Layout(beside)
             under = _base(layout, base, architecture)
             layout.add_layer(tar(_with_parents(program)), "OpenCode")
