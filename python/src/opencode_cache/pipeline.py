@@ -20,7 +20,7 @@ from opencode_cache.npm import nodejs, platforms
 from opencode_cache.prove import on_file, warm_up
 from opencode_cache.prove.verify import verify
 from opencode_cache.resolve import missing as missing_names
-from opencode_cache.resolve import resolver as resolve
+from opencode_cache.resolve import resolver
 from opencode_cache.wrapper import render as wrapper
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def make_lock(plan: Plan, before: date | None, *, allow_missing: bool = False) -
     here = platforms.current()
     names = plan.systems or list(platforms.SYSTEMS)
     console.step(f"looking for OpenCode {plan.opencode}")
-    binaries, missing = resolve.binaries(plan.opencode, dict.fromkeys([here.name, *names]))
+    binaries, missing = resolver.binaries(plan.opencode, dict.fromkeys([here.name, *names]))
     if here.name not in binaries:
         near = missing_names.near_versions(here.binaries[0], plan.opencode)
         hint = f"; it has {', '.join(near)}" if near else ""
@@ -99,7 +99,7 @@ def make_lock(plan: Plan, before: date | None, *, allow_missing: bool = False) -
     tarball.fetch([package], tarballs)
     program = binary(package, tarballs, cache_store)
     kept = {name: binaries[name] for name in names if name in binaries}
-    resolver = resolve.Resolver(
+    locking = resolver.Resolver(
         plan,
         program,
         before=before,
@@ -107,7 +107,7 @@ def make_lock(plan: Plan, before: date | None, *, allow_missing: bool = False) -
         archives=tarballs,
         allow_missing=allow_missing,
     )
-    return resolver.lock(kept, {name: why for name, why in missing.items() if name in names})
+    return locking.lock(kept, {name: why for name, why in missing.items() if name in names})
 
 
 def build(

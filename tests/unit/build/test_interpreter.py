@@ -55,7 +55,7 @@ def test_without_patchelf_a_sentence_names_the_program(tmp_path, monkeypatch):
     shutil.copy2(PROGRAM, tmp_path / "program")
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     name = interpreter.of_program(PROGRAM).name
-    with pytest.raises(BadInputError, match="program: has to be given another loader; put patchelf on PATH"):
+    with pytest.raises(BadInputError, match="program: needs another ELF interpreter; put patchelf on PATH"):
         interpreter.give(tmp_path, Path("/nix") / name)
 
 

@@ -46,7 +46,7 @@ def open_regular(path: Path) -> BinaryIO:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except ValueError as error:  # a NUL in it, or half a surrogate pair
-        raise OSError(errno.EINVAL, f"is no path ({error})", str(path)) from error
+        raise OSError(errno.EINVAL, f"is not a path ({error})", str(path)) from error
     kind = os.fstat(handle).st_mode
     if not stat.S_ISREG(kind):
         os.close(handle)

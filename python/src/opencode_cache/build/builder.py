@@ -76,7 +76,9 @@ def build(
         try:
             new_manifest = _fill(inputs, version, cache, on_done)
         except OSError as error:
-            raise BadInputError(f"{out}: cannot be written ({error.strerror}: {error.filename})") from error
+            raise BadInputError(
+                f"{out}: cannot be written ({error.strerror}: {error.filename}); free some space there"
+            ) from error
         _settle(cache)
         prove(cache)
         if cache != out:
@@ -190,7 +192,7 @@ def _fetched_languages(inputs: Inputs) -> dict[str, highlighting.Remote]:
 def _link_tui(inputs: Inputs, version: str, cache: Path) -> str | None:
     """`tui/tui-<version>`: a link to the release binary, so that it costs nothing twice."""
     if inputs.tui is not None and not inputs.tui.is_file():
-        raise BadInputError(f"{inputs.tui}: is no file; give the release binary with --tui")
+        raise BadInputError(f"{inputs.tui}: is not a file; give the release binary with --tui")
     target = inputs.tui or (inputs.opencode if inputs.lock.opencode.layout == "bun" else None)
     if target is None:
         return None

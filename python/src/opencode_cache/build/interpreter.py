@@ -35,7 +35,7 @@ def give(cache: Path, interpreter: Path) -> list[Path]:
     """
     wanted = [path for path in sorted(cache.rglob("*")) if _asks_for(path, interpreter)]
     if wanted and not shutil.which("patchelf"):
-        raise BadInputError(f"{wanted[0]}: has to be given another loader; put patchelf on PATH")
+        raise BadInputError(f"{wanted[0]}: needs another ELF interpreter; put patchelf on PATH")
     for path in wanted:
         path.chmod(path.stat().st_mode | stat.S_IWUSR)
         done = subprocess.run(
@@ -46,7 +46,9 @@ def give(cache: Path, interpreter: Path) -> list[Path]:
             check=False,
         )
         if done.returncode:
-            raise BadInputError(f"{path}: patchelf cannot change its loader ({done.stderr.strip()[-200:]})")
+            raise BadInputError(
+                f"{path}: patchelf cannot change it ({done.stderr.strip()[-200:]}); give another binary"
+            )
     return wanted
 
 

@@ -33,7 +33,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 def _whole_seconds(value: dt.datetime) -> dt.datetime:
     if value.tzinfo is None:
-        raise ValueError("a time without its zone")
+        raise ValueError("a time without a time zone")
     return value.astimezone(dt.timezone.utc).replace(microsecond=0)
 
 
@@ -102,7 +102,7 @@ class Proof(Model):
     @model_validator(mode="after")
     def _ok_is_what_the_rest_says(self) -> Self:
         if self.ok != holds(self.steps, self.hosts):
-            raise ValueError("`ok` is not what the steps and hosts say")
+            raise ValueError("`ok` contradicts the steps and hosts")
         return self
 
     @property
@@ -178,7 +178,7 @@ def sha256(path: Path) -> str:
             while block := file.read(_BLOCK):
                 digest.update(block)
     except OSError as error:
-        raise BadInputError(f"{path}: cannot be read ({error.strerror})") from error
+        raise BadInputError(f"{path}: cannot be read ({error.strerror}); {MAKE_ONE}") from error
     return digest.hexdigest()
 
 
@@ -187,7 +187,7 @@ def read(path: Path) -> Proof:
     try:
         return Proof.model_validate_json(files.read_bytes(path, files.DOCUMENT))
     except OSError as error:
-        raise BadInputError(f"{path}: cannot be read as a proof ({error.strerror})") from error
+        raise BadInputError(f"{path}: cannot be read as a proof ({error.strerror}); {MAKE_ONE}") from error
     except ValidationError as error:
         raise BadInputError(f"{path}: {_problem(error)}; {MAKE_ONE}") from error
 

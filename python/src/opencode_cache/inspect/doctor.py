@@ -243,7 +243,7 @@ class _Start:
     def _about_config(self, config: Path, task: str) -> tuple[State, str, str]:
         if task == "own" and not (config / "node_modules").is_dir():
             detail = (
-                "package-lock.json is a link that leads nowhere" if config.is_dir() else "is no directory"
+                "package-lock.json is a link that leads nowhere" if config.is_dir() else "is not a directory"
             )
             return "note", detail, _WAITS
         if task == "own":

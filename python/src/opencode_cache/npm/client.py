@@ -1,4 +1,4 @@
-"""The one door to npm: its resolver, its registry configuration, its look-ups.
+"""The one client for npm: its resolver, its registry configuration, its look-ups.
 
 npm itself resolves every spec, so mirrors, scopes, proxies and credentials mean what they mean to npm.
 """
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from opencode_cache.base import files, store
 from opencode_cache.base.errors import BadInputError, NetworkError, OpencodeCacheError
+from opencode_cache.base.model import parsed_json
 from opencode_cache.npm import answers, failures
 from opencode_cache.npm.registry import Registry, from_config
 from opencode_cache.npm.spec import split_spec
@@ -220,7 +221,7 @@ def package_lock(
 
 def _json(text: str, what: str) -> Any:  # noqa: ANN401 - JSON is anything
     try:
-        return json.loads(text)
+        return parsed_json(text)
     except RecursionError as error:
         raise NetworkError(
             f"the registry's answer to npm {what} is nested too deep; use another registry"
@@ -236,7 +237,7 @@ def audit_signatures(directory: Path) -> dict[str, Any]:
     """
     done = _start(["audit", "signatures", "--json", "--fetch-retries=0", *_safe()], directory)
     try:
-        judgement = answers.audit(json.loads(done.stdout))
+        judgement = answers.audit(parsed_json(done.stdout))
     except (ValueError, RecursionError):
         judgement = None
     return judgement or {"error": {"code": f"exit status {done.returncode}"}}

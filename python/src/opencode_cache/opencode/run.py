@@ -132,7 +132,9 @@ def version(program: Path, timeout: float = VERSION_TIMEOUT) -> str:
             done = run(program, ["--version"], home, timeout=timeout)
         except (OSError, subprocess.TimeoutExpired) as error:
             reason = getattr(error, "strerror", None) or "no answer to --version"
-            raise BadInputError(f"{program}: cannot be run as OpenCode ({reason})") from error
+            raise BadInputError(
+                f"{program}: cannot be run as OpenCode ({reason}); give an OpenCode program for this machine"
+            ) from error
     match = _VERSION.search(done.stdout.strip())
     if done.returncode != 0 or not match:
         raise BadInputError(

@@ -113,11 +113,11 @@ def _base(layout: Layout, base: Path | None, architecture: str) -> oci_base.Base
     if base is None:
         return oci_base.Base()
     if oci_base.is_layout(base):
-        found = oci_base.read(base, architecture)
-        for layer in found.layers:
+        base_image = oci_base.read(base, architecture)
+        for layer in base_image.layers:
             layout.copy_layer(layer)
-        layout.history += found.history
-        return found
+        layout.history += base_image.history
+        return base_image
     if not base.is_dir():
         raise BadInputError(f"{base}: neither a file nor a directory; give an OCI layout or a root directory")
     layout.add_layer(tar(dict(_root(base))), f"the root directory {base.name}")

@@ -38,7 +38,7 @@ def sign(text: bytes, key: Path, scratch: Path) -> bytes:
     Raises BadInputError where the key cannot sign.
     """
     start = _read(
-        key, f"{key}: is no file; give a private key made by `ssh-keygen -t ed25519`, or minisign's"
+        key, f"{key}: is not a file; give a private key made by `ssh-keygen -t ed25519`, or minisign's"
     )
     document, signature = scratch / "SHA256SUMS", scratch / "SHA256SUMS.sig"
     document.write_bytes(text)
@@ -61,7 +61,7 @@ def check(text: bytes, signature: bytes, trusted: Path, file: Path) -> str:
     """
     keys = _read(
         trusted,
-        f"{trusted}: is no file; write lines like `NAME ssh-ed25519 AAAA…` there, give minisign's public "
+        f"{trusted}: is not a file; write lines like `NAME ssh-ed25519 AAAA…` there, give minisign's public "
         "key, or leave --trusted out",
     )
     minisign = keys.startswith(_MINISIGN)
@@ -73,7 +73,7 @@ def check(text: bytes, signature: bytes, trusted: Path, file: Path) -> str:
     if name:
         return f"the key {trusted}" if minisign else shown(name)
     raise BadInputError(
-        f"{file}: the signature is nobody's in {trusted} ({why}); get a bundle that they signed"
+        f"{file}: signed with no key in {trusted} ({why}); get a bundle signed with one of them"
     )
 
 
@@ -84,7 +84,7 @@ def _read(file: Path, missing: str) -> bytes:
         with file.open("rb") as opened:
             data = opened.read(MAX_TRUSTED + 1)
     except OSError as error:
-        raise BadInputError(f"{file}: cannot be read ({error.strerror})") from error
+        raise BadInputError(f"{file}: cannot be read ({error.strerror}); give another file") from error
     if len(data) > MAX_TRUSTED:
         raise BadInputError(
             f"{file}: is longer than {MAX_TRUSTED} bytes, and so no file of keys; give another"
