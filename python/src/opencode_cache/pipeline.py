@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from opencode_cache.formats.lock import Lock, Package
     from opencode_cache.formats.plan import Plan
+    from opencode_cache.formats.proof import Proof
 
 NO_RIPGREP = (
     "ripgrep (rg) is not on PATH, and OpenCode then downloads it from GitHub to search; "
@@ -227,14 +228,23 @@ def _prove(cache: Path, opencode: Path, *, again: bool, is_new: bool) -> None:
                 f"proved elsewhere, on {proofs.where_and_when(last_proof.proof)}; "
                 "`opencode-cache run --prove` does it here"
             )
+        say_who_asks(last_proof.proof)
         return
     console.step("verifying: offline, in a network namespace of its own")
     proof = verify(cache, opencode, on_step=console.step)
-    if not proof.ok:
+    say_who_asks(proof)
+    if not proof.complete:
         raise CheckFailedError(
             f"{cache}: {proofs.verdict(proof)}; "
             f"see `opencode-cache verify --cache {cache} --opencode {opencode}`"
         )
+
+
+def say_who_asks(proof: Proof) -> None:
+    """A line for each host that a plugin asks for, which is not what the cache is for."""
+    if proof.complete:
+        for line in proofs.not_quiet(proof):
+            console.step(line)
 
 
 def locked(plan: Plan, before: date | None = None, *, is_default: bool, allow_missing: bool = False) -> Path:

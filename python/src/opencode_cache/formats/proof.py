@@ -18,6 +18,7 @@ from opencode_cache.base.model import Model, first_problem
 from opencode_cache.formats import manifest as manifests
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from typing_extensions import Self
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 _SHOWN_DIGITS = 12
 _SHOWN_FAILURES = 3
 _BLOCK = 1 << 20
+
+OPENCODE = "OpenCode"
+"""Who asks where no plugin has to be there for it."""
 
 MAKE_ONE = "make it with `opencode-cache verify --json`"
 
@@ -61,15 +65,27 @@ class Host(Model):
     ports: tuple[str, ...] = ()
     """Of an address: `tcp/443`, `udp/53`, `icmp`."""
     who: str | None = None
-    """Who asked, as far as the step tells: `provider @ai-sdk/x`."""
+    """Who asked: `provider @ai-sdk/x`, `plugin x`, OPENCODE itself; None where that could not be told."""
     known: str | None = None
     """Why this version asks and what it costs, where nobody can stop it."""
     fix: str | None = None
     """What would stop it, where that is known."""
+    accepted: bool = False
+    """Whether the plan says that those who ask for it may."""
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it is known or accepted, so that nobody has to be told."""
+        return self.accepted or self.known is not None
+
+    @property
+    def is_opencodes(self) -> bool:
+        """Whether OpenCode asks, or may be the one who does."""
+        return self.who in (None, OPENCODE)
 
 
 class Proof(Model):
-    """The result. It is `ok` when every step is, and every host asked for is a known one."""
+    """The result, with two verdicts that are never mixed: `complete`, and `quiet`. `ok` is both."""
 
     proof_version: Literal[2] = 2
     manifest_sha256: Sha256
@@ -98,34 +114,73 @@ class Proof(Model):
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
     hosts: tuple[Host, ...]
     ok: bool
+    """Complete and quiet."""
+    complete: bool = False
+    """Every step went well, and OpenCode itself asked for nothing that is not known."""
+    quiet: bool = False
+    """Nobody asked for anything but what is known or accepted."""
 
     @model_validator(mode="after")
-    def _ok_is_what_the_rest_says(self) -> Self:
-        if self.ok != holds(self.steps, self.hosts):
-            raise ValueError("`ok` is not what the steps and hosts say")
+    def _verdicts_are_what_the_rest_says(self) -> Self:
+        # Proofs of before there were two say `ok` alone.
+        for name, value in (
+            ("ok", holds(self.steps, self.hosts)),
+            ("complete", is_complete(self.steps, self.hosts)),
+            ("quiet", is_quiet(self.hosts)),
+        ):
+            if name not in self.model_fields_set:
+                object.__setattr__(self, name, value)
+            elif getattr(self, name) != value:
+                raise ValueError(f"`{name}` is not what the steps and hosts say")
         return self
 
     @property
     def too_slow(self) -> bool:
         """Whether nothing speaks against the cache but that the machine was too slow."""
         failed = [step for step in self.steps if not step.ok]
-        return bool(failed) and all(step.too_slow for step in failed) and all(h.known for h in self.hosts)
+        return bool(failed) and all(step.too_slow for step in failed) and is_quiet(self.hosts)
 
 
 def holds(steps: tuple[Step, ...], hosts: tuple[Host, ...]) -> bool:
-    """Whether every step went well, and every host is known."""
-    return all(step.ok for step in steps) and all(host.known for host in hosts)
+    """Whether every step went well, and every host is known or accepted."""
+    return is_complete(steps, hosts) and is_quiet(hosts)
+
+
+def is_complete(steps: tuple[Step, ...], hosts: tuple[Host, ...]) -> bool:
+    """Whether every step went well, and what OpenCode itself asked for is known."""
+    return all(step.ok for step in steps) and all(host.known or not host.is_opencodes for host in hosts)
+
+
+def is_quiet(hosts: tuple[Host, ...]) -> bool:
+    """Whether every host is known or accepted."""
+    return all(host.is_quiet for host in hosts)
+
+
+def not_quiet(proof: Proof) -> Iterator[str]:
+    """A line for each host that somebody asks for, not OpenCode: who, what stops it, how to accept it."""
+    for name in dict.fromkeys(host.name for host in proof.hosts if not host.is_quiet):
+        rows = [host for host in proof.hosts if host.name == name and not host.is_quiet]
+        who = " and ".join(dict.fromkeys(row.who or "OpenCode, or a plugin" for row in rows))
+        fixes = list(dict.fromkeys(row.fix for row in rows if row.fix)) or ["no switch for it is known"]
+        if any(row.is_opencodes for row in rows):
+            yield f"{name}: {who} asks for it; {'; '.join(fixes)}"
+        else:
+            yield f"{name}: {who} asks for it, not OpenCode; {'; '.join(fixes)}; or `accept` it in the plan"
 
 
 def verdict(proof: Proof) -> str:
     """The result in one line: proved, or what failed with its reason, and which hosts were asked for."""
     if proof.ok:
-        asked = "only for hosts that are known" if proof.hosts else "for no host"
+        accepted = " or accepted" if any(host.accepted for host in proof.hosts) else ""
+        asked = f"only for hosts that are known{accepted}" if proof.hosts else "for no host"
         return f"proved: OpenCode {proof.opencode} asked {asked}"
     failed = [step for step in proof.steps if not step.ok]
     if proof.too_slow:
         return f"too slow: {_named(failed)}; be more patient with `opencode-cache verify --patience N`"
-    unknown = sorted({host.name for host in proof.hosts if not host.known})
+    unknown = sorted({host.name for host in proof.hosts if not host.is_quiet})
+    if proof.complete:
+        others = sorted({host.who or "" for host in proof.hosts if not host.is_quiet})
+        return f"complete, not quiet: {', '.join(unknown)} asked for by {', '.join(others)}"
     slow = [step for step in failed if step.too_slow]
     reasons = [
         _part("failed", _named([step for step in failed if not step.too_slow])),
