@@ -8,9 +8,17 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    StringConstraints,
+    ValidationError,
+    computed_field,
+    model_validator,
+)
 
 from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
@@ -115,24 +123,31 @@ class Proof(Model):
     hosts: tuple[Host, ...]
     ok: bool
     """Complete and quiet."""
-    complete: bool = False
-    """Every step went well, and OpenCode itself asked for nothing that is not known."""
-    quiet: bool = False
-    """Nobody asked for anything but what is known or accepted."""
 
-    @model_validator(mode="after")
-    def _verdicts_are_what_the_rest_says(self) -> Self:
-        # Proofs of before there were two say `ok` alone.
-        for name, value in (
-            ("ok", holds(self.steps, self.hosts)),
-            ("complete", is_complete(self.steps, self.hosts)),
-            ("quiet", is_quiet(self.hosts)),
-        ):
-            if name not in self.model_fields_set:
-                object.__setattr__(self, name, value)
-            elif getattr(self, name) != value:
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def complete(self) -> bool:
+        """Every step went well, and OpenCode itself asked for nothing that is not known."""
+        return is_complete(self.steps, self.hosts)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def quiet(self) -> bool:
+        """Nobody asked for anything but what is known or accepted."""
+        return is_quiet(self.hosts)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _verdicts_are_what_the_rest_says(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401 - whatever a file holds
+        names = ("complete", "quiet")  # which proofs of before there were two do not have
+        is_table = isinstance(data, dict)
+        rest = {key: value for key, value in data.items() if key not in names} if is_table else data
+        proof = handler(rest)
+        said = {name: data[name] for name in names if is_table and name in data}
+        for name, value in {"ok": proof.ok, **said}.items():
+            if value != (holds(proof.steps, proof.hosts) if name == "ok" else getattr(proof, name)):
                 raise ValueError(f"`{name}` is not what the steps and hosts say")
-        return self
+        return proof
 
     @property
     def too_slow(self) -> bool:

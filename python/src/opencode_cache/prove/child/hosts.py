@@ -93,7 +93,7 @@ def judged(
 
 
 def _who(step: str, plugins: tuple[Entry, ...] | None) -> tuple[str | None, list[str]]:
-    """Who asked, in words and as the specs of a plan: by the step that tries one thing alone, else as told."""
+    """Who asked, in words and as specs: by the step where that tries one thing alone, else as told."""
     kind, _, spec = step.partition(" ")
     if spec and kind in _WHO:
         return f"{_WHO[kind]} {spec}", [spec]

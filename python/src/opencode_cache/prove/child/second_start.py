@@ -73,7 +73,9 @@ def prove_second_start(
         for entry in subject.of_kind("plugin"):
             directory = str((subject.cache / entry.path).resolve()) + "/"
             if _any(first.modules, directory) and not _any(modules, directory):
-                raise CheckFailedError(f"plugin {entry.spec} was loaded at the first start, and not at this one")
+                raise CheckFailedError(
+                    f"plugin {entry.spec} was loaded at the first start, and not at this one"
+                )
         return _compared(first.tools, tools)
 
     record.step("second start", again)
@@ -89,21 +91,23 @@ def _compared(first: list[str] | None, second: list[str] | None) -> str:
     if first != second:
         gone, new = sorted({*first} - {*second}), sorted({*second} - {*first})
         parts = [
-            f"{what} {', '.join(names[:_SHOWN])}" for what, names in (("without", gone), ("with", new)) if names
+            f"{what} {', '.join(names[:_SHOWN])}"
+            for what, names in (("without", gone), ("with", new))
+            if names
         ]
         raise CheckFailedError(f"it offers other tools than the first start: {'; '.join(parts)}")
     return f"the configuration is as it was, and the {len(second)} tools are those of the first start"
 
 
 def check_unchanged(before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Raises CheckFailedError that names what was rewritten, and the name to use where a plugin took another."""
+    """Raises CheckFailedError that names what was rewritten, and a plugin's new name."""
     if before == after:
         return
     gone, new = _minus(_plugins(before), _plugins(after)), _minus(_plugins(after), _plugins(before))
     if gone and new:
         raise CheckFailedError(
-            f"plugin {', '.join(gone)} writes itself into the user's configuration as {', '.join(new)}, which "
-            f"the next start looks for; name it {', '.join(new)} in the plan and in opencode.json"
+            f"plugin {', '.join(gone)} writes itself into the user's configuration as {', '.join(new)}, "
+            f"which the next start looks for; name it {', '.join(new)} in the plan and in opencode.json"
         )
     names = [name for name in _FILES if before.get(name) != after.get(name)]
     keys = sorted({key for name in names for key in _changed(before.get(name), after.get(name))})

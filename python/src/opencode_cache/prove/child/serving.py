@@ -32,6 +32,7 @@ _LOADED_TIMEOUT = 120
 _PROMPT_TIMEOUT = 90
 _PROMPTS_AT_ONCE = 4
 
+
 def _logged(home: Path) -> str:
     logs = sorted((home / ".local" / "share" / "opencode" / "log").glob("*.log"))
     return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in logs)
