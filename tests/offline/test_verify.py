@@ -156,23 +156,30 @@ export const Renames = async () => {
 
 
 @pytest.fixture
-def with_plugins(tmp_path, opencode_118):
-    """A cache of plugins that are written here: name -> text of the module."""
+def with_plugins(tmp_path, tarballs, made_extra):
+    """A cache of plugins that are written here (name -> text of the module), and of @opencode-ai/plugin."""
 
-    def make(texts, accept=None):
-        packages, trees = [], {}
-        (tmp_path / "tarballs").mkdir()
+    def make(texts, *, config=True, accept=None):
+        found = made_extra.lock
+        nodes = found.trees["config"] if config else {}
+        packages = [found.packages[key] for key in dict.fromkeys(nodes.values())]
+        trees = {"config": nodes} if config else {}
+        requests = [one.model_dump() for one in found.requests if config and one.kind == "config"]
+        own = tmp_path / "tarballs"
+        own.mkdir()
+        for package in packages:
+            (own / package.tarball).symlink_to(tarballs / package.tarball)
         for name, text in texts.items():
             about = {"name": name, "version": "1.0.0", "type": "module", "main": "index.js"}
             data = making.tarball({"package.json": json.dumps(about), "index.js": text})
             package = making.package(name, content=data)
-            (tmp_path / "tarballs" / package.tarball).write_bytes(data)
+            (own / package.tarball).write_bytes(data)
             packages.append(package)
             trees[f"packages/{name}@latest"] = {f"node_modules/{name}": package.key}
-        requests = [making.request("plugin", f"{name}@latest", f"packages/{name}@latest") for name in texts]
+            requests.append(making.request("plugin", f"{name}@latest", f"packages/{name}@latest"))
         lock = making.lock(packages, trees, requests, bundled=["@ai-sdk/openai-compatible"])
         lock = lock.model_copy(update={"accept": accept or {}})
-        inputs = builder.Inputs(lock, tmp_path / "tarballs", opencode_118, platforms.current())
+        inputs = builder.Inputs(lock, own, made_extra.opencode, platforms.current())
         builder.build(inputs, tmp_path / "cache")
         return tmp_path / "cache"
 
@@ -180,14 +187,26 @@ def with_plugins(tmp_path, opencode_118):
 
 
 def test_a_host_is_put_to_the_plugin_that_asks(isolated, ripgrep, with_plugins, opencode_118):
-    cache = with_plugins({"asks-a-service": ASKS, "silent": SILENT})
-    proof = verify.verify(cache, opencode_118)
+    texts = {"asks-a-service": ASKS, "asks-too": ASKS.replace("service.", "other."), "silent": SILENT}
+    proof = verify.verify(with_plugins(texts, accept={"asks-too": ("other.example",)}), opencode_118)
     assert failed(proof) == []
-    assert {(host.name, host.who) for host in proof.hosts} == {
-        ("service.example", "plugin asks-a-service@latest")
+    assert {(host.name, host.who, host.accepted) for host in proof.hosts} == {
+        ("service.example", "plugin asks-a-service@latest", False),
+        ("other.example", "plugin asks-too@latest", True),
     }
     assert (proof.complete, proof.quiet, proof.ok) == (True, False, False)
     assert "second start" in names(proof)
+
+
+def test_what_the_cache_lacks_is_asked_for_by_opencode_and_not_by_the_plugin(
+    isolated, ripgrep, with_plugins, opencode_118
+):
+    """Without @opencode-ai/plugin, OpenCode asks the registry for it, whatever plugins there are."""
+    proof = verify.verify(with_plugins({"asks-a-service": ASKS}, config=False), opencode_118)
+    asked = {host.name: host.who for host in proof.hosts}
+    assert asked.pop("service.example") == "plugin asks-a-service@latest"
+    assert set(asked.values()) == {"OpenCode"}
+    assert not proof.complete
 
 
 def test_a_plugin_that_renames_itself_is_found_at_the_second_start(
