@@ -17,10 +17,10 @@ from opencode_cache.formats import contents, lock, manifest, shipped
 from opencode_cache.formats import proof as proofs
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import nodejs, platforms
-from opencode_cache.prove import on_file, warm_up
+from opencode_cache.prove import on_file, warm_up, who_asks
 from opencode_cache.prove.verify import verify
 from opencode_cache.resolve import missing as missing_names
-from opencode_cache.resolve import resolver as resolve
+from opencode_cache.resolve import resolver
 from opencode_cache.wrapper import render as wrapper
 
 if TYPE_CHECKING:
@@ -82,12 +82,13 @@ def _unpack_binary(package: Package, tarballs: Path, out: Path) -> None:
 
 def make_lock(plan: Plan, before: date | None, *, allow_missing: bool = False) -> Lock:
     """The lock step, with the binary that it asks fetched into the store first."""
+    store.sweep()
     plan.check_files()
     tarballs, cache_store = store.downloads(), store.default()
     here = platforms.current()
     names = plan.systems or list(platforms.SYSTEMS)
     console.step(f"looking for OpenCode {plan.opencode}")
-    binaries, missing = resolve.binaries(plan.opencode, dict.fromkeys([here.name, *names]))
+    binaries, missing = resolver.binaries(plan.opencode, dict.fromkeys([here.name, *names]))
     if here.name not in binaries:
         near = missing_names.near_versions(here.binaries[0], plan.opencode)
         hint = f"; it has {', '.join(near)}" if near else ""
@@ -99,7 +100,7 @@ def make_lock(plan: Plan, before: date | None, *, allow_missing: bool = False) -
     tarball.fetch([package], tarballs)
     program = binary(package, tarballs, cache_store)
     kept = {name: binaries[name] for name in names if name in binaries}
-    resolver = resolve.Resolver(
+    locking = resolver.Resolver(
         plan,
         program,
         before=before,
@@ -107,7 +108,7 @@ def make_lock(plan: Plan, before: date | None, *, allow_missing: bool = False) -
         archives=tarballs,
         allow_missing=allow_missing,
     )
-    return resolver.lock(kept, {name: why for name, why in missing.items() if name in names})
+    return locking.lock(kept, {name: why for name, why in missing.items() if name in names})
 
 
 def build(
@@ -149,6 +150,7 @@ def built(path: Path, models: Path | None = None) -> tuple[Built, bool]:
 
     Raises any OpencodeCacheError; the store is then as it was, but for what was finished.
     """
+    store.sweep()
     cache_lock = lock.read(path)
     system = platforms.current()
     cache_store = store.default()
@@ -243,7 +245,7 @@ def _prove(cache: Path, opencode: Path, *, again: bool, is_new: bool) -> None:
 def say_who_asks(proof: Proof) -> None:
     """A line for each host that a plugin asks for, which is not what the cache is for."""
     if proof.complete:
-        for line in proofs.not_quiet(proof):
+        for line in who_asks.lines(proof):
             console.step(line)
 
 
@@ -268,7 +270,6 @@ def locked(plan: Plan, before: date | None = None, *, is_default: bool, allow_mi
 def leave_link(program: Path, link: Path) -> None:
     """A symbolic link to the wrapped program, put in place at once; `gc` minds it. Raises BadInputError."""
     try:
-        files.make_directories(link.parent)
         with files.beside(link) as directory:
             (directory / "link").symlink_to(program)
             (directory / "link").replace(link)

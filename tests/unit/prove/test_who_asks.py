@@ -17,7 +17,7 @@ from opencode_cache.base.errors import CheckFailedError
 from opencode_cache.formats import manifest, shipped
 from opencode_cache.formats import proof as proofs
 from opencode_cache.formats.proof import OPENCODE, Host, Proof, Step
-from opencode_cache.prove import on_file, opt_outs
+from opencode_cache.prove import on_file, opt_outs, who_asks
 from opencode_cache.prove.child import attribution, hosts, second_start
 from opencode_cache.prove.child.record import Wanted
 
@@ -78,7 +78,7 @@ def test_complete_and_quiet_are_never_mixed(asked, complete, quiet):
 
 @pytest.mark.parametrize("field", ["ok", "complete", "quiet"])
 def test_a_verdict_that_the_steps_and_hosts_do_not_say_is_refused(field):
-    with pytest.raises(ValidationError, match=f"`{field}` is not what the steps and hosts say"):
+    with pytest.raises(ValidationError, match=f"`{field}` contradicts the steps and hosts"):
         making.proof(**{field: False})
 
 
@@ -110,14 +110,19 @@ def test_a_proof_of_a_complete_cache_is_filed_and_found(tmp_path, monkeypatch):
 
 
 def test_the_verdict_names_who_asks():
-    assert proofs.verdict(a_proof(host("plugin x"))) == "complete, not quiet: h.example asked for by plugin x"
+    assert (
+        proofs.verdict(a_proof(host("plugin x"))) == "complete, not quiet: asked for by plugin x: h.example"
+    )
+    assert proofs.verdict(a_proof(host("plugin x"), steps=(FAILED,))) == (
+        "not proved: failed: run (no); asked for by plugin x: h.example"
+    )
     assert proofs.verdict(a_proof(host("plugin x", accepted=True))) == (
         "proved: OpenCode 1.18.33 asked only for hosts that are known or accepted"
     )
 
 
 def test_each_host_gets_one_line_with_who_asks_and_what_stops_it():
-    lines = proofs.not_quiet(
+    lines = who_asks.lines(
         a_proof(
             host("plugin x", fix="set X=0"),
             host("plugin x", fix="set X=0").model_copy(update={"step": "run"}),

@@ -90,7 +90,7 @@ def written() -> Iterator[None]:
     except OSError as error:
         silence()
         raise BadInputError(
-            f"stdout: cannot be written ({error.strerror}); give the answer another place"
+            f"stdout: cannot be written ({error.strerror}); send the output elsewhere"
         ) from error
 
 

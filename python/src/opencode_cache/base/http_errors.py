@@ -62,7 +62,7 @@ def explain(error: BaseException, url: str) -> None:
         raise UnreachableError(f"{host} cannot be reached{more}", why, detail) from error
     if isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError, ValueError)):
         # Not its text: that may hold a header with a secret.
-        raise PassingError(f"{host} broke off its answer ({url})") from error
+        raise PassingError(f"{host} gave no complete answer ({url})") from error
 
 
 def _not_connected(error: BaseException) -> bool:
@@ -93,10 +93,10 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     """An error and what it was made of: requests and urllib3 keep that in three places."""
     left, seen = [error], set[int]()
     while left:
-        one = left.pop(0)
-        if id(one) in seen:
+        part = left.pop(0)
+        if id(part) in seen:
             continue
-        seen.add(id(one))
-        yield one
-        inner = (one.__cause__, one.__context__, getattr(one, "reason", None), *one.args)
-        left += [part for part in inner if isinstance(part, BaseException)]
+        seen.add(id(part))
+        yield part
+        inner = (part.__cause__, part.__context__, getattr(part, "reason", None), *part.args)
+        left += [cause for cause in inner if isinstance(cause, BaseException)]

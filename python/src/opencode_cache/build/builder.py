@@ -51,6 +51,8 @@ class Inputs:
     keep_all: bool = False
     interpreter: Path | None = None
     """The ELF loader that programs of npm packages are to ask for, on a system without /lib64."""
+    node: Path | None = None
+    """The Node.js that scripts of npm packages are started with, where /usr/bin/env is missing."""
 
 
 def build(
@@ -74,7 +76,9 @@ def build(
         try:
             new_manifest = _fill(inputs, version, cache, on_done)
         except OSError as error:
-            raise BadInputError(f"{out}: cannot be written ({error.strerror}: {error.filename})") from error
+            raise BadInputError(
+                f"{out}: cannot be written ({error.strerror}: {error.filename}); free some space there"
+            ) from error
         _settle(cache)
         prove(cache)
         if cache != out:
@@ -140,6 +144,8 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
     tui = _link_tui(inputs, version, cache)
     if inputs.interpreter is not None:
         interpreter.give(cache, inputs.interpreter)
+    if inputs.node is not None:
+        interpreter.give_node(cache, inputs.node)
     count, size = _measure(cache)
     new_manifest = Manifest(
         builder=__version__,
@@ -187,7 +193,7 @@ def _fetched_languages(inputs: Inputs) -> dict[str, highlighting.Remote]:
 def _link_tui(inputs: Inputs, version: str, cache: Path) -> str | None:
     """`tui/tui-<version>`: a link to the release binary, so that it costs nothing twice."""
     if inputs.tui is not None and not inputs.tui.is_file():
-        raise BadInputError(f"{inputs.tui}: is no file; give the release binary with --tui")
+        raise BadInputError(f"{inputs.tui}: is not a file; give the release binary with --tui")
     target = inputs.tui or (inputs.opencode if inputs.lock.opencode.layout == "bun" else None)
     if target is None:
         return None

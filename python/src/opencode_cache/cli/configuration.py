@@ -83,7 +83,7 @@ def _read(config: Sequence[Path], projects: Sequence[Path]) -> Configuration:
     """The configuration. Raises BadInputError for what OpenCode itself would end with."""
     for path in projects:
         if not path.is_dir():
-            raise BadInputError(f"--project {path}: is no directory; give the top of a project")
+            raise BadInputError(f"--project {path}: is not a directory; give the top of a project")
     directories = [path.absolute() for path in projects]
     if config:
         configuration = read.read_files(config, os.environ, directories)

@@ -74,12 +74,10 @@ def _subject(cache: Path | None, lock_file: Path | None, opencode: Path | None) 
                 refused = str(error)
         return explain.of_cache(cache, contents, lock.read(lock_file) if lock_file else None, refused)
     if opencode is not None:
-        raise BadInputError(
-            "--opencode: whether it would accept something only a cache tells; give --cache too"
-        )
+        raise BadInputError("--opencode checks what a cache would be accepted as; give --cache as well")
     path = lock_file or shipped.lock_for(shipped.default_version())
     if path is None:
-        raise BadInputError("there is nothing to look at; give --cache or --lock")
+        raise BadInputError("give --cache or --lock")
     return explain.of_lock(path, lock.read(path))
 
 

@@ -57,7 +57,7 @@ def hosts_command(
 ) -> None:
     """The allow-list: every host and address that OpenCode asks for, by whom and when."""
     if form and json:
-        raise BadInputError("--format and --json are two answers; give one of them")
+        raise BadInputError("give either --format or --json")
     contents = manifest.read(cache)
     last_proof = inventory.proved(cache, contents, proof, opencode)
     proved = where_and_when(last_proof.proof) if last_proof and last_proof.proof.complete else None

@@ -90,7 +90,7 @@ def list_command(
 ) -> None:
     """What is cached, for which spec, version, size, licence."""
     if (html is not None) + bool(sbom_format) + json > 1:
-        raise BadInputError("--html, --format and --json are three answers; give one of them")
+        raise BadInputError("give only one of --html, --format and --json")
     if proof and (sbom_format or json):
         raise BadInputError(f"--proof {proof}: is for the page and the table; leave --format and --json out")
     if lock_file and not cache:
@@ -131,4 +131,4 @@ def doctor_command(
     else:
         console.stdout().print(tables.doctor_table(report))
     if not report.ok:
-        raise CheckFailedError(f"{report.directory}: something there needs you")
+        raise CheckFailedError(f"{report.directory}: something there needs your attentionr attention")

@@ -95,6 +95,10 @@ def build_command(
         Path | None,
         typer.Option("--interpreter", help="Loader for programs in npm packages (NixOS).", metavar="PATH"),
     ] = None,
+    node: Annotated[
+        Path | None,
+        typer.Option("--node", help="Node.js for scripts in npm packages (NixOS).", metavar="BIN"),
+    ] = None,
     system: options.System = None,
 ) -> None:
     """Make the cache from tarballs, and prove that OpenCode asks for nothing (no network)."""
@@ -109,6 +113,7 @@ def build_command(
         models_revision=models_revision,
         keep_all=keep_all,
         interpreter=interpreter,
+        node=node,
     )
     pipeline.build(inputs, out.absolute(), [] if no_warmup else (warmup or None))
 

@@ -55,4 +55,4 @@ def update_command(
     else:
         console.stdout().print(tables.changes_table(result))
     if check and result.newer:
-        raise CheckFailedError("something is newer; take it with `opencode-cache update`")
+        raise CheckFailedError("newer versions are there; take them with `opencode-cache update`")

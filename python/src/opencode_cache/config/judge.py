@@ -33,10 +33,10 @@ PLAN = "run it without --plan, or add it to the plan"
 
 def judge(configuration: Configuration, offer: Offer) -> list[Judgement]:
     """What becomes of everything that the configuration asks for."""
-    return [one(entry, offer) for entry in entries(configuration)]
+    return [judge_entry(entry, offer) for entry in entries(configuration)]
 
 
-def one(entry: Entry, offer: Offer) -> Judgement:
+def judge_entry(entry: Entry, offer: Offer) -> Judgement:
     """What becomes of an entry."""
     if entry.off:
         return Judgement(entry, "not needed", entry.off)
@@ -197,7 +197,7 @@ def _remote(entry: Entry, offer: Offer) -> Judgement:  # noqa: ARG001 - one shap
 def _package(entry: Entry, offer: Offer) -> Judgement:
     directory = Path(entry.where).parent
     if not entry.value:
-        return Judgement(entry, "not covered", "is no package.json that can be read", "fix or remove it")
+        return Judgement(entry, "not covered", "is not a readable package.json", "fix or remove it")
     name, wanted = split_spec(entry.value)
     if (directory / "node_modules" / name / "package.json").is_file() and not _ours(
         directory / "node_modules" / name
@@ -207,7 +207,9 @@ def _package(entry: Entry, offer: Offer) -> Judgement:
         npm_spec.check("dependencies", entry.value)
     except BadInputError:
         fix = f"run npm install in {directory} where there is a network, and take node_modules along"
-        return Judgement(entry, "not covered", f"{public(wanted)!r} is no version of the registry's", fix)
+        return Judgement(
+            entry, "not covered", f"{public(wanted)!r} is not a version that a registry has", fix
+        )
     if offer.bun:
         fix = f"run npm install in {directory} where there is a network, and take node_modules along"
         return Judgement(entry, "not covered", f"OpenCode {offer.opencode} installs it at every start", fix)

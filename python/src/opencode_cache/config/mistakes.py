@@ -56,7 +56,7 @@ def _shapes(document: Document) -> Iterator[Mistake]:
     value, where = document.value, document.where
     for key in _LISTS:
         if value.get(key) is not None and not isinstance(value[key], list):
-            yield Mistake(where, f"{key} is no list; {_ENDS}", f'write "{key}": […]')
+            yield Mistake(where, f"{key} is not a list; {_ENDS}", f'write "{key}": […]')
     for section, right, problem, fix in _SHAPES:
         for name, settings in table(value, section).items():
             if (section, name) not in _NO_SERVERS and not right(settings):
@@ -94,9 +94,9 @@ _SHAPES: tuple[tuple[str, Callable[[Any], bool], str, str], ...] = (
         *("lsp", _is_lsp, "has no command"),
         'write "lsp": true, or give it a command: ["PROGRAM", "--stdio"], or "disabled": true',
     ),
-    ("formatter", _is_formatter, "has a command that is no list", 'write "command": ["PROGRAM", …]'),
+    ("formatter", _is_formatter, "has a command that is not a list", 'write "command": ["PROGRAM", …]'),
     (
-        *("mcp", _is_server, "is no server"),
+        *("mcp", _is_server, "is not an MCP server"),
         'write "type": "local" and "command": ["PROGRAM", …], or "type": "remote" and "url": "https://…"',
     ),
     ("references", _is_reference, "has neither repository nor path", "write one of them"),

@@ -26,7 +26,6 @@ from opencode_cache.base.model import Model, first_problem
 from opencode_cache.formats import manifest as manifests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from typing_extensions import Self
@@ -45,7 +44,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 def _whole_seconds(value: dt.datetime) -> dt.datetime:
     if value.tzinfo is None:
-        raise ValueError("a time without its zone")
+        raise ValueError("a time without a time zone")
     return value.astimezone(dt.timezone.utc).replace(microsecond=0)
 
 
@@ -146,14 +145,14 @@ class Proof(Model):
         said = {name: data[name] for name in names if is_table and name in data}
         for name, value in {"ok": proof.ok, **said}.items():
             if value != (holds(proof.steps, proof.hosts) if name == "ok" else getattr(proof, name)):
-                raise ValueError(f"`{name}` is not what the steps and hosts say")
+                raise ValueError(f"`{name}` contradicts the steps and hosts")
         return proof
 
     @property
     def too_slow(self) -> bool:
         """Whether nothing speaks against the cache but that the machine was too slow."""
         failed = [step for step in self.steps if not step.ok]
-        return bool(failed) and all(step.too_slow for step in failed) and is_quiet(self.hosts)
+        return bool(failed) and all(step.too_slow for step in failed) and _has_all(self.hosts)
 
 
 def holds(steps: tuple[Step, ...], hosts: tuple[Host, ...]) -> bool:
@@ -163,25 +162,17 @@ def holds(steps: tuple[Step, ...], hosts: tuple[Host, ...]) -> bool:
 
 def is_complete(steps: tuple[Step, ...], hosts: tuple[Host, ...]) -> bool:
     """Whether every step went well, and what OpenCode itself asked for is known."""
-    return all(step.ok for step in steps) and all(host.known or not host.is_opencodes for host in hosts)
+    return all(step.ok for step in steps) and _has_all(hosts)
+
+
+def _has_all(hosts: tuple[Host, ...]) -> bool:
+    """Whether OpenCode itself asked for nothing that is not known."""
+    return all(host.known or not host.is_opencodes for host in hosts)
 
 
 def is_quiet(hosts: tuple[Host, ...]) -> bool:
     """Whether every host is known or accepted."""
     return all(host.is_quiet for host in hosts)
-
-
-def not_quiet(proof: Proof) -> Iterator[str]:
-    """A line for each host that somebody asks for, not OpenCode: who, what stops it, how to accept it."""
-    for name in dict.fromkeys(host.name for host in proof.hosts if not host.is_quiet):
-        rows = [host for host in proof.hosts if host.name == name and not host.is_quiet]
-        who = " and ".join(dict.fromkeys(row.who or "OpenCode or a plugin" for row in rows))
-        fixes = list(dict.fromkeys(row.fix for row in rows if row.fix)) or ["no switch for it is known"]
-        asks = "ask" if ", " in who or " and " in who else "asks"
-        if any(row.is_opencodes for row in rows):
-            yield f"{name}: {who} {asks} for it; {'; '.join(fixes)}"
-        else:
-            yield f"{name}: {who} {asks} for it, not OpenCode; {'; '.join(fixes)}; or `accept` it in the plan"
 
 
 def verdict(proof: Proof) -> str:
@@ -193,21 +184,27 @@ def verdict(proof: Proof) -> str:
     failed = [step for step in proof.steps if not step.ok]
     if proof.too_slow:
         return f"too slow: {_named(failed)}; be more patient with `opencode-cache verify --patience N`"
-    unknown = sorted({host.name for host in proof.hosts if not host.is_quiet})
+    asking = [host for host in proof.hosts if not host.is_quiet]
+    own, others = [h for h in asking if h.is_opencodes], [h for h in asking if not h.is_opencodes]
+    asked_by = _part(f"asked for by {', '.join(sorted({host.who or '' for host in others}))}", _names(others))
     if proof.complete:
-        others = sorted({host.who or "" for host in proof.hosts if not host.is_quiet})
-        return f"complete, not quiet: {', '.join(unknown)} asked for by {', '.join(others)}"
+        return f"complete, not quiet: {asked_by}"
     slow = [step for step in failed if step.too_slow]
     reasons = [
         _part("failed", _named([step for step in failed if not step.too_slow])),
         _part("too slow", _named(slow)),
-        _part("asked for", ", ".join(unknown)),
+        _part("asked for", _names(own)),
+        asked_by,
     ]
     return "not proved: " + "; ".join(filter(None, reasons))
 
 
 def _part(what: str, which: str) -> str:
     return f"{what}: {which}" if which else ""
+
+
+def _names(hosts: list[Host]) -> str:
+    return ", ".join(sorted({host.name for host in hosts}))
 
 
 def _named(steps: list[Step]) -> str:
@@ -249,7 +246,7 @@ def sha256(path: Path) -> str:
             while block := file.read(_BLOCK):
                 digest.update(block)
     except OSError as error:
-        raise BadInputError(f"{path}: cannot be read ({error.strerror})") from error
+        raise BadInputError(f"{path}: cannot be read ({error.strerror}); {MAKE_ONE}") from error
     return digest.hexdigest()
 
 
@@ -258,7 +255,7 @@ def read(path: Path) -> Proof:
     try:
         return Proof.model_validate_json(files.read_bytes(path, files.DOCUMENT))
     except OSError as error:
-        raise BadInputError(f"{path}: cannot be read as a proof ({error.strerror})") from error
+        raise BadInputError(f"{path}: cannot be read as a proof ({error.strerror}); {MAKE_ONE}") from error
     except ValidationError as error:
         raise BadInputError(f"{path}: {_problem(error)}; {MAKE_ONE}") from error
 

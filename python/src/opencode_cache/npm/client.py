@@ -1,4 +1,4 @@
-"""The one door to npm: its resolver, its registry configuration, its look-ups.
+"""The one client for npm: its resolver, its registry configuration, its look-ups.
 
 npm itself resolves every spec, so mirrors, scopes, proxies and credentials mean what they mean to npm.
 """
@@ -10,15 +10,15 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opencode_cache.base import store
+from opencode_cache.base import files, store
 from opencode_cache.base.errors import BadInputError, NetworkError, OpencodeCacheError
+from opencode_cache.base.model import parsed_json
 from opencode_cache.npm import answers, failures
 from opencode_cache.npm.registry import Registry, from_config
 from opencode_cache.npm.spec import split_spec
@@ -102,18 +102,18 @@ def project(manifest: Mapping[str, Any] | None = None) -> Iterator[Path]:
     Raises BadInputError where the cache cannot be written.
     """
     around = store.cache_home() / "npm-projects"
-    try:
-        around.mkdir(parents=True, exist_ok=True)
-        directory = Path(tempfile.mkdtemp(dir=around))
-        (directory / "package.json").write_text(json.dumps(dict(manifest or {})), encoding="utf-8")
-    except OSError as error:
-        raise BadInputError(
-            f"{around}: cannot be written ({error.strerror}); free some space there, or set XDG_CACHE_HOME"
-        ) from error
-    try:
+    with ExitStack() as stack:
+        try:
+            around.mkdir(parents=True, exist_ok=True)
+            directory = stack.enter_context(files.beside(around / "project")) / "project"
+            directory.mkdir()
+            (directory / "package.json").write_text(json.dumps(dict(manifest or {})), encoding="utf-8")
+        except OSError as error:
+            raise BadInputError(
+                f"{around}: cannot be written ({error.strerror}); "
+                "free some space there, or set XDG_CACHE_HOME"
+            ) from error
         yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 @contextmanager
@@ -221,7 +221,7 @@ def package_lock(
 
 def _json(text: str, what: str) -> Any:  # noqa: ANN401 - JSON is anything
     try:
-        return json.loads(text)
+        return parsed_json(text)
     except RecursionError as error:
         raise NetworkError(
             f"the registry's answer to npm {what} is nested too deep; use another registry"
@@ -237,7 +237,7 @@ def audit_signatures(directory: Path) -> dict[str, Any]:
     """
     done = _start(["audit", "signatures", "--json", "--fetch-retries=0", *_safe()], directory)
     try:
-        judgement = answers.audit(json.loads(done.stdout))
+        judgement = answers.audit(parsed_json(done.stdout))
     except (ValueError, RecursionError):
         judgement = None
     return judgement or {"error": {"code": f"exit status {done.returncode}"}}

@@ -83,7 +83,7 @@ def from_config(config: Mapping[str, Any]) -> Registry:
     lines = [line for file in files if isinstance(file, str) and file for line in _npmrc(Path(file))]
     cafile = config.get("cafile") or None
     if cafile and not Path(str(cafile)).is_file():
-        raise BadInputError(f"npm's cafile setting is {cafile!r}, which is no file; fix it in your npmrc")
+        raise BadInputError(f"npm's cafile setting is {cafile!r}, which is not a file; fix it in your npmrc")
     proxies = {
         scheme: str(config[key])
         for scheme, key in (("http", "proxy"), ("https", "https-proxy"))

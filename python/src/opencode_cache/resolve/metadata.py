@@ -34,7 +34,7 @@ def package_from(entry: dict[str, Any], name: str) -> Package:
         )
     except ValidationError as error:
         raise UnavailableError(
-            f"what the registry says of {name[:80]!r} makes no package ({first_problem(error)})"
+            f"what the registry says of {name[:80]!r} cannot be used ({first_problem(error)})"
         ) from error
 
 
@@ -58,7 +58,7 @@ def nodes(tree: str, document: dict[str, Any]) -> dict[str, Package]:
         )
         if entry.get("link") or foreign or not entry.get("integrity"):
             raise BadInputError(
-                f"{tree}: {path} does not come from a registry, so no hash can be locked for it"
+                f"{tree}: {path} is from no registry, so no hash can be locked; name another version"
             )
         try:
             packages[path] = package_from(entry, name)

@@ -18,7 +18,7 @@ from opencode_cache.base import store
 from opencode_cache.base.errors import BadInputError, NetworkError
 from opencode_cache.base.model import first_problem
 from opencode_cache.catalogue import document as catalogue
-from opencode_cache.fetch import tarballs as tarball
+from opencode_cache.fetch import tarballs
 from opencode_cache.formats import grammar, user_files
 from opencode_cache.formats.local_plugin import dependencies, is_local
 from opencode_cache.formats.lock import Lock, Opencode, Request, Signatures, Unavailable
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from opencode_cache.formats.plan import Plan
     from opencode_cache.layouts.layout import Layout
 
-__all__ = ["Resolver", "binaries", "package_from"]
+__all__ = ["Resolver", "binaries"]
 
 _WORKERS = 4
 
@@ -63,7 +63,7 @@ def binaries(version: str, names: Iterable[str]) -> tuple[dict[str, Package], di
     packages: dict[str, Package] = {}
     missing: dict[str, str] = {}
 
-    def one(system: platforms.System) -> None:
+    def look_up(system: platforms.System) -> None:
         for name in system.binaries:
             try:
                 entries = npm.view(f"{name}@{version}")
@@ -78,7 +78,7 @@ def binaries(version: str, names: Iterable[str]) -> tuple[dict[str, Package], di
         missing[system.name] = f"the registry has no {' or '.join(system.binaries)} {version}"
 
     with ThreadPoolExecutor(_WORKERS) as pool:
-        list(pool.map(one, [platforms.named(name) for name in names]))
+        list(pool.map(look_up, [platforms.named(name) for name in names]))
     return packages, missing
 
 
@@ -115,7 +115,7 @@ class Resolver:
             return self._lock(programs, missing)
         except ValidationError as error:
             raise NetworkError(
-                f"the registry's answers make no lock ({first_problem(error)}); use another registry"
+                f"the registry's answers cannot be locked ({first_problem(error)}); use another registry"
             ) from error
 
     def _lock(self, programs: dict[str, Package], missing: dict[str, str]) -> Lock:
@@ -125,19 +125,19 @@ class Resolver:
         languages, unpinned = self._languages()
         # OpenCode imports a local plugin from where it lies: only what it depends on can be locked.
         needed = [wanted for spec in local for wanted in dependencies(spec)]
-        era: ask.BunEra | None = None
+        facts: ask.BunFacts | None = None
         if self.layout.name == "bun":
             self.on_step("asking the binary for its cache version and built-in plugins")
-            era = ask.bun_era(self.binary, self.models)
-        built_in = era.built_in_plugins if era and self.plan.built_in_plugins else ()
-        providers = dict.fromkeys((*self._providers(era), *self.plan.extra_providers))
+            facts = ask.bun_facts(self.binary, self.models)
+        built_in = facts.built_in_plugins if facts and self.plan.built_in_plugins else ()
+        providers = dict.fromkeys((*self._providers(facts), *self.plan.extra_providers))
         wanted = [_Wanted("provider", spec) for spec in providers]
         installed = [spec for spec in self.plan.plugins if spec not in local]
         wanted += [_Wanted("plugin", spec) for spec in (*built_in, *installed)]
         wanted += [_Wanted("tool", spec) for spec in self.plan.tools]
         wanted += [_Wanted("command", spec) for spec in self.plan.commands]
         wanted += [_Wanted("config", spec) for spec in _unnamed(self.plan.config, needed)]
-        requests, unavailable = self._choose(list(dict.fromkeys(wanted)), self._bundled(era))
+        requests, unavailable = self._choose(list(dict.fromkeys(wanted)), self._bundled(facts))
         trees, packages, broken = self.trees.resolve(requests)
         unavailable += sorted(broken, key=lambda gone: (gone.kind, gone.spec))
         lost = {(gone.kind, gone.spec) for gone in broken}
@@ -148,16 +148,16 @@ class Resolver:
         packages |= self._grammars(languages)
         self.on_step(f"asking for the sizes of {len(packages)} tarballs")
         everything = [p for p in packages.values() if not p.github] + list(programs.values())
-        sizes = tarball.sizes(everything)
+        sizes = tarballs.sizes(everything)
         packages = {k: p.model_copy(update={"size": sizes.get(k, p.size)}) for k, p in packages.items()}
         programs = {s: p.model_copy(update={"size": sizes.get(p.key)}) for s, p in programs.items()}
         return Lock(
             opencode=Opencode(
                 version=self.plan.opencode,
                 layout=self.layout.name,
-                cache_version=era.cache_version if era else None,
+                cache_version=facts.cache_version if facts else None,
                 sdk_major=self.sdk_major,
-                bundled=tuple(sorted(self._bundled(era))),
+                bundled=tuple(sorted(self._bundled(facts))),
                 binaries=dict(sorted(programs.items())),
                 missing=dict(sorted(missing.items())),
             ),
@@ -182,15 +182,15 @@ class Resolver:
         """The catalogue compiled into the binary."""
         return embedded.catalogue(self.binary)
 
-    def _providers(self, era: ask.BunEra | None) -> list[str]:
+    def _providers(self, facts: ask.BunFacts | None) -> list[str]:
         if self.plan.providers != CATALOGUE:
             return list(self.plan.providers)
-        return sorted(catalogue.packages(self.models).keys() - self._bundled(era))
+        return sorted(catalogue.packages(self.models).keys() - self._bundled(facts))
 
     @cache  # noqa: B019 - a resolver lives as long as its one lock is made
-    def _bundled(self, era: ask.BunEra | None) -> set[str]:
+    def _bundled(self, facts: ask.BunFacts | None) -> set[str]:
         self.on_step("asking the binary which provider SDKs it has compiled in")
-        return ask.bundled(self.binary, self.models, era)
+        return ask.bundled(self.binary, self.models, facts)
 
     def _named(self, wanted: Sequence[_Wanted]) -> list[_Wanted]:
         """Those of the specs that a person named: neither the catalogue nor the version's default plan."""
@@ -210,7 +210,7 @@ class Resolver:
     ) -> tuple[list[Request], list[Unavailable]]:
         self.on_step(f"choosing versions for {len(wanted)} specs")
 
-        def one(want: _Wanted) -> Request | Unavailable:
+        def choose(want: _Wanted) -> Request | Unavailable:
             name = want.name
             if want.kind == "plugin" and plugins.ignored(want.spec, self.plan.opencode):
                 return Unavailable(spec=want.spec, kind=want.kind, reason=plugins.TAKE_IT_OUT)
@@ -244,7 +244,7 @@ class Resolver:
             )
 
         with ThreadPoolExecutor(_WORKERS) as pool:
-            chosen = list(pool.map(one, wanted))
+            chosen = list(pool.map(choose, wanted))
         return (
             [c for c in chosen if isinstance(c, Request)],
             [c for c in chosen if isinstance(c, Unavailable)],
@@ -261,14 +261,14 @@ class Resolver:
     def _grammars(self, pins: dict[str, Grammar]) -> dict[str, Package]:
         specs = grammar.packages(pins.values())
 
-        def one(spec: str) -> Package:
+        def package_of(spec: str) -> Package:
             try:
                 return package_from(next(iter(npm.view(spec)), {}), split_spec(spec)[0])
             except UnavailableError as error:
                 raise NetworkError(f"grammars: {spec}: {error}; pin another package") from error
 
         with ThreadPoolExecutor(_WORKERS) as pool:
-            return dict(zip(specs, pool.map(one, specs), strict=True))
+            return dict(zip(specs, pool.map(package_of, specs), strict=True))
 
 
 def _unnamed(config: Sequence[str], needed: Iterable[str]) -> list[str]:

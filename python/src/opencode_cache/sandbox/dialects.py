@@ -20,6 +20,7 @@ ANSWER = "LOOPBACK-OK"
 _COMMAND = re.compile(r"RUN:(.*?):END", re.DOTALL)
 _TOOL = "bash"
 _SSE = "text/event-stream"
+_JSON = "application/json"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Dialect(Protocol):
         """What the request with that path and body asks for."""
 
     def write(self, ask: Ask) -> Answer:
-        """The answer: `ANSWER`, or a call of the bash tool with the command."""
+        """`ANSWER`, or a call of the bash tool with the command."""
 
 
 def for_path(path: str) -> Dialect | None:
@@ -103,7 +104,7 @@ def _events(events: Iterable[dict[str, Any] | str], *, named: bool = False) -> A
 
 
 def _document(document: dict[str, Any]) -> Answer:
-    return Answer("application/json", json.dumps(document).encode())
+    return Answer(_JSON, json.dumps(document).encode())
 
 
 class Anthropic:
@@ -281,13 +282,8 @@ class Bedrock:
 def _frame(event: str, payload: dict[str, Any]) -> bytes:
     """One message of Amazon's event-stream encoding: lengths, prelude CRC, headers, payload, CRC."""
     headers = b""
-    for name, value in (
-        (":event-type", event),
-        (":content-type", "application/json"),
-        (":message-type", "event"),
-    ):
-        # Header value type 7 is a string with a two-byte length.
-        headers += struct.pack(">B", len(name)) + name.encode() + b"\x07"
+    for name, value in ((":event-type", event), (":content-type", _JSON), (":message-type", "event")):
+        headers += struct.pack(">B", len(name)) + name.encode() + b"\x07"  # type 7: two-byte length, string
         headers += struct.pack(">H", len(value)) + value.encode()
     body = json.dumps(payload).encode()
     prelude = struct.pack(">II", 16 + len(headers) + len(body), len(headers))

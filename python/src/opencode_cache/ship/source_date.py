@@ -19,7 +19,7 @@ def now() -> dt.datetime:
         return dt.datetime.fromtimestamp(_seconds(epoch), dt.timezone.utc)
     except (ValueError, OverflowError, OSError) as error:
         raise BadInputError(
-            f"SOURCE_DATE_EPOCH is {policy.shown(epoch)}, which is no time; give seconds since 1970"
+            f"SOURCE_DATE_EPOCH is {policy.shown(epoch)}, which is not a time; give seconds since 1970"
         ) from error
 
 

@@ -110,7 +110,7 @@ def _opened(file: Path) -> BinaryIO:
         raise BadInputError(f"{file}: cannot be read ({error.strerror}); give a bundle") from error
     if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
         opened.close()
-        raise BadInputError(f"{file}: is no file; give a bundle")
+        raise BadInputError(f"{file}: is not a file; give a bundle")
     return opened
 
 
@@ -181,7 +181,7 @@ def _info(tree: Path, archive: Archive, wanted: str) -> BundleInfo:
         raise archive.refused(shown(f"{INFO}: {why}")) from error
     if info.system != wanted:
         raise BadInputError(
-            f"the bundle is for {shown(info.system)}, and this is to be {wanted}; "
+            f"the bundle is for {shown(info.system)}, this machine is {wanted}; "
             f"get another one, or say --system {shown(info.system)}"
         )
     return info

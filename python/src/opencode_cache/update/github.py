@@ -106,7 +106,7 @@ class GitHub:
     def archive(self, version: str, asset: Asset, to: Path) -> Path:
         """The archive of a release, in that directory; one that is there already is not downloaded again."""
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", asset.name):
-            raise NetworkError(f"{asset.name!r} is no file name for a release archive; nothing was taken")
+            raise NetworkError(f"{asset.name!r} is not a file name for a release archive; nothing was taken")
         target = to / f"{OPENCODE.replace('/', '+')}-v{versions.release(version)}-{asset.name}"
         part = target.with_name(f"{target.name}.part")
         if asset.size > http.MOST:

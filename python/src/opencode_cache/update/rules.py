@@ -17,7 +17,7 @@ from opencode_cache.npm import platforms
 from opencode_cache.opencode import tools, versions
 
 _VERSIONS = ("1.0.61", "1.3.99", "1.4.0", "1.13.9", "1.14.0", "1.18.33", "1.19.0", "2.0.1")
-_NEW_ERA = "1.18.33"
+_PACKAGES_VERSION = "1.18.33"
 _WORDS = {
     "os": ([], ["linux"], ["darwin"], ["!win32"], ["!linux"], ["any"]),
     "cpu": ([], ["x64"], ["arm64"], ["!arm64"], ["x64", "arm64"]),
@@ -87,9 +87,9 @@ def _accepts() -> list[dict[str, Any]]:
 
 def _spellings() -> list[dict[str, Any]]:
     """A plugin's request -> which ways of writing it in `opencode.json` mean the tree that it has."""
-    layout = layouts.for_version(_NEW_ERA)
+    layout = layouts.for_version(_PACKAGES_VERSION)
     texts = ("some", "some@latest", "some@1.2.3", "some@^1", "other")
-    trees = {text: layout.place(_NEW_ERA, "plugin", text, "1.2.3") for text in texts}
+    trees = {text: layout.place(_PACKAGES_VERSION, "plugin", text, "1.2.3") for text in texts}
     return [
         {
             "request": {"spec": spec, "name": spec.partition("@")[0], "requested": placed.requested},

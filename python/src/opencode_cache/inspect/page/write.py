@@ -91,11 +91,11 @@ def _sections(inventory: Inventory, drawing: Element) -> Iterator[tuple[str, Ele
 def _figures(inventory: Inventory) -> Element:
     manifest = inventory.manifest
     figures = [
-        ("in all", megabytes(manifest.bytes)),
+        ("size", megabytes(manifest.bytes)),
         ("files", f"{manifest.files:,}"),
         ("packages", f"{len(manifest.packages):,}"),
         ("requests answered", f"{len(manifest.requests):,}"),
-        ("not to be had", f"{len(manifest.unavailable):,}"),
+        ("unavailable", f"{len(manifest.unavailable):,}"),
         ("licences", f"{len(_by_licence(inventory)):,}"),
         ("hosts asked for", f"{len(_hosts(inventory.proof)):,}" if inventory.proof else "no proof"),
     ]
