@@ -168,6 +168,7 @@ class Resolver:
             languages=languages,
             warmup=None if self.plan.warmup is None else tuple(self.plan.warmup),
             files=files,
+            accept=self.plan.accept,
             signatures=self._signatures([*everything]),
             catalogue=catalogue.describe(given, "file").sha256 if given is not None else None,
         )
