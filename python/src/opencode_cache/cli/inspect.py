@@ -93,7 +93,7 @@ def list_command(
         document = sbom.cyclonedx(found) if sbom_format is _Sbom.CYCLONEDX else sbom.spdx(found)
         answer.document(sbom.dumps(document))
     elif json:
-        answer.document(manifest.dumps(found))
+        answer.document(manifest.dumps_with_licences(found))
     else:
         tables.contents(cache, found, inventory.proved(cache, found, proof, opencode))
 

@@ -51,6 +51,12 @@ def bundle_command(
     serial: Annotated[
         int, typer.Option("--serial", help="Tells bundles of one day apart, in their order.", metavar="N")
     ] = 0,
+    accept_licence: Annotated[
+        list[str],
+        typer.Option(
+            "--accept-licence", help="Take a package that may not be passed on along.", metavar="NAME"
+        ),
+    ] = [],  # noqa: B006 - typer makes a new list each time
     *,
     offline: Annotated[
         bool, typer.Option("--offline/--online", help="Whether OpenCode may look for newer things.")
@@ -78,7 +84,15 @@ def bundle_command(
         names = ", ".join(tools)
         console.step(f"without Node.js: {names} will run on the Bun inside OpenCode, unless --node gives one")
     bundle = pack.bundle(
-        cache, opencode, output, ripgrep=ripgrep, node=node, sign_key=sign_key, serial=serial, offline=offline
+        cache,
+        opencode,
+        output,
+        ripgrep=ripgrep,
+        node=node,
+        sign_key=sign_key,
+        serial=serial,
+        offline=offline,
+        accept_licences=accept_licence,
     )
     console.step(
         f"OpenCode {bundle.info.opencode} for {bundle.info.system}: {len(bundle.listing.entries)} entries, "

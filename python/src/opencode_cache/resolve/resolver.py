@@ -19,7 +19,7 @@ from opencode_cache.base.errors import BadInputError, NetworkError
 from opencode_cache.base.model import first_problem
 from opencode_cache.catalogue import document as catalogue
 from opencode_cache.fetch import tarballs as tarball
-from opencode_cache.formats import grammar, user_files
+from opencode_cache.formats import grammar, redistribution, user_files
 from opencode_cache.formats.local_plugin import dependencies, is_local
 from opencode_cache.formats.lock import Lock, Opencode, Request, Signatures, Unavailable
 from opencode_cache.formats.plan import CATALOGUE, default
@@ -35,7 +35,7 @@ from opencode_cache.resolve.metadata import package_from
 from opencode_cache.resolve.trees import Trees
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import date
 
     from opencode_cache.formats.grammar import Grammar
@@ -138,11 +138,13 @@ class Resolver:
         wanted += [_Wanted("command", spec) for spec in self.plan.commands]
         wanted += [_Wanted("config", spec) for spec in _unnamed(self.plan.config, needed)]
         requests, unavailable = self._choose(list(dict.fromkeys(wanted)), self._bundled(era))
-        trees, packages, broken = self.trees.resolve(requests)
+        named = {(want.kind, want.spec) for want in self._named(wanted)}
+        trees, packages, broken = self.trees.resolve(requests, named)
         unavailable += sorted(broken, key=lambda gone: (gone.kind, gone.spec))
         lost = {(gone.kind, gone.spec) for gone in broken}
         requests = [request for request in requests if (request.kind, request.spec) not in lost]
-        asked = missing_names.named(unavailable, {(want.kind, want.spec) for want in self._named(wanted)})
+        requests = [_with_terms(request, trees[request.tree], packages) for request in requests]
+        asked = missing_names.named(unavailable, named)
         if asked and not self.allow_missing:
             raise missing_names.MissingError(asked)
         packages |= self._grammars(languages)
@@ -268,6 +270,15 @@ class Resolver:
 
         with ThreadPoolExecutor(_WORKERS) as pool:
             return dict(zip(specs, pool.map(one, specs), strict=True))
+
+
+def _with_terms(request: Request, tree: Mapping[str, str], packages: Mapping[str, Package]) -> Request:
+    """The request, with a note where its tree holds what may not be passed on."""
+    held = redistribution.forbidden(packages[key] for key in tree.values())
+    if not held:
+        return request
+    said = redistribution.note(request.name, held)
+    return request.model_copy(update={"note": f"{request.note}; {said}" if request.note else said})
 
 
 def _unnamed(config: Sequence[str], needed: Iterable[str]) -> list[str]:

@@ -22,7 +22,7 @@ import zstandard
 from opencode_cache import __version__
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
-from opencode_cache.ship import policy, signing
+from opencode_cache.ship import licences, policy, signing
 from opencode_cache.ship.file_format import (
     BLOCK,
     CONTENTS,
@@ -50,7 +50,7 @@ from opencode_cache.ship.workspace import workspace
 from opencode_cache.wrapper import render as wrapper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from typing import BinaryIO
 
     from opencode_cache.formats.manifest import Manifest
@@ -88,17 +88,20 @@ def bundle(
     sign_key: Path | None = None,
     serial: int = 0,
     offline: bool = True,
+    accept_licences: Collection[str] = (),
 ) -> Bundle:
     """Write the bundle of a cache and an OpenCode program to `out`, at once or not at all.
 
     `ripgrep` and `node` are programs that OpenCode finds at the end of PATH. `sign_key` is a private key of
-    SSH's or of minisign's; `serial` tells bundles of one day apart; `offline` as in `wrapper.render`. Raises
+    SSH's or of minisign's; `serial` tells bundles of one day apart; `offline` as in `wrapper.render`;
+    `accept_licences` names packages that are taken although they may not be passed on. Raises
     BadInputError for a directory that is not a whole cache, for a program that runs nowhere else, for names
     that cannot be in a bundle, for a SOURCE_DATE_EPOCH that is no time, and where `out` cannot be written.
     """
     if not 0 <= serial <= MAX_SERIAL:
         raise BadInputError(f"--serial {serial}: give a number from 0 to {MAX_SERIAL}")
     manifest = manifests.read(cache)
+    licences.check(manifest, accept_licences)
     info = BundleInfo(
         builder=__version__,
         date=_today(),
