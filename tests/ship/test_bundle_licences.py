@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
+import tarfile
+
 import bundle_lab
 import pytest
 
@@ -43,3 +48,29 @@ def test_who_accepts_it_by_name_gets_it(cache, tmp_path):
 def test_a_name_that_there_is_nothing_to_accept_of_is_refused(cache, name):
     with pytest.raises(BadInputError, match="it holds @sap/xssec"):
         licences.check(manifests.read(cache), ["@sap/xssec", name])
+
+
+def test_a_bundle_has_the_bills_of_all_that_is_in_it(tmp_path):
+    cache = bundle_lab.make_cache(tmp_path / "cache")
+    ripgrep = bundle_lab.make_program(tmp_path / "rg")
+    file = bundle(cache, tmp_path, ripgrep=ripgrep, node=ripgrep).file
+    with tarfile.open(fileobj=io.BytesIO(bundle_lab.unpacked_tar(file))) as archive:
+        held = {member.name: archive.extractfile(member) for member in archive if member.isfile()}
+        digests = {name: hashlib.sha256(data.read()).hexdigest() for name, data in held.items()}
+        cyclonedx = json.load(archive.extractfile("bom.cdx.json"))
+        spdx = json.load(archive.extractfile("bom.spdx.json"))
+    said = {
+        part["bom-ref"]: one["content"]
+        for part in cyclonedx["components"]
+        for one in part["hashes"]
+        if one["alg"] == "SHA-256"
+    }
+    assert said.pop("preload") in digests.values()
+    assert said == {
+        "opencode": digests["libexec/opencode"],
+        "wrapper": digests["bin/opencode"],
+        "ripgrep": digests["libexec/path/rg"],
+        "nodejs": digests["libexec/path/node"],
+    }
+    sums = {one["checksumValue"] for package in spdx["packages"] for one in package.get("checksums", ())}
+    assert set(said.values()) <= sums

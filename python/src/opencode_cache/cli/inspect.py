@@ -90,7 +90,8 @@ def list_command(
     if html:
         files.write_atomically(html, page.render(inventory.take(cache, proof, opencode)))
     elif sbom_format:
-        document = sbom.cyclonedx(found) if sbom_format is _Sbom.CYCLONEDX else sbom.spdx(found)
+        bill = sbom.take(found, cache)
+        document = sbom.cyclonedx(bill) if sbom_format is _Sbom.CYCLONEDX else sbom.spdx(bill)
         answer.document(sbom.dumps(document))
     elif json:
         answer.document(manifest.dumps_with_licences(found))

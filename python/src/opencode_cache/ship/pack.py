@@ -22,6 +22,7 @@ import zstandard
 from opencode_cache import __version__
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
+from opencode_cache.inspect import sbom
 from opencode_cache.ship import licences, policy, signing
 from opencode_cache.ship.file_format import (
     BLOCK,
@@ -59,6 +60,11 @@ LEVEL = 9
 """Measured with OpenCode 1.18.33 and its cache, 269 MB, two cores: level 3 makes 67 MB in 0.5 s, 9 makes
 59 MB in 2 s, 15 makes 58 MB in 24 s, 19 makes 52 MB in 49 s."""
 _TOOLS, _CACHE = "libexec/path", "cache"
+_PROGRAMS = (
+    ("rg", "ripgrep", "Andrew Gallant, github.com/BurntSushi/ripgrep", "Unlicense OR MIT"),
+    ("node", "nodejs", "the OpenJS Foundation, github.com/nodejs/node", "MIT"),
+)
+"""Name in the bundle, name, supplier and licence of what is brought beside OpenCode."""
 _ROOT = Path("/bundle")
 """Stands for wherever the bundle is unpacked; not a word of it is in the wrapper."""
 _PRELOAD = str(wrapper.preload_path(Path(), "opencode"))
@@ -124,6 +130,7 @@ def bundle(
         items[f"{_TOOLS}/rg"] = program(ripgrep, "ripgrep as one static binary")
     if node:
         items[f"{_TOOLS}/node"] = program(node, "Node.js's own build")
+    items |= _bills(manifest, cache, items)
     items |= dict(tree(cache.resolve(), _CACHE, opencode.resolve()))
     lacking = [entry for entry in (*manifest.links, *manifest.copies) if f"{_CACHE}/{entry}" not in items]
     if lacking:
@@ -187,6 +194,29 @@ def _wrapper(manifest: Manifest, *, offline: bool, tools: bool) -> bytes:
         extra_path=[str(_ROOT / _TOOLS)] if tools else [],
         root=_ROOT,
     ).encode()
+
+
+def _bills(manifest: Manifest, cache: Path, items: Mapping[str, Item]) -> dict[str, Item]:
+    """The bills of materials of all that is in the bundle."""
+    names = {sbom.OPENCODE: OPENCODE, sbom.WRAPPER: PROGRAM, sbom.PRELOAD: _PRELOAD}
+    beside = [
+        sbom.program_part(name, name, supplier, _sha256(items[f"{_TOOLS}/{file}"]), licence)
+        for file, name, supplier, licence in _PROGRAMS
+        if f"{_TOOLS}/{file}" in items
+    ]
+    digests = {part: _sha256(items[path]) for part, path in names.items()}
+    bill = sbom.take(manifest, cache, digests=digests, beside=beside)
+    documents = {"bom.cdx.json": sbom.cyclonedx(bill), "bom.spdx.json": sbom.spdx(bill)}
+    return {
+        name: Item(data=sbom.dumps(document).encode(), mode=DATA_MODE) for name, document in documents.items()
+    }
+
+
+def _sha256(item: Item) -> str:
+    digest = hashlib.sha256()
+    for piece in item.pieces():
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _listing(items: Mapping[str, Item], cache: Path) -> Listing:
