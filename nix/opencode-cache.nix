@@ -9,6 +9,7 @@
   stdenvNoCC,
   linkFarm,
   nodejs,
+  nodejs-slim,
   npmTarball,
   opencode-cache-builder,
   opencodeLoader,
@@ -66,6 +67,11 @@ let
   ++ lib.optionals stdenvNoCC.hostPlatform.isLinux [
     "--interpreter"
     "${opencodeLoader}/lib/${baseNameOf stdenv.cc.bintools.dynamicLinker}"
+  ]
+  # Only where there are programs for node, so that the closure of other caches has none.
+  ++ lib.optionals (lib.any (request: request.kind == "tool") locked.requests) [
+    "--node"
+    (lib.getExe nodejs-slim)
   ]
   ++ lib.optionals (models != null) [
     "--models"

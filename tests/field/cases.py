@@ -280,7 +280,9 @@ CASES = (
         {"plugin 'opencode-beads'": "cached", "plugin '@HOME@/.config/opencode/mine.ts'": "not needed"},
         plan={"plugins": ["opencode-beads"]},
     ),
-    _config("a list that is none", {"plugin": "opencode-beads"}, {}, said=("plugin is no list",), ends=True),
+    _config(
+        "a list that is none", {"plugin": "opencode-beads"}, {}, said=("plugin is not a list",), ends=True
+    ),
     _config(
         "a reference without a place",
         {"references": {"lib": {"git": "https://github.com/someone/lib"}}},

@@ -116,7 +116,7 @@ def test_the_pairs_hold(flake, machine):
 
 
 @pytest.mark.parametrize(
-    ("attribute", "option", "mend"),
+    ("attribute", "option", "fix"),
     [
         ("wrong-type", "programs.opencode-cache.plugins", 'as [ "opencode-gemini-auth" ]'),
         ("wrong-lock", "programs.opencode-cache.lock", "`./opencode-cache.lock.json`, without quotes"),
@@ -132,12 +132,12 @@ def test_the_pairs_hold(flake, machine):
         ("wrong-port", "services.opencode-cache.port", "16 bit unsigned integer"),
     ],
 )
-def test_what_is_wrong_is_said_at_evaluation(users, attribute, option, mend):
+def test_what_is_wrong_is_said_at_evaluation(users, attribute, option, fix):
     done = users.nix("eval", "--raw", at=f"#{attribute}.drvPath", check=False)
     assert done.returncode
     said = " ".join(done.stderr.split())
     assert option in said
-    assert mend in said
+    assert fix in said
 
 
 def test_the_home_module_installs_the_default_package(users, default):

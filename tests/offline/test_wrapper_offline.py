@@ -227,3 +227,19 @@ def test_read_only_config_directory_works(program_118, made_extra, tmp_path, dir
         assert (tmp_path / "loaded-plugin").read_text() == "function"
     assert done.returncode == 0, done.stderr
     assert done.seconds < 30  # npm's retries take over 70
+
+
+def test_a_run_leaves_no_native_part_in_the_directory_for_temporary_files(program_118, made_extra, tmp_path):
+    """Bare OpenCode leaves some megabytes each time."""
+    left = {}
+    for name, program in (("bare", made_extra.opencode), ("wrapped", program_118)):
+        temporary = tmp_path / name
+        temporary.mkdir()
+        done = isolated.run(
+            program, HELLO, tmp_path / f"home-{name}", config=CONFIG, env={"TMPDIR": str(temporary)}
+        )
+        assert done.returncode == 0, done.stderr
+        assert "LOOPBACK-OK" in done.stdout
+        left[name] = list(temporary.glob(".*.so"))
+    assert left["bare"]
+    assert left["wrapped"] == []

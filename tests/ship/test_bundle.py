@@ -34,7 +34,7 @@ from opencode_cache.base.errors import BadInputError
 from opencode_cache.cli import main as cli
 from opencode_cache.formats import manifest
 from opencode_cache.npm import nodejs, platforms
-from opencode_cache.ship import items, pack, unbundle
+from opencode_cache.ship import installation, items, pack, unbundle
 from opencode_cache.ship.file_format import tar_header
 
 
@@ -188,7 +188,7 @@ def test_no_word_of_the_building_machine(tmp_path):
     unbundle.unbundle(found.file, tmp_path / "to")
     text = (tmp_path / "to/bin/opencode").read_text()
     assert str(tmp_path) not in text
-    assert str(pack._ROOT) not in text
+    assert str(installation._ROOT) not in text
 
 
 def test_tar_is_plain_for_tarfile(tmp_path):
@@ -353,7 +353,7 @@ def test_the_command_bundles_what_run_makes_of_a_plan(tmp_path, command, monkeyp
     (tmp_path / "plan.toml").write_text('plugins = ["p"]\n')
     plans = []
 
-    def ready_for(plan, *, is_default):
+    def ready_for(plan, *_, is_default, **__):
         plans.append((plan.plugins, is_default))
         return pipeline.Built(program, cache, program)
 

@@ -411,9 +411,9 @@ def test_things_that_are_no_file_of_keys(signed, keys, tmp_path, what):
         place.symlink_to("/dev/zero")
     elif what == "long":
         place.write_bytes(bytes(2 << 20))
-    with pytest.raises(BadInputError, match=r"is no file|so no file of keys"):
+    with pytest.raises(BadInputError, match=r"is not a file|so no file of keys"):
         unbundle.unbundle(signed, tmp_path / "to", trusted=place)
-    with pytest.raises(BadInputError, match=r"is no file|so no file of keys"):
+    with pytest.raises(BadInputError, match=r"is not a file|so no file of keys"):
         make_bundle(tmp_path / "made", sign_key=place)
 
 
@@ -435,7 +435,7 @@ def test_things_that_are_no_bundle(name, tmp_path, what):
     else:
         words = [*sh_words(), SCRIPT, place, tmp_path / "to"]
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=20)
-        assert (done.returncode, done.stderr) == (2, f"install.sh: {place}: is no file; give a bundle\n")
+        assert (done.returncode, done.stderr) == (2, f"install.sh: {place}: is not a file; give a bundle\n")
     assert not os.path.lexists(tmp_path / "to")
 
 

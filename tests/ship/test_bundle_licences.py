@@ -57,8 +57,8 @@ def test_a_bundle_has_the_bills_of_all_that_is_in_it(tmp_path):
     with tarfile.open(fileobj=io.BytesIO(bundle_lab.unpacked_tar(file))) as archive:
         held = {member.name: archive.extractfile(member) for member in archive if member.isfile()}
         digests = {name: hashlib.sha256(data.read()).hexdigest() for name, data in held.items()}
-        cyclonedx = json.load(archive.extractfile("bom.cdx.json"))
-        spdx = json.load(archive.extractfile("bom.spdx.json"))
+        cyclonedx = json.load(archive.extractfile("bill.cdx.json"))
+        spdx = json.load(archive.extractfile("bill.spdx.json"))
     said = {
         part["bom-ref"]: one["content"]
         for part in cyclonedx["components"]

@@ -775,7 +775,7 @@ def test_bundle_that_nobody_trusted_signed(signed, files, keys, tmp_path):
     to = tmp_path / "to"
     refused(files["1"], to, keys / "trusted", "not signed")
     refused(make_bundle(tmp_path, sign_key=keys / "other"), to, keys / "trusted", "nobody's")
-    refused(signed, to, tmp_path / "missing", "is no file")
+    refused(signed, to, tmp_path / "missing", "is not a file")
     (tmp_path / "empty").write_text("")
     refused(signed, to, tmp_path / "empty", "nobody's")
     (tmp_path / "git").write_text(
@@ -854,7 +854,7 @@ def test_what_minisign_signed_for_something_else(minisigns, tmp_path):
 
 def test_key_that_cannot_sign(keys, tmp_path):
     (tmp_path / "no-key").write_text("nothing")
-    for key, why in ((tmp_path / "no-key", "cannot sign"), (tmp_path / "missing", "is no file")):
+    for key, why in ((tmp_path / "no-key", "cannot sign"), (tmp_path / "missing", "is not a file")):
         with pytest.raises(BadInputError, match=why):
             make_bundle(tmp_path / why.replace(" ", "-"), sign_key=key)
         assert not (tmp_path / why.replace(" ", "-") / "1.tar.zst").exists()

@@ -46,7 +46,7 @@ def programs(tmp_path):
     """A PATH with what `./dev` needs, an npm, and a uv that has nothing to do: the requirements are empty."""
     directory = tmp_path / "programs"
     directory.mkdir()
-    for name in ("sh", "dirname", "rm", "sed", "mkdir", "cat", "chmod"):
+    for name in ("sh", "dirname", "rm", "sed", "mkdir", "cat", "chmod", "mv", "ln"):
         (directory / name).symlink_to(shutil.which(name))
     for name in ("npm", "uv"):
         write(directory / name, "#!/bin/sh\n")
@@ -175,6 +175,108 @@ def test_newer_requirements_are_installed(dev, checkout):
     assert "setting up" in dev("tool", "--version")[2]
 
 
+# What `./dev run` keeps
+
+
+@pytest.fixture
+def made(dev, checkout):
+    """Stands for the whole builder: `./dev run` in it, and what the builder was asked, a line each time.
+
+    FAIL is its exit status; PROGRAM the version of what it makes.
+    """
+    dev("tool", "--version")
+    log = checkout / "log"
+    for version in "12":
+        write(checkout / f"program-{version}", f'#!/bin/sh\necho "version {version}: $*"\n')
+    write(
+        checkout / ".venv/bin/python",
+        "#!/bin/sh\n"
+        "shift 3\n"
+        f'echo "$*" >>"{log}"\n'
+        '[ -z "${FAIL-}" ] || exit "$FAIL"\n'
+        "case $* in *--help*) echo help; exit 0 ;; esac\n"
+        "link= before=\n"
+        'for word; do [ "$before" != --link ] || link=$word; before=$word; done\n'
+        f'ln -sf "{checkout}/program-${{PROGRAM-1}}" "$link"\n'
+        f'echo "{checkout}/program"\n',
+    )
+
+    def asked():
+        return len(log.read_text().splitlines()) if log.exists() else 0
+
+    return asked
+
+
+def change(checkout, path):
+    """Change a file after what there is was made."""
+    for since in checkout.glob(".cache/run/*/since"):
+        os.utime(since, (since.stat().st_mtime - 10,) * 2)
+    path.touch()
+
+
+@pytest.fixture
+def source(checkout):
+    """A file that the program depends on, which may be changed."""
+    real = checkout / "python/src"
+    real.unlink()
+    (real / "opencode_cache").mkdir(parents=True)
+    (real / "opencode_cache/one.py").touch()
+    return real / "opencode_cache/one.py"
+
+
+def test_run_makes_once_and_then_starts_it_at_once(dev, made):
+    assert dev("run", "--", "models", "-x")[:2] == (0, "version 1: models -x\n")
+    assert dev("run")[:2] == (0, "version 1: \n")
+    assert made() == 1
+    assert dev("run", "--plugin", "p", "--", "a b")[:2] == (0, "version 1: a b\n")
+    assert dev("run", "--plugin", "p")[:2] == (0, "version 1: \n")
+    assert made() == 2
+
+
+@pytest.mark.parametrize(("words", "fail"), [(["--help"], ""), (["--tpyo"], "2"), (["--plugin", "p"], "130")])
+def test_what_goes_wrong_takes_away_nothing(dev, made, checkout, words, fail):
+    dev("run")
+    status, out, _ = dev("run", *words, FAIL=fail)
+    assert (status, "version" in out) == (int(fail or 0), False)
+    asked = made()
+    assert dev("run", "--", "x")[:2] == (0, "version 1: x\n")
+    assert made() == asked
+    assert len(list((checkout / ".cache/run").iterdir())) == 1
+
+
+@pytest.mark.usefixtures("made")
+def test_the_old_program_is_there_until_the_new_one_is(dev, checkout, source):
+    dev("run")
+    change(checkout, source)
+    assert dev("run", FAIL="2")[:2] == (2, "")
+    assert dev("run", PROGRAM="2")[:2] == (0, "version 2: \n")
+    assert dev("run", PROGRAM="1")[:2] == (0, "version 2: \n")
+
+
+def test_without_a_network_after_a_change_what_was_proved_is_started(dev, made, checkout, source):
+    dev("run")
+    change(checkout, source)
+    status, out, said = dev("run", "--", "x", FAIL="3")
+    assert (status, out) == (0, "version 1: x\n")
+    assert "what was proved before" in said
+    assert dev("run", "--plugin", "p", FAIL="3")[:2] == (3, "")  # of that, nothing was
+    assert made() == 3
+
+
+def test_a_changed_plan_is_read_again_and_another_directorys_is_another(dev, made, checkout, tmp_path):
+    plan = tmp_path / "my.toml"
+    plan.touch()
+    dev("run", "--plan", "my.toml")
+    dev("run", "--plan", "my.toml")
+    assert made() == 1
+    change(checkout, plan)
+    dev("run", "--plan", "my.toml")
+    assert made() == 2
+    (tmp_path / "other").mkdir()
+    dev("run", "--plan", "my.toml", at=tmp_path / "other")
+    assert made() == 3
+
+
 def installers(dev, checkout, programs, uv_status):
     """What uv and pip were given when `./dev tool` set up, with fakes of both."""
     log = checkout / "log"
@@ -219,14 +321,18 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
     ],
     ids=["as it was", "after a power cut", "emptied"],
 )
-def test_the_store_is_looked_at_again_after_a_power_cut(dev, checkout, tmp_path, boot, program, at_once):
-    run = checkout / ".cache/run"
+def test_the_store_is_looked_at_again_after_a_power_cut(
+    dev, made, checkout, tmp_path, boot, program, at_once
+):
+    run = checkout / ".cache/run/1"
     run.mkdir(parents=True)
     write(run / "opencode", program)
-    (run / "options").write_text(f"{boot or BOOT.read_text().strip()}\n{tmp_path}\n")
+    (run / "options").write_text(f"{tmp_path}\n")
+    (run / "since").write_text(f"{boot or BOOT.read_text().strip()}\n")
     status, out, _ = dev("run", "--", "models")
     assert (status, "at once" in out) == (0, at_once)
-    assert (run / "options").read_text() == f"{BOOT.read_text()}{tmp_path}\n"
+    assert made() == (0 if at_once else 1)
+    assert (run / "since").read_text() == BOOT.read_text()
 
 
 def test_every_folder_of_tests_is_in_the_whole_run():

@@ -11,6 +11,8 @@ import sys
 import pytest
 from wrapper_lab import OTHER, Lab, state
 
+from opencode_cache.base import roots, store
+from opencode_cache.base.errors import CheckFailedError
 from opencode_cache.ship import remove
 
 MODULES = ("@opencode-ai/plugin", "zod")
@@ -141,3 +143,50 @@ def test_the_command(lab, arguments, home, status, said):
     assert said in done.stdout + done.stderr
     assert "\x1b[2J" not in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_while_a_start_is_at_work_nothing_goes(lab):
+    lab.start(lab.wrap(lab.cache("first", modules=MODULES)))
+    (lab.cache_dir / f".nix/stage.{os.getpid()}").mkdir()
+    before = state(lab.home)
+    with pytest.raises(CheckFailedError, match="is starting"):
+        remove.remove(places(lab))
+    assert state(lab.home) == before
+
+
+def test_links_that_install_left_go_and_others_stay(lab, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    entry = store.default().add(store.key("w"), "opencode-with-cache-1", lambda out: out.mkdir())
+    for name in ("ours", "turned"):
+        (tmp_path / name).symlink_to(entry)
+        roots.remember(tmp_path / name)
+    (tmp_path / "turned").unlink()
+    (tmp_path / "turned").symlink_to("/bin/sh")
+    words = [sys.executable, "-m", "opencode_cache", "remove", "--user"]
+    environment = lab.environment({"XDG_DATA_HOME": str(tmp_path / "data")})
+    for more, said in (["--dry-run"], "remove "), ([], "removed "):
+        done = subprocess.run([*words, *more], env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, f"{said}{tmp_path / 'ours'}\n"), done.stderr
+        assert (tmp_path / "ours").is_symlink() is bool(more)
+    assert (tmp_path / "turned").is_symlink()
+
+
+def test_what_cannot_be_removed_is_one_sentence(lab):
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become somebody else")
+    lab.start(lab.wrap(lab.cache("first")))
+    for directory in (lab.home, *lab.home.parents):
+        directory.chmod(directory.stat().st_mode | 0o055)
+    code = (
+        "import os; from opencode_cache.cli import app, main; app.all_commands();"
+        "os.setuid(12345); main.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "remove", "--user"],
+        env=lab.environment({"PYTHONPATH": os.pathsep.join(sys.path)}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "cannot be removed" in done.stderr

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opencode_cache.base import console, files, store
+from opencode_cache.base import console, files, roots, store
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.build import assemble, builder
 from opencode_cache.fetch import github as github_archives
@@ -20,7 +20,7 @@ from opencode_cache.npm import nodejs, platforms
 from opencode_cache.prove import on_file, warm_up
 from opencode_cache.prove.verify import verify
 from opencode_cache.resolve import missing as missing_names
-from opencode_cache.resolve import resolver as resolve
+from opencode_cache.resolve import resolver
 from opencode_cache.wrapper import render as wrapper
 
 if TYPE_CHECKING:
@@ -47,11 +47,11 @@ class Built:
     """The wrapper."""
 
 
-def fetch(found: Lock, system: platforms.System, to: Path, *, with_binary: bool = True) -> None:
+def fetch(cache_lock: Lock, system: platforms.System, to: Path, *, with_binary: bool = True) -> None:
     """Download what a build for that system reads, and the OpenCode binary."""
-    wanted = list(contents.packages(found, system).values())
+    wanted = list(contents.packages(cache_lock, system).values())
     if with_binary:
-        wanted.append(contents.binary_package(found, system))
+        wanted.append(contents.binary_package(cache_lock, system))
     total = sum(package.size or 0 for package in wanted if not (to / package.tarball).exists())
     if any(not (to / package.tarball).exists() for package in wanted):
         console.step(f"fetching {len(wanted)} tarballs")
@@ -60,9 +60,9 @@ def fetch(found: Lock, system: platforms.System, to: Path, *, with_binary: bool 
     github_archives.fetch([package for package in wanted if package.github], to)
 
 
-def binary(package: Package, tarballs: Path, place: store.Store) -> Path:
+def binary(package: Package, tarballs: Path, cache_store: store.Store) -> Path:
     """The OpenCode program out of its npm package, in the store."""
-    entry = place.add(
+    entry = cache_store.add(
         store.key("opencode", package.integrity),
         f"{package.name}-{package.version}",
         lambda out: _unpack_binary(package, tarballs, out),
@@ -82,23 +82,23 @@ def _unpack_binary(package: Package, tarballs: Path, out: Path) -> None:
 def make_lock(plan: Plan, before: date | None, *, allow_missing: bool = False) -> Lock:
     """The lock step, with the binary that it asks fetched into the store first."""
     plan.check_files()
-    tarballs, place = store.downloads(), store.default()
+    tarballs, cache_store = store.downloads(), store.default()
     here = platforms.current()
     names = plan.systems or list(platforms.SYSTEMS)
     console.step(f"looking for OpenCode {plan.opencode}")
-    found, missing = resolve.binaries(plan.opencode, dict.fromkeys([here.name, *names]))
-    if here.name not in found:
+    binaries, missing = resolver.binaries(plan.opencode, dict.fromkeys([here.name, *names]))
+    if here.name not in binaries:
         near = missing_names.near_versions(here.binaries[0], plan.opencode)
         hint = f"; it has {', '.join(near)}" if near else ""
         raise npm.NotInRegistryError(
             f"OpenCode {plan.opencode} cannot be asked here: {missing[here.name]}{hint}"
         )
-    package = found[here.name]
+    package = binaries[here.name]
     console.step(f"fetching {package.key}")
     tarball.fetch([package], tarballs)
-    program = binary(package, tarballs, place)
-    kept = {name: found[name] for name in names if name in found}
-    resolver = resolve.Resolver(
+    program = binary(package, tarballs, cache_store)
+    kept = {name: binaries[name] for name in names if name in binaries}
+    locking = resolver.Resolver(
         plan,
         program,
         before=before,
@@ -106,7 +106,7 @@ def make_lock(plan: Plan, before: date | None, *, allow_missing: bool = False) -
         archives=tarballs,
         allow_missing=allow_missing,
     )
-    return resolver.lock(kept, {name: why for name, why in missing.items() if name in names})
+    return locking.lock(kept, {name: why for name, why in missing.items() if name in names})
 
 
 def build(
@@ -118,8 +118,8 @@ def build(
     an empty list for none. `trust_proofs`: the default is not run on a cache of which there is a proof, since
     that has run it.
     """
-    said = inputs.lock.warmup if inputs.lock.warmup is not None else warm_up.DEFAULT
-    arguments = said if commands is None else commands
+    default = inputs.lock.warmup if inputs.lock.warmup is not None else warm_up.DEFAULT
+    arguments = default if commands is None else commands
 
     def prove(cache: Path) -> None:
         known = trust_proofs and tuple(arguments) == warm_up.DEFAULT
@@ -148,32 +148,32 @@ def built(path: Path, models: Path | None = None) -> tuple[Built, bool]:
 
     Raises any OpencodeCacheError; the store is then as it was, but for what was finished.
     """
-    found = lock.read(path)
+    cache_lock = lock.read(path)
     system = platforms.current()
-    place = store.default()
+    cache_store = store.default()
     tarballs = store.downloads()
-    package = contents.binary_package(found, system)
-    text = lock.dumps(found)
+    package = contents.binary_package(cache_lock, system)
+    text = lock.dumps(cache_lock)
     cache_key = store.key("cache", text, system.name, _this_program())
-    name = found.opencode.version
-    cache = place.path(cache_key, f"opencode-cache-{name}")
-    program = place.path(store.key("opencode", package.integrity), f"{package.name}-{name}")
-    if not place.whole(cache) or not place.whole(program):
-        fetch(found, system, tarballs)
-    opencode = binary(package, tarballs, place)
+    name = cache_lock.opencode.version
+    cache = cache_store.path(cache_key, f"opencode-cache-{name}")
+    program = cache_store.path(store.key("opencode", package.integrity), f"{package.name}-{name}")
+    if not cache_store.whole(cache) or not cache_store.whole(program):
+        fetch(cache_lock, system, tarballs)
+    opencode = binary(package, tarballs, cache_store)
 
     def make_cache(out: Path) -> None:
-        inputs = builder.Inputs(found, tarballs, opencode, system, models=models)
+        inputs = builder.Inputs(cache_lock, tarballs, opencode, system, models=models)
         console.step("unpacking")
         build(inputs, out, trust_proofs=True)
 
-    cache = place.add(cache_key, f"opencode-cache-{name}", make_cache)
-    extra_path = _extra_path(found, place)
+    cache = cache_store.add(cache_key, f"opencode-cache-{name}", make_cache)
+    extra_path = _extra_path(cache_lock, cache_store)
     key = store.key("wrapper", str(cache), str(opencode), str(extra_path), _this_program())
     wrapped_name = f"opencode-with-cache-{name}"
-    prefix = place.path(key, wrapped_name)
+    prefix = cache_store.path(key, wrapped_name)
     is_new = not prefix.exists()
-    wrapped = place.add(key, wrapped_name, lambda out: _wrap(cache, opencode, out, extra_path, prefix))
+    wrapped = cache_store.add(key, wrapped_name, lambda out: _wrap(cache, opencode, out, extra_path, prefix))
     return Built(opencode, cache, wrapped / "bin" / "opencode"), is_new
 
 
@@ -202,13 +202,13 @@ def _wrap(cache: Path, opencode: Path, out: Path, extra_path: list[str], prefix:
     wrapper.wrap(cache, opencode, out, extra_path=extra_path, prefix=prefix)
 
 
-def _extra_path(found: Lock, place: store.Store) -> list[str]:
+def _extra_path(cache_lock: Lock, cache_store: store.Store) -> list[str]:
     """Directories for the end of the wrapper's PATH, each with one program that OpenCode or a tool needs."""
     if shutil.which("rg") is None:
         console.step(NO_RIPGREP)
     # Without a Node.js, what the wrapper preloads starts npm tools with the Bun inside OpenCode.
-    node = contents.needs_node(found) and nodejs.there()
-    directories = [nodejs.directory(place)] if node else []
+    node = contents.needs_node(cache_lock) and nodejs.there()
+    directories = [nodejs.directory(cache_store)] if node else []
     # For the proof as well, which starts its own wrapper.
     known = os.environ.get("PATH", "").split(os.pathsep)
     os.environ["PATH"] = os.pathsep.join([*known, *(one for one in directories if one not in known)])
@@ -217,12 +217,14 @@ def _extra_path(found: Lock, place: store.Store) -> list[str]:
 
 def _prove(cache: Path, opencode: Path, *, again: bool, is_new: bool) -> None:
     """Prove the cache here, unless that was done here, or elsewhere with the same digests."""
-    made = manifest.read(cache)
-    found = on_file.find(on_file.identity(cache, made, None if made.opencode_sha256 else opencode))
-    if found and not again:
-        if is_new and not found.here:
+    cache_manifest = manifest.read(cache)
+    last_proof = on_file.find(
+        on_file.identity(cache, cache_manifest, None if cache_manifest.opencode_sha256 else opencode)
+    )
+    if last_proof and not again:
+        if is_new and not last_proof.here:
             console.step(
-                f"proved elsewhere, on {proofs.where_and_when(found.proof)}; "
+                f"proved elsewhere, on {proofs.where_and_when(last_proof.proof)}; "
                 "`opencode-cache run --prove` does it here"
             )
         return
@@ -254,13 +256,14 @@ def locked(plan: Plan, before: date | None = None, *, is_default: bool, allow_mi
 
 
 def leave_link(program: Path, link: Path) -> None:
-    """A symbolic link to the wrapped program, put in place at once. Raises BadInputError."""
+    """A symbolic link to the wrapped program, put in place at once; `gc` minds it. Raises BadInputError."""
     try:
         files.make_directories(link.parent)
-        with files.beside(link) as place:
-            (place / "link").symlink_to(program)
-            (place / "link").replace(link)
+        with files.beside(link) as directory:
+            (directory / "link").symlink_to(program)
+            (directory / "link").replace(link)
     except OSError as error:
         raise BadInputError(
             f"{link}: no link can be left there ({error.strerror}); choose another --link"
         ) from error
+    roots.remember(link)

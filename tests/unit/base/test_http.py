@@ -148,27 +148,36 @@ def continuing(connection, _):
 BOMB = gzip.compress(bytes(64 << 20))
 
 HOSTILE = {
-    "an endless stream": (endless, "gives more than the 1000 bytes"),
-    "an endless stream in chunks": (endless_in_chunks, "gives more than the 1000 bytes"),
-    "a length that is too long": (says("200 OK", b"x" * 2000), "gives more than the 1000 bytes"),
-    "a byte now and then": (dripping, "is too slow|did not answer in time|did not end its answer in time"),
-    "a chunk now and then": (dripping_in_chunks, "is too slow|did not end its answer in time"),
-    "a header now and then": (dripping_headers, "is too slow|did not end its answer in time"),
-    "headers without end": (endless_headers, "broke off its answer"),
-    "a promise without end": (continuing, "is too slow|broke off|in time"),
-    "gzip": (says("200 OK", gzip.compress(b"x"), "Content-Encoding: gzip"), r"answers compressed \('gzip'\)"),
-    "a gzip bomb": (says("200 OK", BOMB, "Content-Encoding: gzip"), r"answers compressed \('gzip'\)"),
-    "brotli": (says("200 OK", b"x", "Content-Encoding: br"), "answers compressed"),
+    "an endless stream": (endless, "sent more than the expected 1000 bytes"),
+    "an endless stream in chunks": (endless_in_chunks, "sent more than the expected 1000 bytes"),
+    "a length that is too long": (says("200 OK", b"x" * 2000), "sent more than the expected 1000 bytes"),
+    "a byte now and then": (dripping, "is too slow|did not answer in time|did not finish its answer in time"),
+    "a chunk now and then": (dripping_in_chunks, "is too slow|did not finish its answer in time"),
+    "a header now and then": (dripping_headers, "is too slow|did not finish its answer in time"),
+    "headers without end": (endless_headers, "gave no complete answer"),
+    "a promise without end": (continuing, "is too slow|gave no complete answer|in time"),
+    "gzip": (
+        says("200 OK", gzip.compress(b"x"), "Content-Encoding: gzip"),
+        r"sent a compressed answer \('gzip'\)",
+    ),
+    "a gzip bomb": (says("200 OK", BOMB, "Content-Encoding: gzip"), r"sent a compressed answer \('gzip'\)"),
+    "brotli": (says("200 OK", b"x", "Content-Encoding: br"), "sent a compressed answer"),
     "a redirect to http": (says("302 Found", b"", "Location: http://example.com/"), "not https"),
     "a redirect to a file": (says("302 Found", b"", "Location: file:///etc/passwd"), "not https"),
-    "a redirect to nonsense": (says("302 Found", b"", "Location: https://[::1"), "broke off|not https"),
-    "a redirect to itself": (says("302 Found", b"", "Location: ?"), "without end"),
+    "a redirect to nonsense": (
+        says("302 Found", b"", "Location: https://[::1"),
+        "gave no complete answer|not https",
+    ),
+    "a redirect to itself": (says("302 Found", b"", "Location: ?"), "redirects too many times"),
     "401": (says("401 Unauthorized"), "401"),
     "403": (says("403 Forbidden"), "403"),
     "407": (says("407 Proxy Authentication Required"), "407"),
     "500": (says("500 Oh"), "500"),
-    "no answer": (lambda *_: None, "broke off its answer"),
-    "no HTTP": (lambda connection, _: connection.sendall(b"SSH-2.0-x\r\n" * 9), "broke off its answer"),
+    "no answer": (lambda *_: None, "gave no complete answer"),
+    "no HTTP": (
+        lambda connection, _: connection.sendall(b"SSH-2.0-x\r\n" * 9),
+        "gave no complete answer",
+    ),
 }
 
 

@@ -55,7 +55,7 @@ def test_without_patchelf_a_sentence_names_the_program(tmp_path, monkeypatch):
     shutil.copy2(PROGRAM, tmp_path / "program")
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     name = interpreter.of_program(PROGRAM).name
-    with pytest.raises(BadInputError, match="program: has to be given another loader; put patchelf on PATH"):
+    with pytest.raises(BadInputError, match="program: needs another ELF interpreter; put patchelf on PATH"):
         interpreter.give(tmp_path, Path("/nix") / name)
 
 
@@ -71,3 +71,20 @@ def test_a_program_asks_for_the_new_loader(tmp_path):
     assert interpreter.of_program(program) == new
     assert interpreter.give(tmp_path, new) == []
     assert subprocess.run([program, "--version"], capture_output=True, check=True).stdout
+
+
+def test_a_script_for_node_is_started_with_the_one_that_is_given(tmp_path):
+    script, other = tmp_path / "script", tmp_path / "other"
+    script.write_text("#!/usr/bin/env node\nconsole.log(1)\n")
+    other.write_text("#!/bin/sh\n#!/usr/bin/env node\n")
+    for path in (script, other):
+        path.chmod(0o555)
+    interpreter.give_node(tmp_path, Path("/nix/store/x/bin/node"))
+    assert script.read_text() == "#!/nix/store/x/bin/node\nconsole.log(1)\n"
+    assert other.read_text() == "#!/bin/sh\n#!/usr/bin/env node\n"
+
+
+@pytest.mark.parametrize("node", ["bin/node", "/a b/node", f"/{'x' * 300}/node"])
+def test_a_node_that_no_kernel_would_start_is_refused(tmp_path, node):
+    with pytest.raises(BadInputError, match="cannot start scripts"):
+        interpreter.give_node(tmp_path, Path(node))

@@ -258,16 +258,16 @@ ENDS = "OpenCode does not start with it"
             True,
         ),
         ({"lsp": {"typescript": {}}}, f"lsp.typescript has no command; {ENDS}", True),
-        ({"plugin": "x"}, "plugin is no list", True),
-        ({"mcp": {"a": {"command": ["x"]}}}, f"mcp.a is no server; {ENDS}", True),
+        ({"plugin": "x"}, "plugin is not a list", True),
+        ({"mcp": {"a": {"command": ["x"]}}}, f"mcp.a is not an MCP server; {ENDS}", True),
         (
             {"mcp": {"a": {"type": "local", "command": "npx x"}}},
-            "mcp.a is no server",
+            "mcp.a is not an MCP server",
             True,
         ),
         (
             {"formatter": {"x": {"command": "y"}}},
-            "formatter.x has a command that is no list",
+            "formatter.x has a command that is not a list",
             True,
         ),
         (

@@ -79,7 +79,7 @@ def test_what_opencode_would_end_with_ends_the_plan(user):
         configuration.plan_command()
     with pytest.raises(BadInputError, match="give --check as well"):
         configuration.plan_command(cache=user.home)
-    with pytest.raises(BadInputError, match="is no directory"):
+    with pytest.raises(BadInputError, match="is not a directory"):
         configuration.plan_command(project=[user.home / "gone"])
 
 

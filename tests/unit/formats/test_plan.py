@@ -1,4 +1,4 @@
-"""The plan: the eras' defaults, the file, and what is added to it."""
+"""The plan: the versions' defaults, the file, and what is added to it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_each_supported_version_has_its_layout(version, name):
 
 
 @pytest.mark.parametrize("version", ["1.0.61", "1.0.98", "1.0.151", "1.0.61-beta.2", "1.0.61+build"])
-def test_the_first_era_bundles_no_sdk_and_gets_the_usual_ones(version):
+def test_the_first_series_bundles_no_sdk_and_gets_the_usual_ones(version):
     made = plan.default(version)
     assert "@ai-sdk/anthropic" in made.providers
     assert made.providers != plan.CATALOGUE
@@ -82,13 +82,13 @@ def test_the_first_era_bundles_no_sdk_and_gets_the_usual_ones(version):
 
 
 @pytest.mark.parametrize("version", ["1.0.152", "1.1.27", "1.3.2"])
-def test_the_later_bun_era_gets_what_the_catalogue_names(version):
+def test_the_later_bun_series_get_what_the_catalogue_names(version):
     made = plan.default(version)
     assert (made.providers, made.config, made.built_in_plugins) == (plan.CATALOGUE, [], True)
 
 
 @pytest.mark.parametrize("version", ["1.14.34", "1.18.33"])
-def test_the_packages_era_gets_the_plugin_package_for_config_directories_too(version):
+def test_the_packages_layout_gets_the_plugin_package_for_config_directories_too(version):
     made = plan.default(version)
     assert (made.providers, made.config) == (plan.CATALOGUE, ["@opencode-ai/plugin"])
 
@@ -191,8 +191,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         ('tools = ["pyrigth"]', "write 'pyright'"),
         ('tools = ["vue-language-server@3"]', "write '@vue/language-server'"),
         ('opencode = "1.0.61"\ntools = ["pyright"]', "take pyright out of the plan"),
-        ('plugins = ["github:owner/repo#semver:^1"]', "'semver:^1' is no branch, tag or commit"),
-        ('plugins = ["mine@github:owner/repo#--upload-pack=x"]', "no branch, tag or commit"),
+        ('plugins = ["github:owner/repo#semver:^1"]', "'semver:^1' is not a branch, tag or commit"),
+        ('plugins = ["mine@github:owner/repo#--upload-pack=x"]', "not a branch, tag or commit"),
         ('plugins = ["mine@git+https://gitlab.com/o/r.git"]', "cannot be locked"),
         ('plugins = ["git+https://u:secret@github.com/o/r.git"]', "'git+https://…@github.com/o/r.git'"),
         ('plugins = ["git+https://example.com/x.git"]', "cannot be locked"),
@@ -206,7 +206,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         ('[files]\n"a\\nb" = "a"', "has a control character"),
         ('systems = ["x86_64-linx"]', "the supported ones are x86_64-linux,"),
         ('plugins = ["owner/repo"]', "write 'github:OWNER/REPO#COMMIT' or an npm name"),
-        ('[resolve]\n"--x" = "1"', "'--x' names no npm package"),
+        ('[resolve]\n"--x" = "1"', "'--x' is not an npm package name"),
         ('[resolve]\nx = "no range!"', "'no range!' is not an npm range"),
         ('[grammars.nix]\nwasmm = "a"', "grammars.nix: unknown key 'wasmm'; did you mean 'wasm'?"),
         (
@@ -216,7 +216,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         ("files = 1", "files"),
     ],
 )
-def test_what_can_never_be_locked_is_refused_with_the_mend(refused, text, said):
+def test_what_can_never_be_locked_is_refused_with_the_fix(refused, text, said):
     assert said in refused(text)
 
 
@@ -239,17 +239,17 @@ NO_SPECS = [
 def test_what_npm_would_take_for_something_else_is_no_spec(field, spec):
     with pytest.raises(BadInputError) as caught:
         plan.Plan.model_validate({field: [spec]})
-    assert f"{field.removeprefix('extra_')}: {spec!r} is no npm spec" in str(caught.value)
+    assert f"{field.removeprefix('extra_')}: {spec!r} is not an npm spec" in str(caught.value)
 
 
 @pytest.mark.parametrize("spec", NO_SPECS)
 def test_a_plugin_that_npm_would_take_for_something_else_is_refused(spec):
-    with pytest.raises(BadInputError, match=r"is no npm spec|cannot be locked"):
+    with pytest.raises(BadInputError, match=r"is not an npm spec|cannot be locked"):
         plan.Plan(plugins=[spec])
 
 
 def test_specs_on_the_command_line_are_looked_at_before_anything_is_asked_for():
-    with pytest.raises(BadInputError, match=r"plugins: '--help' is no npm spec"):
+    with pytest.raises(BadInputError, match=r"plugins: '--help' is not an npm spec"):
         options.planned(None, None, [], ["--help"], [], [])
 
 
@@ -263,7 +263,7 @@ def test_npm_specs_are_not_refused(spec):
 @pytest.mark.parametrize("wanted", ["file:../x", "workspace:*", "https://example.com/x.tgz"])
 def test_a_local_plugin_whose_dependencies_cannot_be_locked_is_refused(tmp_path, wanted):
     (tmp_path / "package.json").write_text(json.dumps({"dependencies": {"dep": wanted}}))
-    with pytest.raises(BadInputError, match=r"package\.json: dependencies: 'dep@.*' is no npm spec"):
+    with pytest.raises(BadInputError, match=r"package\.json: dependencies: 'dep@.*' is not an npm spec"):
         plan.Plan(plugins=[str(tmp_path)]).check_files()
 
 

@@ -263,7 +263,7 @@ def test_the_binary_is_asked_for_an_sdk_that_the_cache_lacks(run, locked, monkey
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--opencode", "x"], "give --cache too"),
+        (["--opencode", "x"], "give --cache as well"),
         (["--cache", "/nowhere"], "not a cache"),
         (["--lock", "/nowhere"], "cannot be read"),
     ],

@@ -243,7 +243,7 @@ def test_a_document_is_the_same_document(value):
         ('catalogue = "/proc/self/mem"', "/proc/self/mem"),
         ('[files]\n"a.md" = "/proc/self/mem"', "/proc/self/mem"),
         ('[files]\n"a.md" = "/dev/zero"', "not a file"),
-        ('plugins = ["~nouser-at-all/x"]', "no npm spec"),
+        ('plugins = ["~nouser-at-all/x"]', "not an npm spec"),
         (".".join(["a"] * 5000) + " = 1", "unknown key"),
         ("[resolve]\n" + ".".join(["a"] * 5000) + " = 1", "resolve"),
         ("opencode = " + "9" * 5000, "TOML"),

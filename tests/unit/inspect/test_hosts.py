@@ -173,7 +173,7 @@ def test_the_command_takes_the_proof_that_is_on_file(run, made):
 def test_two_formats_are_refused(run):
     status, out, err = run[1]("--json", "--format", "plain")
     assert (status, out) == (2, "")
-    assert "give one of them" in err
+    assert "give either --format or --json" in err
 
 
 def test_without_a_catalogue_the_program_is_asked_for(run):

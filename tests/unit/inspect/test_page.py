@@ -326,8 +326,8 @@ def test_the_command_writes_the_page_and_says_nothing(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--html", "{tmp}/p.html", "--json"], "give one of them"),
-        (["--html", "{tmp}/p.html", "--format", "spdx"], "give one of them"),
+        (["--html", "{tmp}/p.html", "--json"], "give only one of"),
+        (["--html", "{tmp}/p.html", "--format", "spdx"], "give only one of"),
         (["--json", "--proof", "{tmp}/proof.json"], "is for the page and the table"),
         (["--html", "{tmp}/p.html", "--proof", "{tmp}/none"], "cannot be read as a proof"),
         (["--html", "{tmp}/cache/manifest.json/p.html"], "cannot be written"),

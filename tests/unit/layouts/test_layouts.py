@@ -61,7 +61,7 @@ def test_after_1_1_27_the_version_on_disk_is_compared(version, kind):
 
 
 @pytest.mark.parametrize("kind", ["config", "tool"])
-def test_the_bun_era_has_no_place_for_tools_and_config_packages(kind):
+def test_the_bun_layout_has_no_place_for_tools_and_config_packages(kind):
     with pytest.raises(BadInputError, match=r"pyright: OpenCode 1\.0\.61 .* take it out of the plan"):
         BUN.place("1.0.61", kind, "pyright", "1.0.0")
 
@@ -218,7 +218,7 @@ def test_the_bun_layout_links_what_is_read_and_copies_what_is_written(bun_cache)
     assert set(BUN.copies(cache)) == {"models.json", "version"}
 
 
-def test_in_the_bun_era_the_plugin_package_is_asked_for_whatever_there_is():
+def test_in_the_bun_layout_the_plugin_package_is_asked_for_whatever_there_is():
     assert BUN.tolerated("1.0.61") == {"@opencode-ai/plugin"}
     assert PACKAGES.tolerated("1.18.33") == frozenset()
 
@@ -243,7 +243,7 @@ def test_in_the_bun_era_the_plugin_package_is_asked_for_whatever_there_is():
         ("config", "zod@^3", Place("config", "3.2.1")),
     ],
 )
-def test_in_the_packages_era_every_spec_has_a_tree_of_its_own(version, kind, spec, place):
+def test_in_the_packages_layout_every_spec_has_a_tree_of_its_own(version, kind, spec, place):
     assert PACKAGES.place(version, kind, spec, "3.2.1") == place
 
 

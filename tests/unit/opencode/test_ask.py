@@ -34,7 +34,7 @@ def test_a_binary_that_is_asked_reaches_nobody(caller):
     if not can.ok:
         pytest.skip(f"needs a network namespace of its own: {can.why}")
     path, server = caller
-    assert ask.bun_era(path, {}) == ask.BunEra("9", ())
+    assert ask.bun_facts(path, {}) == ask.BunFacts("9", ())
     with pytest.raises(TimeoutError):
         server.accept()
 
@@ -42,7 +42,7 @@ def test_a_binary_that_is_asked_reaches_nobody(caller):
 def test_without_a_namespace_it_is_asked_all_the_same(caller, monkeypatch):
     monkeypatch.setattr(netns, "available", lambda: netns.Capability(ok=False, why="no"))
     path, server = caller
-    assert ask.bun_era(path, {}) == ask.BunEra("9", ())
+    assert ask.bun_facts(path, {}) == ask.BunFacts("9", ())
     server.accept()[0].close()
 
 
@@ -51,5 +51,5 @@ def test_what_cannot_be_asked_is_one_sentence(tmp_path):
     path.write_text("#!/bin/sh\n")
     path.chmod(0o755)
     with pytest.raises(BadInputError, match="wrote no cache version at its first start") as raised:
-        ask.bun_era(path, {})
+        ask.bun_facts(path, {})
     assert "\n" not in str(raised.value)

@@ -115,7 +115,7 @@ def test_the_wheels_node_is_copied_where_path_has_none(tmp_path, monkeypatch):
     assert shutil.which("node", path=found)
 
 
-def test_without_any_node_the_mend_is_said(tmp_path, monkeypatch):
+def test_without_any_node_the_fix_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(nodejs, "in_wheel", lambda: None)
     with pytest.raises(BadInputError, match=r"no `node` on PATH; install Node\.js"):

@@ -313,7 +313,7 @@ def test_what_is_no_program_is_bad_input(tmp_path, cache):
 def test_a_proof_without_a_result_is_an_error_with_its_reason(monkeypatch, cache, program, said):
     monkeypatch.setattr(netns, "available", lambda: netns.Capability(ok=True))
     monkeypatch.setattr(verify, "_run_child", lambda *_: (said, "the kernel\n says no\n"))
-    with pytest.raises(BadInputError, match=r"did not come to an end \(the kernel says no\)"):
+    with pytest.raises(BadInputError, match=r"did not finish \(the kernel says no\)"):
         verify.verify(cache, program(""))
 
 

@@ -65,7 +65,7 @@ def test_a_commit_is_chosen_as_npm_would(made):
 
 @pytest.mark.parametrize("ref", ["gone", "0123456", "*", "HEAD~1"])
 def test_what_is_not_there_is_refused(made, ref):
-    with pytest.raises(BadInputError, match=r"has no branch or tag|is no branch, tag or commit"):
+    with pytest.raises(BadInputError, match=r"has no branch or tag|is not a branch, tag or commit"):
         commit(f"github:owner/repo#{ref}")
 
 

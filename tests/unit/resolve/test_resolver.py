@@ -21,7 +21,7 @@ from opencode_cache.formats import lock, plan
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import nodejs, repository
 from opencode_cache.opencode import ask, embedded
-from opencode_cache.resolve import git, missing
+from opencode_cache.resolve import git, metadata, missing
 from opencode_cache.resolve import resolver as resolve
 
 SPEAKS = "@ai-sdk/provider"
@@ -91,7 +91,7 @@ def registry(monkeypatch):
     monkeypatch.setattr(npm, "audit_signatures", lambda _: {"error": {"code": "ENOTABLE"}})
     monkeypatch.setattr(tarball, "sizes", lambda packages: {p.key: 7 for p in packages})
     monkeypatch.setattr(ask, "sdk_major", lambda _: 2)
-    monkeypatch.setattr(ask, "bun_era", lambda *_: ask.BunEra("9", ("built-in@0.0.5",)))
+    monkeypatch.setattr(ask, "bun_facts", lambda *_: ask.BunFacts("9", ("built-in@0.0.5",)))
     monkeypatch.setattr(embedded, "catalogue", lambda _: {})
     monkeypatch.setattr(ask, "bundled", lambda *_: set())
     return made
@@ -273,8 +273,8 @@ def test_the_date_holds_for_dependencies_too(registry, locked):
         ({"plugins": ["none"]}, "the registry has no such package or version"),
         ({"plugins": ["p@9.9.9"]}, "the registry has no such package or version"),
         ({"plugins": ["p@^9"]}, "no version of p matches ^9"),
-        ({"plugins": ["p"], "before": "2024-01-01"}, "published in time"),
-        ({"providers": ["p"], "before": "2024-01-01"}, "published in time"),
+        ({"plugins": ["p"], "before": "2024-01-01"}, "published before 2024-01-01"),
+        ({"providers": ["p"], "before": "2024-01-01"}, "published before 2024-01-01"),
         ({"providers": ["p"], "resolve": {"p": "^9"}}, "no version of p matches ^9"),
     ],
 )
@@ -462,7 +462,7 @@ def test_two_versions_of_one_name_in_one_tree_are_refused_by_both_names(registry
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_tool_in_the_bun_era_is_refused(registry, locked):
+def test_a_tool_in_the_bun_layout_is_refused(registry, locked):
     registry.has("pyright")
     with pytest.raises(BadInputError, match=r"OpenCode 1.0.61 .*take pyright out"):
         locked(opencode="1.0.61", tools=["pyright"])
@@ -556,7 +556,7 @@ def test_one_package_with_two_integrities_is_refused(registry, locked):
     ],
 )
 def test_an_entry_of_npm_becomes_a_package_of_the_lock(field, given, kept):
-    made = resolve.package_from(node("@s/b", **{field: given}), "@s/b")
+    made = metadata.package_from(node("@s/b", **{field: given}), "@s/b")
     assert getattr(made, field) == (making.integrity(b"x") if field == "integrity" else kept)
 
 
@@ -735,7 +735,7 @@ def test_a_git_spec_is_locked_under_its_own_text(
     ("content", "said"),
     [
         (None, "shows no such commit"),
-        (b"no archive", "what came is no archive"),
+        (b"no archive", "what GitHub sent is not an archive"),
         (making.tarball({"index.js": ""}), "has no package.json"),
         (archive(name=None), "has no name"),
         (archive(name="../x"), "'../x' cannot be used; write 'NAME@github:…'"),

@@ -607,7 +607,10 @@ def test_check_ends_with_1_when_something_is_newer(world, command, tmp_path):
     )
     assert status == 1
     assert "1.18.21  1.18.33" in out
-    assert err.splitlines()[-1] == "opencode-cache: something is newer; take it with `opencode-cache update`"
+    assert (
+        err.splitlines()[-1]
+        == "opencode-cache: newer versions are there; take them with `opencode-cache update`"
+    )
     assert "| release | x86\\_64-linux | 1.18.21 | 1.18.33 |" in (tmp_path / "pr.md").read_text(
         encoding="utf-8"
     )

@@ -39,9 +39,9 @@ def lines(texts: Iterable[str]) -> None:
     _write("".join(f"{visible(text)}\n" for text in texts))
 
 
-def path(found: os.PathLike[str]) -> None:
+def path(text_or_path: os.PathLike[str]) -> None:
     """A path on stdout: to a terminal `visible`, to a program byte for byte. Raises BadInputError."""
-    text = os.fspath(found)
+    text = os.fspath(text_or_path)
     if sys.stdout.isatty():
         lines([text])
         return
@@ -90,7 +90,7 @@ def written() -> Iterator[None]:
     except OSError as error:
         silence()
         raise BadInputError(
-            f"stdout: cannot be written ({error.strerror}); give the answer another place"
+            f"stdout: cannot be written ({error.strerror}); send the output elsewhere"
         ) from error
 
 

@@ -121,4 +121,5 @@ _MEGABYTE = 1_000_000
 
 
 def megabytes(size: int) -> str:
+    """Bytes as people read them, in units of 10^6: `12.3 MB`."""
     return f"{size / _MEGABYTE:.1f} MB"

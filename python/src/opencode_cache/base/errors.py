@@ -13,7 +13,7 @@ class OpencodeCacheError(Exception):
 
 
 class CheckFailedError(OpencodeCacheError):
-    """The thing asked about is not so: a proof failed, something is newer (exit status 1)."""
+    """The check failed, or the answer is no: a proof failed, something is newer (exit status 1)."""
 
     exit_status = 1
 

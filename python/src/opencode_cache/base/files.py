@@ -42,7 +42,7 @@ def open_regular(path: Path) -> BinaryIO:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except ValueError as error:  # a NUL in it, or half a surrogate pair
-        raise OSError(errno.EINVAL, f"is no path ({error})", str(path)) from error
+        raise OSError(errno.EINVAL, f"is not a path ({error})", str(path)) from error
     kind = os.fstat(handle).st_mode
     if not stat.S_ISREG(kind):
         os.close(handle)
@@ -91,15 +91,15 @@ def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
     """
     try:
         make_directories(path.parent)
-        with beside(path) as place:
-            made = place / "file"
-            handle = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with beside(path) as directory:
+            new = directory / "file"
+            handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
                 file.write(text)
                 file.flush()
                 os.fchmod(handle, mode)
                 os.fsync(handle)
-            made.replace(path)
+            new.replace(path)
             sync_directory(path.parent)
     except OSError as error:
         raise BadInputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
@@ -112,11 +112,11 @@ def beside(path: Path) -> Iterator[Path]:
     It is gone afterwards, and so is what a killed process has left of such a one. Raises OSError.
     """
     sweep(path.parent)
-    place, handle = _claimed(path.parent)
+    directory, handle = _claimed(path.parent)
     try:
-        yield place
+        yield directory
     finally:
-        remove(place)
+        remove(directory)
         os.close(handle)
 
 
@@ -136,14 +136,14 @@ def sweep(directory: Path) -> None:
 def _claimed(directory: Path) -> tuple[Path, int]:
     """A new directory and a lock on it, which goes with this process however it ends."""
     for _ in range(_TRIES):
-        place = Path(tempfile.mkdtemp(prefix=_MAKING, dir=directory))
+        claimed = Path(tempfile.mkdtemp(prefix=_MAKING, dir=directory))
         with contextlib.suppress(FileNotFoundError):
-            handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            handle = os.open(claimed, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             with contextlib.suppress(OSError):  # a file system without locks: then nobody else sweeps, either
                 fcntl.flock(handle, fcntl.LOCK_EX)
             # Another process may have taken it for a left one before it was locked.
-            if place.exists() and os.path.samestat(os.fstat(handle), place.stat()):
-                return place, handle
+            if claimed.exists() and os.path.samestat(os.fstat(handle), claimed.stat()):
+                return claimed, handle
             os.close(handle)
     raise OSError(errno.EBUSY, "other processes remove what is made there", str(directory))
 
@@ -189,13 +189,13 @@ def sizes(root: Path) -> str:
     waiting = [(os.fspath(root), "")]
     while waiting:
         path, name = waiting.pop()
-        about = os.lstat(path)
-        kind, length, target = stat.S_IFMT(about.st_mode), about.st_size, ""
-        if stat.S_ISDIR(about.st_mode):
+        status = os.lstat(path)
+        kind, length, target = stat.S_IFMT(status.st_mode), status.st_size, ""
+        if stat.S_ISDIR(status.st_mode):
             length = 0
             inside = sorted(os.listdir(path), reverse=True)  # noqa: PTH208 - a third of the time of a Path's
             waiting += [(f"{path}/{one}", f"{name}/{one}") for one in inside]
-        elif stat.S_ISLNK(about.st_mode):
+        elif stat.S_ISLNK(status.st_mode):
             target = os.readlink(path)  # noqa: PTH115
         digest.update(f"{name}\0{kind}\0{length}\0{target}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

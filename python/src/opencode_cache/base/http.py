@@ -98,10 +98,10 @@ class Client(Settings):
                 return answer.headers.get("content-length", "")
 
         try:
-            said = within(self, url, once, time.monotonic() + self.total, threading.Event())
+            answered = within(self, url, once, time.monotonic() + self.total, threading.Event())
         except NetworkError:
             return None
-        return number(said)
+        return number(answered)
 
     def save(
         self,
@@ -144,7 +144,7 @@ class Client(Settings):
                     on_bytes(len(block))
             file.flush()
             if size is not None and done < size and not work.stop.is_set():
-                raise PassingError(f"{host(url)} gave {done} of {size} bytes ({url})")
+                raise PassingError(f"{host(url)} sent {done} of {size} bytes ({url})")
 
         self._tried(url, once, None, stop or threading.Event())
 
@@ -170,4 +170,4 @@ class Client(Settings):
                 raise NetworkError(f"{host(url)} did not answer in time ({url}); try again later")
             self.on_wait(f"{host(url)} does not answer as it should; asking again in {wait:.0f} s")
             if stop.wait(wait):
-                raise NetworkError(f"{host(url)} was not asked again ({url}); try again later")
+                raise NetworkError(f"the download from {host(url)} was stopped ({url}); try again later")

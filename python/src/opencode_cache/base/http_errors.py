@@ -62,7 +62,7 @@ def explain(error: BaseException, url: str) -> None:
         raise UnreachableError(f"{host} cannot be reached{more}", why, detail) from error
     if isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError, ValueError)):
         # Not its text: that may hold a header with a secret.
-        raise PassingError(f"{host} broke off its answer ({url})") from error
+        raise PassingError(f"{host} gave no complete answer ({url})") from error
 
 
 def _not_connected(error: BaseException) -> bool:

@@ -40,6 +40,7 @@ def host(url: str) -> str:
 
 
 def allowed(url: str, plain: frozenset[str]) -> bool:
+    """Whether an address may be asked: https, or http to this machine or to one of the hosts in `plain`."""
     try:
         parts = urlsplit(url)
         name = parts.hostname
@@ -141,9 +142,9 @@ def within(
                 work.stop.set()
                 if ended.wait(_SLICE):
                     break
-                raise NetworkError(f"{host(url)} was not listened to any longer ({url})")
+                raise NetworkError(f"the download from {host(url)} was stopped ({url})")
             if until is not None and now > until:
-                raise NetworkError(f"{host(url)} did not end its answer in time ({url}); try again later")
+                raise NetworkError(f"{host(url)} did not finish its answer in time ({url}); try again later")
             if work.hops > seen[1] or work.bytes - seen[0] >= _CHUNK:
                 since, seen = now, (work.bytes, work.hops)
             elif now - since > client.silence:
@@ -207,18 +208,20 @@ class Answer:
             loops = host(target) in _LOOPBACK and host(url) not in _LOOPBACK
             weaker = urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https"
             if not allowed(target, self.client.plain) or loops or weaker:
-                raise NetworkError(f"{name} sends to an address that is not https ({self.url})")
+                raise NetworkError(f"{name} redirects to an address that is not https ({self.url})")
             if _origin(target) != _origin(url):
                 headers = {key: value for key, value in headers.items() if key != "Authorization"}
             url = target
-        raise NetworkError(f"{name} sends from one address to the next without end ({self.url})")
+        raise NetworkError(f"{name} redirects too many times ({self.url})")
 
     def _judge(self, answer: requests.Response) -> None:
         status, name, url = answer.status_code, host(self.url), self.url
         encoding = answer.headers.get("content-encoding", "identity")
         whole = status in (requests.codes.ok, requests.codes.partial_content)
         if whole and encoding.strip().lower() not in ("", "identity"):
-            raise NetworkError(f"{name} answers compressed ({encoding[:30]!r}), unasked ({url})")
+            raise NetworkError(
+                f"{name} sent a compressed answer ({encoding[:30]!r}) that was not asked for ({url})"
+            )
         if whole or ("Range" in self.headers and status == requests.codes.requested_range_not_satisfiable):
             return
         spent = answer.headers.get("x-ratelimit-remaining") == "0"
@@ -246,8 +249,8 @@ class Answer:
 def blocks(answer: requests.Response, work: Work, most: int) -> Iterator[bytes]:
     """The body, until nobody waits for it any more. Raises NetworkError before a byte more than `most`."""
     left = most
-    said = number(answer.headers.get("content-length", "")) or 0
-    for block in answer.iter_content(_CHUNK) if said <= most else ():
+    announced = number(answer.headers.get("content-length", "")) or 0
+    for block in answer.iter_content(_CHUNK) if announced <= most else ():
         if work.stop.is_set():
             return
         work.bytes += len(block)
@@ -255,5 +258,5 @@ def blocks(answer: requests.Response, work: Work, most: int) -> Iterator[bytes]:
         if left < 0:
             break
         yield block
-    if left < 0 or said > most:
-        raise NetworkError(f"{host(answer.url)} gives more than the {most} bytes it should ({answer.url})")
+    if left < 0 or announced > most:
+        raise NetworkError(f"{host(answer.url)} sent more than the expected {most} bytes ({answer.url})")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import PurePosixPath
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
@@ -13,12 +14,32 @@ _BRANCH = re.compile(r"(?:list|literal)\[.*\]")
 """What pydantic adds to a place for each of the types that a value may have."""
 
 
+_DEEPEST = 200
 _LONGEST_PATH, _LONGEST_PART = 2048, 255
 """Characters of a path in a document, and bytes of a part of one, which file systems have as their limit."""
 _SHOWN = 80
 """Characters of a wrong value in an error."""
 _LONGEST = 500
 """Characters of the whole."""
+
+
+def parsed_json(text: str) -> Any:  # noqa: ANN401 - JSON is anything
+    """What JSON says, nested 200 deep at most: Python's own reader takes far more from 3.12 on.
+
+    Raises ValueError where it is no JSON, RecursionError where it is nested deeper.
+    """
+    document = json.loads(text)
+    layer = [document]
+    for _ in range(_DEEPEST):
+        layer = [
+            inner
+            for value in layer
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not layer:
+            return document
+    raise RecursionError
 
 
 def first_problem(error: ValidationError) -> str:
@@ -32,9 +53,9 @@ def first_problem(error: ValidationError) -> str:
     value = first["input"]
     if first["type"] != "value_error" and isinstance(value, str | int | float):
         wrong += f", not {repr(value)[:_SHOWN]}"
-    said = " ".join(f"{where}: {wrong}".split())
+    sentence = " ".join(f"{where}: {wrong}".split())
     # Keys of a document can be anything, too.
-    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in said[: _LONGEST + 1])
+    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in sentence[: _LONGEST + 1])
     return f"{plain[:_LONGEST]}…" if len(plain) > _LONGEST else plain
 
 

@@ -20,7 +20,7 @@ from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _RECORDS = ".records"
 _RECORD = 64
@@ -69,6 +69,7 @@ class Store:
     root: Path
 
     def path(self, key: str, name: str) -> Path:
+        """Where the entry with that key lies, or would lie. It makes nothing."""
         return self.root / f"{key}-{name.replace('/', '+')}"
 
     def whole(self, entry: Path) -> bool:
@@ -80,7 +81,7 @@ class Store:
             return False
 
     def add(self, key: str, name: str, make: Callable[[Path], None]) -> Path:
-        """The entry, made by `make(place)` if it is not there whole. `place` does not exist then.
+        """The entry, made by `make(path)` if it is not there whole. `path` does not exist then.
 
         Whatever `make` raises, the store is then as it was, but for an entry that was broken. Raises
         BadInputError where it cannot be written.
@@ -93,12 +94,33 @@ class Store:
                 return entry
             with ExitStack() as stack:
                 with self._written():
-                    place = stack.enter_context(files.beside(entry))
-                new = place / entry.name
+                    directory = stack.enter_context(files.beside(entry))
+                new = directory / entry.name
                 make(new)
                 with self._written():
                     self._put(new, entry)
         return entry
+
+    def entries(self) -> list[Path]:
+        """Every finished entry."""
+        return sorted(path for path in self.root.glob("*-*") if not path.name.startswith("."))
+
+    def entry(self, path: Path) -> Path | None:
+        """The entry that a path leads to or into; None where it leads elsewhere, or nowhere."""
+        try:
+            below = path.resolve(strict=True).relative_to(self.root.resolve())
+        except (OSError, RuntimeError, ValueError):
+            return None
+        return self.root / below.parts[0] if below.parts else None
+
+    def remove(self, entries: Iterable[Path]) -> None:
+        """Remove entries, each at once or not at all. Raises BadInputError where that cannot be done."""
+        with self._locked(), self._written():
+            for entry in entries:
+                with files.beside(entry) as place:
+                    entry.chmod(0o755)  # of another's, only root could rename it
+                    entry.rename(place / entry.name)
+                    self._record(entry).unlink(missing_ok=True)
 
     def _put(self, new: Path, entry: Path) -> None:
         _read_only(new)

@@ -51,6 +51,8 @@ class Inputs:
     keep_all: bool = False
     interpreter: Path | None = None
     """The ELF loader that programs of npm packages are to ask for, on a system without /lib64."""
+    node: Path | None = None
+    """The Node.js that scripts of npm packages are started with, where /usr/bin/env is missing."""
 
 
 def build(
@@ -70,20 +72,20 @@ def build(
         raise BadInputError(f"{out}: exists already; remove it or choose another --out")
     layouts.check(inputs.lock)
     version = accepts.accepted(inputs.opencode, inputs.lock.opencode.version)
-    with _place(out) as place:
+    with _place(out) as cache:
         try:
-            made = _fill(inputs, version, place, on_done)
+            new_manifest = _fill(inputs, version, cache, on_done)
         except OSError as error:
             raise BadInputError(f"{out}: cannot be written ({error.strerror}: {error.filename})") from error
-        _settle(place)
-        prove(place)
-        if place != out:
+        _settle(cache)
+        prove(cache)
+        if cache != out:
             with _explained(out):
-                files.sync_tree(place)
-                place.rename(out)
+                files.sync_tree(cache)
+                cache.rename(out)
                 os.utime(out, (MTIME, MTIME))
                 files.sync_directory(out.parent)
-    return made
+    return new_manifest
 
 
 @contextmanager
@@ -103,10 +105,10 @@ def _place(out: Path) -> Iterator[Path]:
         return
     with ExitStack() as stack:
         with _explained(out):
-            place = stack.enter_context(files.beside(out)) / out.name
-            place.mkdir()
-            place.chmod(files.DIRECTORY_MODE)
-        yield place
+            directory = stack.enter_context(files.beside(out)) / out.name
+            directory.mkdir()
+            directory.chmod(files.DIRECTORY_MODE)
+        yield directory
 
 
 @contextmanager
@@ -140,8 +142,10 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
     tui = _link_tui(inputs, version, cache)
     if inputs.interpreter is not None:
         interpreter.give(cache, inputs.interpreter)
+    if inputs.node is not None:
+        interpreter.give_node(cache, inputs.node)
     count, size = _measure(cache)
-    made = Manifest(
+    new_manifest = Manifest(
         builder=__version__,
         opencode=version,
         opencode_integrity=_integrity(lock, inputs.system, version),
@@ -169,8 +173,8 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
         files=count,
         bytes=size,
     )
-    (cache / manifest.FILE).write_text(manifest.dumps(made), encoding="utf-8")
-    return made
+    (cache / manifest.FILE).write_text(manifest.dumps(new_manifest), encoding="utf-8")
+    return new_manifest
 
 
 def _fetched_languages(inputs: Inputs) -> dict[str, highlighting.Remote]:
@@ -186,7 +190,7 @@ def _fetched_languages(inputs: Inputs) -> dict[str, highlighting.Remote]:
 def _link_tui(inputs: Inputs, version: str, cache: Path) -> str | None:
     """`tui/tui-<version>`: a link to the release binary, so that it costs nothing twice."""
     if inputs.tui is not None and not inputs.tui.is_file():
-        raise BadInputError(f"{inputs.tui}: is no file; give the release binary with --tui")
+        raise BadInputError(f"{inputs.tui}: is not a file; give the release binary with --tui")
     target = inputs.tui or (inputs.opencode if inputs.lock.opencode.layout == "bun" else None)
     if target is None:
         return None
@@ -209,8 +213,8 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 def _measure(cache: Path) -> tuple[int, int]:
-    found = [path for path in _walk(cache) if path.is_file() and not path.is_symlink()]
-    return len(found), sum(path.stat().st_size for path in found)
+    paths = [path for path in _walk(cache) if path.is_file() and not path.is_symlink()]
+    return len(paths), sum(path.stat().st_size for path in paths)
 
 
 def _settle(root: Path) -> None:

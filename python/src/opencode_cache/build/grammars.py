@@ -81,16 +81,16 @@ def _read(pins: Iterable[Grammar], locked: Mapping[str, Package], tarballs: Path
     for key, paths in sorted(wanted.items()):
         if key not in locked:
             raise BadInputError(f"languages: the lock has no package {key}; lock again")
-        found = _take(locked[key], tarballs / locked[key].tarball, paths)
+        texts = _take(locked[key], tarballs / locked[key].tarball, paths)
         for path, file in paths.items():
-            if not found.get(path):
+            if not texts.get(path):
                 raise BadInputError(f"languages: {key} has no file {path!r}, or an empty one; pin another")
-            content[file] = found[path]
+            content[file] = texts[path]
     return content
 
 
 def _take(package: Package, tarball: Path, paths: Collection[str]) -> dict[str, bytes]:
-    found = {}
+    texts = {}
     try:
         with files.open_regular(tarball) as file:
             reader = Reader(file, package, tarball)
@@ -98,9 +98,9 @@ def _take(package: Package, tarball: Path, paths: Collection[str]) -> dict[str, 
                 # npm takes the first part for the package's own directory, whatever it is called.
                 path = member.path.partition("/")[2]
                 if member.kind is Kind.FILE and path in paths:
-                    found[path] = b"".join(reader.chunks())
+                    texts[path] = b"".join(reader.chunks())
     except OSError as error:
         raise BadInputError(
             f"{package.key}: {tarball} cannot be read ({error.strerror}); run `opencode-cache fetch` first"
         ) from error
-    return found
+    return texts

@@ -23,6 +23,9 @@ _SEGMENT = struct.Struct("<I4xQ16xQ")
 _INTERPRETER = 3
 _MOST_HEADERS = 64
 _LONGEST_PATH = 4096
+_ASKS_ENV = b"#!/usr/bin/env node"
+_LONGEST_LINE = 255
+"""What Linux reads of a script's first line."""
 
 
 def give(cache: Path, interpreter: Path) -> list[Path]:
@@ -32,7 +35,7 @@ def give(cache: Path, interpreter: Path) -> list[Path]:
     """
     wanted = [path for path in sorted(cache.rglob("*")) if _asks_for(path, interpreter)]
     if wanted and not shutil.which("patchelf"):
-        raise BadInputError(f"{wanted[0]}: has to be given another loader; put patchelf on PATH")
+        raise BadInputError(f"{wanted[0]}: needs another ELF interpreter; put patchelf on PATH")
     for path in wanted:
         path.chmod(path.stat().st_mode | stat.S_IWUSR)
         done = subprocess.run(
@@ -47,13 +50,34 @@ def give(cache: Path, interpreter: Path) -> list[Path]:
     return wanted
 
 
+def give_node(cache: Path, node: Path) -> None:
+    """Make every script below `cache` that asks /usr/bin/env for node be started with that one.
+
+    A sandbox of Nix has no /usr/bin/env. Raises BadInputError for a path that no kernel would take.
+    """
+    line = f"#!{node}\n".encode()
+    if not node.is_absolute() or len(line) > _LONGEST_LINE or len(line.split()) != 1:
+        raise BadInputError(f"{node}: cannot start scripts; give a short absolute path without spaces")
+    for path in sorted(cache.rglob("*")):
+        information = path.lstat()
+        if not stat.S_ISREG(information.st_mode) or not information.st_mode & stat.S_IXUSR:
+            continue
+        with path.open("rb") as file:
+            first = file.readline(_LONGEST_LINE)
+            if first.rstrip() != _ASKS_ENV:
+                continue
+            rest = file.read()
+        path.chmod(information.st_mode | stat.S_IWUSR)
+        path.write_bytes(line + rest)
+
+
 def _asks_for(path: Path, interpreter: Path) -> bool:
     """Whether it is a program for a loader of that name at another place."""
     information = path.lstat()
     if not stat.S_ISREG(information.st_mode) or not information.st_mode & stat.S_IXUSR:
         return False
-    found = of_program(path)
-    return found is not None and found != interpreter and found.name == interpreter.name
+    wanted = of_program(path)
+    return wanted is not None and wanted != interpreter and wanted.name == interpreter.name
 
 
 def of_program(path: Path) -> Path | None:

@@ -32,6 +32,7 @@ class Decision:
 
     @property
     def ship(self) -> bool:
+        """Whether the cache gets a catalogue file; else OpenCode reads the one compiled into it."""
         return self.take is not None
 
 

@@ -30,6 +30,7 @@ class Catalogue(Model):
 
 
 def is_catalogue(document: object) -> bool:
+    """Whether a JSON document looks like models.dev's api.json: provider id -> provider, at least one."""
     return (
         isinstance(document, dict)
         and bool(document)

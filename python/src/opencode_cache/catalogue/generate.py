@@ -135,26 +135,26 @@ def _checked(schema: type[BaseModel], table: Table, path: str) -> Table:
         return schema.model_validate(table).model_dump(exclude_none=True)
     except ValidationError as error:
         # The deepest: where a field may be one of two kinds, that is the kind which was meant.
-        first = max(error.errors(include_url=False), key=lambda found: len(found["loc"]))
+        first = max(error.errors(include_url=False), key=lambda problem: len(problem["loc"]))
         where = _field(first["loc"], table, named=first["type"] in ("missing", "extra_forbidden"))
         what = first["msg"].removeprefix("Value error, ")
         told = "" if first["type"] in ("missing", "value_error") else f", got {str(first['input'])[:60]!r}"
         raise BadInputError(f"{path}: {' '.join(f'{where}{what}{told}'.split())}") from error
 
 
-def _field(place: tuple[int | str, ...], table: object, *, named: bool) -> str:
+def _field(location: tuple[int | str, ...], table: object, *, named: bool) -> str:
     """The dotted path of a field and a colon, without what pydantic adds for the kinds of a union.
 
     `named`: its last part is a field, be it in the table or not.
     """
     parts: list[str] = []
-    for number, part in enumerate(place):
+    for number, part in enumerate(location):
         known = (
             part in table if isinstance(table, dict) else isinstance(table, list) and isinstance(part, int)
         )
         if known:
             table = table[part]  # type: ignore[index]
-        if known or (named and number + 1 == len(place)):
+        if known or (named and number + 1 == len(location)):
             parts.append(str(part))
     return f"{'.'.join(parts)}: " if parts else ""
 

@@ -79,13 +79,13 @@ def listed(directory: str) -> list[os.DirEntry[str]]:
     """What is in a directory and not hidden, by name. Raises BadInputError where it cannot be read."""
     try:
         with os.scandir(directory) as entries:
-            found = [entry for entry in entries if not entry.name.startswith(".")]
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         raise BadInputError(f"{directory}: cannot be read ({error.strerror})") from error
-    for entry in found:
+    for entry in visible:
         if not entry.name.isprintable():  # it would be an id, and no JSON has bytes that are no text
             raise BadInputError(f"{entry.path!a}: the name is not plain text; rename it")
-    return sorted(found, key=lambda entry: entry.name)
+    return sorted(visible, key=lambda entry: entry.name)
 
 
 def load(path: str) -> dict[str, Any]:

@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "run": "make",
+    "install": "install",
     "plan": "configuration",
     **dict.fromkeys(("lock", "fetch", "build", "wrap"), "make"),
     **dict.fromkeys(("verify", "list"), "inspect"),
     "hosts": "hosts",
     "explain": "explain",
     "doctor": "inspect",
-    **dict.fromkeys(("bundle", "unbundle"), "ship"),
-    "remove": "remove",
+    **dict.fromkeys(("bundle", "unbundle", "image"), "ship"),
+    **dict.fromkeys(("remove", "gc"), "remove"),
     "catalogue": "make",
     "update": "update",
 }

@@ -55,19 +55,21 @@ def plan_command(
     """Write the plan that your OpenCode configuration asks for, and say what no cache can hold."""
     if (cache or lock_file) and not check:
         raise BadInputError("--cache and --lock are what --check looks at; give --check as well")
-    found = _read(config, project)
-    wrong = list(mistakes(found, lambda: configured.catalogue(os.environ, *doctor.in_use(os.environ))))
+    configuration = _read(config, project)
+    wrong = list(
+        mistakes(configuration, lambda: configured.catalogue(os.environ, *doctor.in_use(os.environ)))
+    )
     for mistake in wrong:
         console.step(f"{_short(mistake.where)}: {mistake.text}; {mistake.fix}")
     if check:
-        _check(found, _offers(cache, lock_file, opencode_version))
+        _check(configuration, _offers(cache, lock_file, opencode_version))
         first = next((mistake for mistake in wrong if mistake.certain), None)
         if first:
             raise CheckFailedError(f"{first.where}: {first.text}")
         return
     version = opencode_version or shipped_locks.default_version()
-    judgements = judge.judge(found, offer.Offer(plan.default(version).opencode))
-    sources = dict.fromkeys(_short(document.where) for document in found.documents)
+    judgements = judge.judge(configuration, offer.Offer(plan.default(version).opencode))
+    sources = dict.fromkeys(_short(document.where) for document in configuration.documents)
     text = write.text(judgements, wrong, version, list(sources))
     if output:
         files.write_atomically(output, text)
@@ -81,16 +83,16 @@ def _read(config: Sequence[Path], projects: Sequence[Path]) -> Configuration:
     """The configuration. Raises BadInputError for what OpenCode itself would end with."""
     for path in projects:
         if not path.is_dir():
-            raise BadInputError(f"--project {path}: is no directory; give the top of a project")
-    places = [path.absolute() for path in projects]
+            raise BadInputError(f"--project {path}: is not a directory; give the top of a project")
+    directories = [path.absolute() for path in projects]
     if config:
-        found = read.read_files(config, os.environ, places)
+        configuration = read.read_files(config, os.environ, directories)
     else:
-        found = read.read(os.environ, places or [Path.cwd()])
-    if found.broken:
-        first = found.broken[0]
+        configuration = read.read(os.environ, directories or [Path.cwd()])
+    if configuration.broken:
+        first = configuration.broken[0]
         raise BadInputError(f"{first.where}: {first.why}; fix it: OpenCode does not start with it")
-    return found
+    return configuration
 
 
 def _offers(cache: Path | None, lock_file: Path | None, version: str | None) -> list[offer.Offer]:
@@ -104,9 +106,9 @@ def _offers(cache: Path | None, lock_file: Path | None, version: str | None) -> 
     return used or [offer.Offer(version or shipped_locks.default_version())]
 
 
-def _check(found: Configuration, offers: Sequence[offer.Offer]) -> None:
+def _check(configuration: Configuration, offers: Sequence[offer.Offer]) -> None:
     judgements = [
-        judge.worst(same) for same in zip(*(judge.judge(found, one) for one in offers), strict=True)
+        judge.worst(same) for same in zip(*(judge.judge(configuration, one) for one in offers), strict=True)
     ]
     console.stdout().print(tables.judgements_table(judgements))
     lacking = judge.lacking(judgements)
@@ -122,10 +124,10 @@ def _short(where: str) -> str:
 
 def with_configuration(base: Plan, shipped: Path | None) -> Plan:
     """A plan with what the user's own configuration asks for beside it; what is not covered is said."""
-    found = read.read(os.environ, [Path.cwd()])
-    have = offer.of_lock(lock.read(shipped)) if shipped else offer.Offer(base.opencode, ())
-    every = judge.judge(found, offer.Offer(base.opencode, compiled_in=have.compiled_in))
-    there = judge.judge(found, have)
+    configuration = read.read(os.environ, [Path.cwd()])
+    offered = offer.of_lock(lock.read(shipped)) if shipped else offer.Offer(base.opencode, ())
+    every = judge.judge(configuration, offer.Offer(base.opencode, compiled_in=offered.compiled_in))
+    there = judge.judge(configuration, offered)
     wanted = [one for one, here in zip(every, there, strict=True) if here.word != "cached"]
     more, final = write.additions(wanted)
     for one in final:

@@ -43,70 +43,72 @@ def explain_command(
 ) -> None:
     """Say where the cache has something, who needs it, and whether OpenCode accepts it."""
     subject = _subject(cache, lock_file, opencode)
-    found = explain.explain(spec, subject)
+    explanation = explain.explain(spec, subject)
     if plugins.ignored(spec, subject.opencode):
-        found = found.model_copy(update={"bundled": True, "add": None, "verdicts": ()})
-    sdk = found.add is not None and explain.is_sdk(spec)
+        explanation = explanation.model_copy(update={"bundled": True, "add": None, "verdicts": ()})
+    sdk = explanation.add is not None and explain.is_sdk(spec)
     if sdk and opencode and not subject.refused and ask.bundles(opencode, spec):
-        found = found.model_copy(update={"bundled": True, "add": None})
+        explanation = explanation.model_copy(update={"bundled": True, "add": None})
     if json:
-        answer.model(found)
+        answer.model(explanation)
     else:
-        _print(found)
+        _print(explanation)
     if sdk and not opencode:
         console.step("OpenCode may have that SDK compiled in; with --cache and --opencode, it is asked")
-    if not found.found and not found.bundled:
-        near = f"; the nearest are {', '.join(found.near)}" if found.near else ""
-        raise CheckFailedError(f"{found.where}: has no {spec}{near}")
-    refused = [verdict for verdict in found.verdicts if not verdict.accepted]
+    if not explanation.found and not explanation.bundled:
+        near = f"; the nearest are {', '.join(explanation.near)}" if explanation.near else ""
+        raise CheckFailedError(f"{explanation.where}: has no {spec}{near}")
+    refused = [verdict for verdict in explanation.verdicts if not verdict.accepted]
     if refused:
-        raise CheckFailedError(f"{found.where}: {refused[0].spec}: {refused[0].why}")
+        raise CheckFailedError(f"{explanation.where}: {refused[0].spec}: {refused[0].why}")
 
 
 def _subject(cache: Path | None, lock_file: Path | None, opencode: Path | None) -> explain.Subject:
     if cache is not None:
-        made = manifest.read(cache)
+        contents = manifest.read(cache)
         refused = None
         if opencode is not None:
             try:
-                accepts.accepted(opencode, made.opencode)
+                accepts.accepted(opencode, contents.opencode)
             except BadInputError as error:
                 refused = str(error)
-        return explain.of_cache(cache, made, lock.read(lock_file) if lock_file else None, refused)
+        return explain.of_cache(cache, contents, lock.read(lock_file) if lock_file else None, refused)
     if opencode is not None:
-        raise BadInputError(
-            "--opencode: whether it would accept something only a cache tells; give --cache too"
-        )
+        raise BadInputError("--opencode checks what a cache would be accepted as; give --cache as well")
     path = lock_file or shipped.lock_for(shipped.default_version())
     if path is None:
-        raise BadInputError("there is nothing to look at; give --cache or --lock")
+        raise BadInputError("give --cache or --lock")
     return explain.of_lock(path, lock.read(path))
 
 
-def _print(found: Explanation) -> None:
-    lines = [line for one in found.found for line in _lines(one)]
-    for verdict in found.verdicts:
+def _print(explanation: Explanation) -> None:
+    lines = [line for one in explanation.found for line in _lines(one)]
+    for verdict in explanation.verdicts:
         says = "accepts" if verdict.accepted else "does not accept"
-        lines.append(f"OpenCode {found.opencode} {says} {verdict.kind} {verdict.spec}: {verdict.why}")
-    if found.bundled:
-        ignored = plugins.ignored(found.spec, found.opencode)
-        said = f"OpenCode {found.opencode} has {found.spec} compiled in, and looks for it nowhere"
-        lines.append(f"{found.spec}: {plugins.TAKE_IT_OUT}" if ignored else said)
-    elif found.add:
-        lines.append(f"{'Only others find it there. ' if found.found else ''}To add it: {found.add}")
+        lines.append(f"OpenCode {explanation.opencode} {says} {verdict.kind} {verdict.spec}: {verdict.why}")
+    if explanation.bundled:
+        ignored = plugins.ignored(explanation.spec, explanation.opencode)
+        bundled = (
+            f"OpenCode {explanation.opencode} has {explanation.spec} compiled in, and looks for it nowhere"
+        )
+        lines.append(f"{explanation.spec}: {plugins.TAKE_IT_OUT}" if ignored else bundled)
+    elif explanation.add:
+        lines.append(
+            f"{'Only others find it there. ' if explanation.found else ''}To add it: {explanation.add}"
+        )
     answer.lines(lines)
 
 
-def _lines(found: Found) -> list[str]:
-    about = [found.license or "licence unknown"]
-    if found.packed is not None:
-        about.append(f"{_size(found.packed)} packed")
-    if found.github:
-        about.append(f"from github:{found.github}")
-    lines = [f"{found.name} {found.version} ({', '.join(about)})"]
-    if found.integrity:
-        lines.append(f"  {found.integrity}")
-    for copy in found.copies:
+def _lines(package: Found) -> list[str]:
+    facts = [package.license or "licence unknown"]
+    if package.packed is not None:
+        facts.append(f"{_size(package.packed)} packed")
+    if package.github:
+        facts.append(f"from github:{package.github}")
+    lines = [f"{package.name} {package.version} ({', '.join(facts)})"]
+    if package.integrity:
+        lines.append(f"  {package.integrity}")
+    for copy in package.copies:
         size = f" ({_size(copy.bytes)})" if copy.bytes is not None else ""
         lines.append(f"  {copy.place}{size}")
         for need in copy.needs:

@@ -57,13 +57,13 @@ def hosts_command(
 ) -> None:
     """The allow-list: every host and address that OpenCode asks for, by whom and when."""
     if form and json:
-        raise BadInputError("--format and --json are two answers; give one of them")
-    made = manifest.read(cache)
-    found = inventory.proved(cache, made, proof, opencode)
-    proved = where_and_when(found.proof) if found and found.proof.ok else None
+        raise BadInputError("give either --format or --json")
+    contents = manifest.read(cache)
+    last_proof = inventory.proved(cache, contents, proof, opencode)
+    proved = where_and_when(last_proof.proof) if last_proof and last_proof.proof.ok else None
     listed = hosts.allow_list(
-        made,
-        found.proof if found else None,
+        contents,
+        last_proof.proof if last_proof else None,
         proved,
         _catalogue(cache, opencode) if provider else {},
         provider,

@@ -15,7 +15,7 @@ from opencode_cache.cli import options, tables
 from opencode_cache.cli.app import app
 from opencode_cache.formats import manifest
 from opencode_cache.formats.proof import verdict
-from opencode_cache.inspect import doctor, inventory, sbom
+from opencode_cache.inspect import doctor, inventory, locked, sbom
 from opencode_cache.inspect.page import write as page
 from opencode_cache.prove import on_file
 from opencode_cache.prove import verify as verify_step
@@ -61,7 +61,14 @@ def verify_command(
 
 @app.command("list", epilog="Example: opencode-cache list --cache cache --json")
 def list_command(
-    cache: options.Cache,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="A cache made by `build`.", metavar="DIR")
+    ] = None,
+    lock_file: Annotated[
+        Path | None,
+        typer.Option("--lock", help="What a cache of that lock would have.", metavar="LOCK"),
+    ] = None,
+    system: options.System = None,
     sbom_format: Annotated[
         _Sbom | None, typer.Option("--format", help="Print a bill of materials in that format instead.")
     ] = None,
@@ -83,20 +90,31 @@ def list_command(
 ) -> None:
     """What is cached, for which spec, version, size, licence."""
     if (html is not None) + bool(sbom_format) + json > 1:
-        raise BadInputError("--html, --format and --json are three answers; give one of them")
+        raise BadInputError("give only one of --html, --format and --json")
     if proof and (sbom_format or json):
         raise BadInputError(f"--proof {proof}: is for the page and the table; leave --format and --json out")
-    found = manifest.read(cache)
+    if lock_file and not cache:
+        if html or sbom_format or proof or opencode:
+            raise BadInputError("--html, --format, --proof and --opencode are about files; give --cache")
+        what = locked.read(lock_file, system)
+        if json:
+            answer.model(what)
+        else:
+            tables.locked(what)
+        return
+    if cache is None or lock_file or system:
+        raise BadInputError("list: give --cache, or --lock, which takes --system")
+    contents = manifest.read(cache)
     if html:
         files.write_atomically(html, page.render(inventory.take(cache, proof, opencode)))
     elif sbom_format:
-        bill = sbom.take(found, cache)
+        bill = sbom.take(contents, cache)
         document = sbom.cyclonedx(bill) if sbom_format is _Sbom.CYCLONEDX else sbom.spdx(bill)
         answer.document(sbom.dumps(document))
     elif json:
-        answer.document(manifest.dumps_with_licences(found))
+        answer.document(manifest.dumps_with_licences(contents))
     else:
-        tables.contents(cache, found, inventory.proved(cache, found, proof, opencode))
+        tables.contents(cache, contents, inventory.proved(cache, contents, proof, opencode))
 
 
 @app.command("doctor", epilog="Example: opencode-cache doctor")
@@ -108,10 +126,10 @@ def doctor_command(
     json: options.Json = False,
 ) -> None:
     """What your OpenCode directories hold, what the next start will do, and mistakes in your config."""
-    found = doctor.examine(os.environ, Path.cwd(), cache)
+    report = doctor.examine(os.environ, Path.cwd(), cache)
     if json:
-        answer.model(found)
+        answer.model(report)
     else:
-        console.stdout().print(tables.doctor_table(found))
-    if not found.ok:
-        raise CheckFailedError(f"{found.directory}: something there needs you")
+        console.stdout().print(tables.doctor_table(report))
+    if not report.ok:
+        raise CheckFailedError(f"{report.directory}: something there needs your attentionr attention")

@@ -34,9 +34,9 @@ def main() -> NoReturn:
         _say(str(error))
         sys.exit(error.exit_status)
     except _UsageError as error:
-        said = error.format_message()  # type: ignore[attr-defined]
-        if said:  # nothing is said where the help was shown
-            _say(f"{said} (see --help)")
+        message = error.format_message()  # type: ignore[attr-defined]
+        if message:  # nothing is said where the help was shown
+            _say(f"{message} (see --help)")
         sys.exit(BadInputError.exit_status)
     except (KeyboardInterrupt, typer.Abort):
         _say(INTERRUPTED)

@@ -13,10 +13,9 @@ from opencode_cache.base import answer, console, files
 from opencode_cache.build import builder
 from opencode_cache.catalogue import document as catalogue
 from opencode_cache.catalogue import generate
-from opencode_cache.cli import options, process
+from opencode_cache.cli import options, process, subject
 from opencode_cache.cli.app import app
-from opencode_cache.cli.configuration import with_configuration
-from opencode_cache.formats import lock, shipped
+from opencode_cache.formats import lock
 from opencode_cache.npm import platforms
 from opencode_cache.wrapper import render as wrapper
 
@@ -38,16 +37,16 @@ def lock_command(
 ) -> None:
     """Resolve a plan with npm into exact versions and hashes (needs the registry)."""
     chosen, _ = options.planned(plan_file, opencode_version, provider, plugin, tool, resolve)
-    made = pipeline.make_lock(chosen, before.date() if before else None, allow_missing=allow_missing)
-    files.write_atomically(output, lock.dumps(made))
-    for request in made.requests:
+    new_lock = pipeline.make_lock(chosen, before.date() if before else None, allow_missing=allow_missing)
+    files.write_atomically(output, lock.dumps(new_lock))
+    for request in new_lock.requests:
         if request.note:
             console.step(f"note: {request.kind} {request.spec} {request.version}: {request.note}")
-    for gone in made.unavailable:
+    for gone in new_lock.unavailable:
         console.step(f"unavailable: {gone.kind} {gone.spec}: {gone.reason}")
-    for system, why in made.opencode.missing.items():
+    for system, why in new_lock.opencode.missing.items():
         console.step(f"unavailable: OpenCode for {system}: {why}")
-    console.step(f"{output}: {len(made.requests)} specs, {len(made.packages)} packages")
+    console.step(f"{output}: {len(new_lock.requests)} specs, {len(new_lock.packages)} packages")
 
 
 @app.command("fetch", epilog="Example: opencode-cache fetch my.lock.json --to tarballs")
@@ -96,6 +95,10 @@ def build_command(
         Path | None,
         typer.Option("--interpreter", help="Loader for programs in npm packages (NixOS).", metavar="PATH"),
     ] = None,
+    node: Annotated[
+        Path | None,
+        typer.Option("--node", help="Node.js for scripts in npm packages (NixOS).", metavar="BIN"),
+    ] = None,
     system: options.System = None,
 ) -> None:
     """Make the cache from tarballs, and prove that OpenCode asks for nothing (no network)."""
@@ -110,6 +113,7 @@ def build_command(
         models_revision=models_revision,
         keep_all=keep_all,
         interpreter=interpreter,
+        node=node,
     )
     pipeline.build(inputs, out.absolute(), [] if no_warmup else (warmup or None))
 
@@ -168,30 +172,43 @@ def run_command(
     tool: options.Tools = [],  # noqa: B006
     resolve: options.Resolve = [],  # noqa: B006
     before: options.Before = None,
+    lock_file: options.LockAsIs = None,
+    models: options.LockModels = None,
     link: Annotated[
-        Path | None,
+        list[Path],
         typer.Option("--link", help="Also leave a link to the wrapped program here.", metavar="FILE"),
-    ] = None,
+    ] = [],  # noqa: B006
     *,
     allow_missing: options.AllowMissing = False,
-    prove: Annotated[
-        bool, typer.Option("--prove", help="Prove here what was proved before, or elsewhere.")
+    prove: options.Prove = False,
+    no_start: Annotated[
+        bool, typer.Option("--no-start", help="Do not start it: print where the wrapped program is.")
     ] = False,
 ) -> None:
     """Do whatever of lock, fetch, build, wrap and verify is not done yet, then start OpenCode.
 
     Without a plan it is the default one, and what your own OpenCode configuration asks for.
     """
-    chosen, is_default = options.planned(plan_file, opencode_version, provider, plugin, tool, resolve)
-    if plan_file is None:
-        asked = with_configuration(chosen, shipped.lock_for(chosen.opencode))
-        is_default = is_default and asked == chosen
-        chosen = asked
-    day = before.date() if before else None
-    built = pipeline.ready_for(chosen, day, is_default=is_default, allow_missing=allow_missing, prove=prove)
+    built = subject.built(
+        lock_file,
+        models,
+        plan_file,
+        opencode_version,
+        provider,
+        plugin,
+        tool,
+        resolve,
+        before,
+        allow_missing=allow_missing,
+        prove=prove,
+        configured=True,
+    )
     program = built.program
-    if link:
-        pipeline.leave_link(program, link)
+    for one in link:
+        pipeline.leave_link(program, one)
+    if no_start:
+        answer.path(program)
+        return
     os.umask(process.umask)
     os.execv(program, [str(program), *context.args])  # noqa: S606 - the wrapper is the point
 

@@ -24,8 +24,30 @@ def _complete(words: Iterable[str]) -> Callable[[str], list[str]]:
 
 Lock = Annotated[Path, typer.Option("--lock", help="The lock file.", metavar="LOCK")]
 Cache = Annotated[Path, typer.Option("--cache", help="A cache made by `build`.", metavar="DIR")]
+CacheOrMade = Annotated[
+    Path | None,
+    typer.Option("--cache", help="A cache made by `build`; else what `run` makes.", metavar="DIR"),
+]
+BinaryOfCache = Annotated[
+    Path | None, typer.Option("--opencode", help="With --cache: the OpenCode program.", metavar="BIN")
+]
 Binary = Annotated[Path, typer.Option("--opencode", help="The OpenCode program.", metavar="BIN")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Ripgrep = Annotated[
+    Path | None,
+    typer.Option("--ripgrep", help="A static ripgrep to bring along; default: none.", metavar="BIN"),
+]
+Node = Annotated[
+    Path | None,
+    typer.Option(
+        "--node", help="A Node.js that runs by itself, for npm tools; default: PyPI's.", metavar="BIN"
+    ),
+]
+Offline = Annotated[
+    bool, typer.Option("--offline/--online", help="Whether OpenCode may look for newer things.")
+]
+Prove = Annotated[bool, typer.Option("--prove", help="Prove here what was proved before, or elsewhere.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 System = Annotated[
     str | None,
     typer.Option(
@@ -34,6 +56,14 @@ System = Annotated[
         metavar="SYSTEM",
         autocompletion=_complete(platforms.SYSTEMS),
     ),
+]
+LockAsIs = Annotated[
+    Path | None,
+    typer.Option("--lock", help="A lock, taken as it stands: nothing is resolved.", metavar="LOCK"),
+]
+LockModels = Annotated[
+    Path | None,
+    typer.Option("--models", help="With --lock: the catalogue that its plan named.", metavar="PATH"),
 ]
 Plan = Annotated[Path | None, typer.Option("--plan", help="A plan file (TOML).", metavar="FILE")]
 Version = Annotated[str | None, typer.Option("--opencode-version", help="OpenCode to lock.", metavar="V")]
@@ -50,6 +80,10 @@ Tools = Annotated[
 ]
 Resolve = Annotated[
     list[str], typer.Option("--resolve", help="Version range behind a spec.", metavar="NAME=RANGE")
+]
+AcceptLicences = Annotated[
+    list[str],
+    typer.Option("--accept-licence", help="Take a package along that may not be passed on.", metavar="NAME"),
 ]
 Before = Annotated[
     datetime | None,

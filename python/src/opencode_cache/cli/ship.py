@@ -1,4 +1,4 @@
-"""Commands for machines that no network reaches: bundle, unbundle."""
+"""Commands for machines that no network reaches: bundle, unbundle, image."""
 
 from __future__ import annotations
 
@@ -7,40 +7,28 @@ from typing import Annotated
 
 import typer
 
-from opencode_cache import pipeline
 from opencode_cache.base import answer, console
 from opencode_cache.base.errors import BadInputError, CheckFailedError
-from opencode_cache.cli import options
+from opencode_cache.cli import options, subject
 from opencode_cache.cli.app import app
 from opencode_cache.formats import manifest
 from opencode_cache.formats.proof import verdict
 from opencode_cache.layouts import accepts
 from opencode_cache.npm import nodejs, platforms
 from opencode_cache.prove import on_file
-from opencode_cache.ship import pack, unbundle
+from opencode_cache.ship import image, pack, unbundle
 
 
 @app.command("bundle", epilog="Example: opencode-cache bundle --plan my.toml -o opencode.tar.zst")
 def bundle_command(
     output: Annotated[Path, typer.Option("-o", "--output", help="Where to write it.", metavar="FILE")],
     plan_file: options.Plan = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option("--cache", help="A cache made by `build`; else what `run` makes.", metavar="DIR"),
-    ] = None,
-    opencode: Annotated[
-        Path | None, typer.Option("--opencode", help="With --cache: the OpenCode program.", metavar="BIN")
-    ] = None,
-    ripgrep: Annotated[
-        Path | None,
-        typer.Option("--ripgrep", help="A static ripgrep to bring along; default: none.", metavar="BIN"),
-    ] = None,
-    node: Annotated[
-        Path | None,
-        typer.Option(
-            "--node", help="A Node.js that runs by itself, for npm tools; default: PyPI's.", metavar="BIN"
-        ),
-    ] = None,
+    lock_file: options.LockAsIs = None,
+    models: options.LockModels = None,
+    cache: options.CacheOrMade = None,
+    opencode: options.BinaryOfCache = None,
+    ripgrep: options.Ripgrep = None,
+    node: options.Node = None,
     proof: Annotated[
         Path | None,
         typer.Option("--proof", help="What `verify --json` wrote of this cache and program.", metavar="FILE"),
@@ -51,38 +39,20 @@ def bundle_command(
     serial: Annotated[
         int, typer.Option("--serial", help="Tells bundles of one day apart, in their order.", metavar="N")
     ] = 0,
-    accept_licence: Annotated[
-        list[str],
-        typer.Option(
-            "--accept-licence", help="Take a package that may not be passed on along.", metavar="NAME"
-        ),
-    ] = [],  # noqa: B006 - typer makes a new list each time
+    accept_licence: options.AcceptLicences = [],  # noqa: B006 - typer makes a new list each time
     *,
-    offline: Annotated[
-        bool, typer.Option("--offline/--online", help="Whether OpenCode may look for newer things.")
-    ] = True,
+    offline: options.Offline = True,
     allow_missing: options.AllowMissing = False,
 ) -> None:
     """Put OpenCode, its cache and the wrapper into one file for a machine without a network."""
-    cache, opencode = _subject(plan_file, cache, opencode, allow_missing=allow_missing)
-    if not ripgrep:
-        console.step(
-            "without ripgrep, which OpenCode downloads from GitHub where PATH has none; "
-            "give --ripgrep BIN, a static one of github.com/BurntSushi/ripgrep/releases (…-musl)"
-        )
-    contents = manifest.read(cache)
+    cache, opencode = subject.cache_and_program(
+        cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
+    )
+    node = _node(cache, opencode, ripgrep, node)
     if proof:
-        given = on_file.given(proof, cache, contents, opencode).proof
+        given = on_file.given(proof, cache, manifest.read(cache), opencode).proof
         if not given.ok:
             raise CheckFailedError(f"{proof}: {verdict(given)}; what is not proved is not shipped")
-    # Another system's program cannot be asked here.
-    if contents.system == platforms.current().name:
-        accepts.accepted(opencode, contents.opencode)
-    tools = [entry.spec for entry in contents.requests if entry.kind == "tool"]
-    node = node or (nodejs.in_wheel() if tools else None)
-    if tools and not node:
-        names = ", ".join(tools)
-        console.step(f"without Node.js: {names} will run on the Bun inside OpenCode, unless --node gives one")
     bundle = pack.bundle(
         cache,
         opencode,
@@ -101,17 +71,68 @@ def bundle_command(
     answer.path(bundle.file)
 
 
-def _subject(
-    plan_file: Path | None, cache: Path | None, opencode: Path | None, *, allow_missing: bool
-) -> tuple[Path, Path]:
-    """The cache and the program that are given, or those of a plan, which are made where they are not yet."""
-    if cache and opencode and not plan_file:
-        return cache, opencode
-    if cache or opencode:
-        raise BadInputError("bundle: give --cache and --opencode, or --plan, or nothing for the default plan")
-    chosen, is_default = options.planned(plan_file, None, [], [], [], [])
-    ready = pipeline.ready_for(chosen, is_default=is_default, allow_missing=allow_missing)
-    return ready.cache, ready.opencode
+@app.command("image", epilog="Example: opencode-cache image --base debian.oci.tar -o opencode.oci.tar")
+def image_command(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where to write it.", metavar="FILE")],
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            "--base", help="An OCI layout, as a tar or a directory, or a root directory.", metavar="PATH"
+        ),
+    ] = None,
+    plan_file: options.Plan = None,
+    lock_file: options.LockAsIs = None,
+    models: options.LockModels = None,
+    cache: options.CacheOrMade = None,
+    opencode: options.BinaryOfCache = None,
+    ripgrep: options.Ripgrep = None,
+    node: options.Node = None,
+    accept_licence: options.AcceptLicences = [],  # noqa: B006
+    *,
+    offline: options.Offline = True,
+    allow_missing: options.AllowMissing = False,
+) -> None:
+    """Write an OCI image, without a daemon, for `podman load`, `skopeo copy` and registries."""
+    cache, opencode = subject.cache_and_program(
+        cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
+    )
+    node = _node(cache, opencode, ripgrep, node)
+    if not base:
+        console.step("without --base there is no shell or libc in it: for `COPY --from` and image mounts")
+    made = image.image(
+        cache,
+        opencode,
+        output,
+        base=base,
+        ripgrep=ripgrep,
+        node=node,
+        offline=offline,
+        accept_licences=accept_licence,
+    )
+    console.step(
+        f"OpenCode {made.version}: {made.layers} layers, {console.megabytes(made.size)}; "
+        f"manifest {made.digest}"
+    )
+    answer.path(made.file)
+
+
+def _node(cache: Path, opencode: Path, ripgrep: Path | None, node: Path | None) -> Path | None:
+    """The Node.js to bring along, with a word on what is not. Raises BadInputError for another OpenCode."""
+    if not ripgrep:
+        console.step(
+            "without ripgrep, which OpenCode downloads from GitHub where PATH has none; "
+            "give --ripgrep BIN, a static one of github.com/BurntSushi/ripgrep/releases (…-musl)"
+        )
+    contents = manifest.read(cache)
+    # Another system's program cannot be asked here.
+    if contents.system == platforms.current().name:
+        accepts.accepted(opencode, contents.opencode)
+    tools = [entry.spec for entry in contents.requests if entry.kind == "tool"]
+    node = node or (nodejs.in_wheel() if tools else None)
+    if tools and not node:
+        names = ", ".join(tools)
+        console.step(f"without Node.js: {names} will run on the Bun inside OpenCode, unless --node gives one")
+    return node
 
 
 @app.command("unbundle", epilog="Example: opencode-cache unbundle opencode.tar.zst --to ~/.local")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from opencode_cache.formats.manifest import Manifest
     from opencode_cache.inspect.doctor import Report
     from opencode_cache.inspect.hosts import AllowList
+    from opencode_cache.inspect.locked import Locked
     from opencode_cache.prove.on_file import Found
     from opencode_cache.update.changes import Changes
 
@@ -33,46 +34,48 @@ def _size(directory: Path) -> int:
     return sum(p.stat().st_size for p in directory.rglob("*") if p.is_file() and not p.is_symlink())
 
 
-def signed(found: Signatures) -> str:
+def signed(signatures: Signatures) -> str:
     """What is known of the registry's signatures, in words."""
-    if found.unchecked:
-        return f"not checked ({found.unchecked})"
+    if signatures.unchecked:
+        return f"not checked ({signatures.unchecked})"
     lacking = (
-        f", {len(found.missing)} packages have none: {', '.join(found.missing)}" if found.missing else ""
+        f", {len(signatures.missing)} packages have none: {', '.join(signatures.missing)}"
+        if signatures.missing
+        else ""
     )
-    return f"{found.verified} verified{lacking}"
+    return f"{signatures.verified} verified{lacking}"
 
 
-def _about(made: Manifest) -> Iterator[str]:
-    catalogue = made.catalogue
+def _about(manifest: Manifest) -> Iterator[str]:
+    catalogue = manifest.catalogue
     if catalogue:
         yield (
             f"Model catalogue from the {catalogue.source}: "
-            f"{catalogue.providers} providers, {catalogue.models} models ({made.catalogue_why})"
+            f"{catalogue.providers} providers, {catalogue.models} models ({manifest.catalogue_why})"
         )
     else:
-        yield f"Model catalogue: the one compiled into the binary ({made.catalogue_why})"
-    if made.models_revision:
-        yield f"Sources of models.dev: {made.models_revision}"
-    if made.catalogue_date:
-        yield f"Newest day in it: {made.catalogue_date}"
-    if made.signatures:
-        yield f"Registry signatures: {signed(made.signatures)}"
-    if made.languages:
-        yield f"Languages in colours offline: {', '.join(made.languages)}"
-    if made.languages_fetched:
-        yield f"Languages asked of GitHub when first shown: {', '.join(made.languages_fetched)}"
+        yield f"Model catalogue: the one compiled into the binary ({manifest.catalogue_why})"
+    if manifest.models_revision:
+        yield f"Sources of models.dev: {manifest.models_revision}"
+    if manifest.catalogue_date:
+        yield f"Newest day in it: {manifest.catalogue_date}"
+    if manifest.signatures:
+        yield f"Registry signatures: {signed(manifest.signatures)}"
+    if manifest.languages:
+        yield f"Languages in colours offline: {', '.join(manifest.languages)}"
+    if manifest.languages_fetched:
+        yield f"Languages asked of GitHub when first shown: {', '.join(manifest.languages_fetched)}"
 
 
-def proved(found: Found | None) -> Iterator[str]:
+def proved(last_proof: Found | None) -> Iterator[str]:
     """What is known of a cache's proof: whether, where, when and of what."""
-    if found is None:
+    if last_proof is None:
         yield "Proof: none for this cache and program; make one with `opencode-cache verify`"
         return
-    proof = found.proof
-    said = verdict(proof)
-    where = "here, on" if found.here else "elsewhere, on"
-    yield f"Proof: {said} ({where} {where_and_when(proof)})"
+    proof = last_proof.proof
+    outcome = verdict(proof)
+    where = "here, on" if last_proof.here else "elsewhere, on"
+    yield f"Proof: {outcome} ({where} {where_and_when(proof)})"
     yield f"  of manifest.json {proof.manifest_sha256}"
     yield f"  with OpenCode's program {proof.binary_sha256}"
 
@@ -111,6 +114,31 @@ def contents(cache: Path, manifest: Manifest, proof: Found | None) -> None:
         console.print(escape(f"unavailable: {gone.kind} {gone.spec}: {gone.reason}"))
 
 
+def locked(found: Locked) -> None:
+    """Print what a cache of a lock would answer, as tables on stdout. Sizes are those of tarballs."""
+    console = stdout()
+    console.print(
+        f"OpenCode {found.opencode} ({found.layout} layout, {found.system}), "
+        f"{len(found.packages)} packages, {megabytes(found.packed)} packed"
+    )
+    table = Table("KIND", "SPEC", "VERSION", "PACKAGES", box=None, pad_edge=False)
+    table.add_column("PACKED", justify="right")
+    table.add_column("LICENCE")
+    for one in found.requests:
+        members = [package for package in found.packages if one.spec in package.specs]
+        table.add_row(
+            one.kind,
+            one.spec,
+            one.version,
+            str(len(members)),
+            megabytes(sum(package.packed or 0 for package in members)),
+            next((package.license for package in members if package.name == one.name), None) or "unknown",
+        )
+    console.print(table)
+    for gone in found.unavailable:
+        console.print(escape(f"unavailable: {gone.kind} {gone.spec}: {gone.reason}"))
+
+
 def proof_table(proof: Proof) -> Group:
     """The proof for a person: steps, hosts and the verdict, as something that rich prints."""
     steps = Table("", "step", "s", "detail", box=None, pad_edge=False)
@@ -139,11 +167,11 @@ def proof_table(proof: Proof) -> Group:
 
 def judgements_table(judgements: Iterable[Judgement]) -> Table:
     """What becomes of each entry of a configuration, for a person."""
-    made = Table("", "entry", "why", "what to do", box=None, pad_edge=False)
+    table = Table("", "entry", "why", "what to do", box=None, pad_edge=False)
     for one in judgements:
         mark = "[red]not covered[/red]" if one.word == "not covered" else one.word
-        made.add_row(mark, escape(one.shown), escape(one.reason), escape(one.fix))
-    return made
+        table.add_row(mark, escape(one.shown), escape(one.reason), escape(one.fix))
+    return table
 
 
 _MARKS = {
@@ -156,21 +184,21 @@ _MARKS = {
 
 def doctor_table(report: Report) -> Table:
     """The report for a person, as something that rich prints."""
-    made = Table("", "what", "how it is", "what happens", box=None, pad_edge=False, title_justify="left")
-    made.title = escape(report.directory)
+    table = Table("", "what", "how it is", "what happens", box=None, pad_edge=False, title_justify="left")
+    table.title = escape(report.directory)
     for one in report.findings:
-        made.add_row(_MARKS[one.state], escape(one.what), escape(one.detail), escape(one.next))
-    return made
+        table.add_row(_MARKS[one.state], escape(one.what), escape(one.detail), escape(one.next))
+    return table
 
 
-def hosts_table(found: AllowList) -> Table | Text:
+def hosts_table(hosts: AllowList) -> Table | Text:
     """An allow-list for a person, as something that rich prints."""
-    if not found.rows:
-        return Text(f"OpenCode {found.opencode} with this cache asks for no host")
-    made = Table("host or address", "port", "by", "when", box=None, pad_edge=False)
-    for row in found.rows:
-        made.add_row(*(escape(text) for text in (row.host, row.port, row.who, row.when)))
-    return made
+    if not hosts.rows:
+        return Text(f"OpenCode {hosts.opencode} with this cache asks for no host")
+    table = Table("host or address", "port", "by", "when", box=None, pad_edge=False)
+    for row in hosts.rows:
+        table.add_row(*(escape(text) for text in (row.host, row.port, row.who, row.when)))
+    return table
 
 
 def changes_table(changes: Changes) -> Group:

@@ -47,12 +47,12 @@ def update_command(
         changed = renew.renew(checkout.find(Path.cwd()))
         answer.lines(changed)
         return
-    found = updates.update(Path.cwd(), version=opencode_version, only=system, check=check)
+    result = updates.update(Path.cwd(), version=opencode_version, only=system, check=check)
     if markdown:
-        files.write_atomically(markdown, tables.markdown(found))
+        files.write_atomically(markdown, tables.markdown(result))
     if json:
-        answer.model(found)
+        answer.model(result)
     else:
-        console.stdout().print(tables.changes_table(found))
-    if check and found.newer:
-        raise CheckFailedError("something is newer; take it with `opencode-cache update`")
+        console.stdout().print(tables.changes_table(result))
+    if check and result.newer:
+        raise CheckFailedError("newer versions are there; take them with `opencode-cache update`")

@@ -69,16 +69,16 @@ def entries(configuration: Configuration) -> list[Entry]:
     """Everything that is asked for, in the order in which a person would look for it."""
     documents = configuration.documents
     own = [document for document in documents if not document.tui]
-    found = [*_plugins(own), *_plugins([document for document in documents if document.tui])]
-    found += _providers(own)
-    found += _switched("lsp", own, configuration.projects)
-    found += _switched("formatter", own, configuration.projects)
-    found += _mcp(own)
+    collected = [*_plugins(own), *_plugins([document for document in documents if document.tui])]
+    collected += _providers(own)
+    collected += _switched("lsp", own, configuration.projects)
+    collected += _switched("formatter", own, configuration.projects)
+    collected += _mcp(own)
     for path in configuration.directories:
-        found += _packages(path)
-    found += _addresses(own)
-    found += _references(own)
-    return list(dict.fromkeys(found))
+        collected += _packages(path)
+    collected += _addresses(own)
+    collected += _references(own)
+    return list(dict.fromkeys(collected))
 
 
 def _plugins(documents: Sequence[Document]) -> Iterator[Entry]:
@@ -116,8 +116,8 @@ def _providers(documents: Sequence[Document]) -> Iterator[Entry]:
             continue
         if isinstance(provider.get("npm"), str):
             yield Entry("provider", where, f"provider.{name}.npm", provider["npm"])
-        for model, about in table(provider, "models").items():
-            npm = table(about, "provider").get("npm")
+        for model, settings in table(provider, "models").items():
+            npm = table(settings, "provider").get("npm")
             if isinstance(npm, str):
                 yield Entry("provider", where, f"provider.{name}.models.{model}.provider.npm", npm)
 
@@ -136,12 +136,12 @@ def _switched(section: str, documents: Sequence[Document], projects: Sequence[Pa
     if state is False or state is None:
         return
     off, seen = set(), False
-    for name, about, place in inner.items():
-        if isinstance(about, dict) and about.get("disabled") is True:
+    for name, settings, source in inner.items():
+        if isinstance(settings, dict) and settings.get("disabled") is True:
             off.add(name)
-        elif isinstance(about, dict) and isinstance(about.get("command"), list):
+        elif isinstance(settings, dict) and isinstance(settings.get("command"), list):
             off.add(name)  # the user's own command stands for OpenCode's
-            yield _command(place, f"{section}.{name}", about)
+            yield _command(source, f"{section}.{name}", settings)
     for package in languages.tools(section, projects, off):
         seen = True
         yield Entry("tool", where, section, package)
@@ -149,8 +149,8 @@ def _switched(section: str, documents: Sequence[Document], projects: Sequence[Pa
         yield Entry("servers", where, section, "")
 
 
-def _command(where: str, key: str, about: dict[str, Any]) -> Entry:
-    words = tuple(str(word) for word in about.get("command") or ())
+def _command(where: str, key: str, settings: dict[str, Any]) -> Entry:
+    words = tuple(str(word) for word in settings.get("command") or ())
     return Entry("command", where, key, words[0] if words else "", words)
 
 
@@ -165,11 +165,15 @@ def _mcp(documents: Sequence[Document]) -> Iterator[Entry]:
                 key: value for key, value in servers.items() if key not in ("servers", "timeout")
             } | inner
         merged.add(servers, document.where)
-    for name, about, where in merged.items():
-        if not isinstance(about, dict):
+    for name, settings, where in merged.items():
+        if not isinstance(settings, dict):
             continue
-        off = "it is switched off" if about.get("enabled") is False or about.get("disabled") is True else ""
-        url, command = about.get("url"), about.get("command")
+        off = (
+            "it is switched off"
+            if settings.get("enabled") is False or settings.get("disabled") is True
+            else ""
+        )
+        url, command = settings.get("url"), settings.get("command")
         if isinstance(url, str):
             yield Entry("remote", where, f"mcp.{name}", url, off=off)
         elif isinstance(command, list) and command:
@@ -216,9 +220,13 @@ def _references(documents: Sequence[Document]) -> Iterator[Entry]:
     for document in documents:
         for key in ("reference", "references"):
             merged.add(table(document.value, key), document.where)
-    for name, about, where in merged.items():
+    for name, settings, where in merged.items():
         named = (
-            about if isinstance(about, str) else about.get("repository") if isinstance(about, dict) else None
+            settings
+            if isinstance(settings, str)
+            else settings.get("repository")
+            if isinstance(settings, dict)
+            else None
         )
         if isinstance(named, str) and not named.startswith((".", "/", "~")):
             yield Entry("reference", where, f"references.{name}", named)

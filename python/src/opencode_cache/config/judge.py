@@ -69,11 +69,20 @@ def _plugin(entry: Entry, offer: Offer) -> Judgement:
         return refused
     other = plugins.renamed(spec)
     both = (spec, other) if other else (spec,)
-    found = _lockable(entry, offer, "plugins", both, there=all(offer.has("plugin", each) for each in both))
+    judgement = _lockable(
+        entry, offer, "plugins", both, there=all(offer.has("plugin", each) for each in both)
+    )
     if other:
         fix = f"write {other}: at its first start it changes your configuration to that name"
-        return Judgement(entry, found.word, found.reason, found.fix or fix, found.plan, certain=found.certain)
-    return found
+        return Judgement(
+            entry,
+            judgement.word,
+            judgement.reason,
+            judgement.fix or fix,
+            judgement.plan,
+            certain=judgement.certain,
+        )
+    return judgement
 
 
 def _unlockable(entry: Entry, offer: Offer) -> Judgement | None:
@@ -147,37 +156,37 @@ def _servers(entry: Entry, offer: Offer) -> Judgement:
 
 def _command(entry: Entry, offer: Offer) -> Judgement:
     """A command of the user's: of `mcp`, `lsp` or `formatter`."""
-    found = commands.fetched(entry.words)
-    if found is None:
+    fetched = commands.fetched(entry.words)
+    if fetched is None:
         return Judgement(entry, "not needed", f"starts {PurePath(entry.value).name} of the machine")
-    what = public(found.spec) or "what it names"
-    if found.by == "npm":
-        return _npm_command(entry, found, offer)
-    if found.by == "python":
+    what = public(fetched.spec) or "what it names"
+    if fetched.by == "npm":
+        return _npm_command(entry, fetched, offer)
+    if fetched.by == "python":
         fix = f"run uv tool install {what} where there is a network, and write its command"
-        return Judgement(entry, "not covered", f"{found.runner} asks for the Python package {what}", fix)
-    if found.by == "container":
-        fix = f"load the image with {found.runner} load before the network is gone"
+        return Judgement(entry, "not covered", f"{fetched.runner} asks for the Python package {what}", fix)
+    if fetched.by == "container":
+        fix = f"load the image with {fetched.runner} load before the network is gone"
         return Judgement(
-            entry, "not covered", f"{found.runner} pulls {what} if it is not there", fix, certain=False
+            entry, "not covered", f"{fetched.runner} pulls {what} if it is not there", fix, certain=False
         )
     fix = "write the command itself, without a shell around it"
-    return Judgement(entry, "not covered", f"{found.runner} starts something that asks a registry", fix)
+    return Judgement(entry, "not covered", f"{fetched.runner} starts something that asks a registry", fix)
 
 
-def _npm_command(entry: Entry, found: Fetched, offer: Offer) -> Judgement:
-    what = public(found.spec) or "what it names"
+def _npm_command(entry: Entry, fetched: Fetched, offer: Offer) -> Judgement:
+    what = public(fetched.spec) or "what it names"
     fix = f"run npm install -g {what} where there is a network, and write the command that it has"
     try:
-        npm_spec.check("command", found.spec)
+        npm_spec.check("command", fetched.spec)
     except BadInputError:
-        return Judgement(entry, "not covered", f"{found.runner} asks for {what}", fix)
+        return Judgement(entry, "not covered", f"{fetched.runner} asks for {what}", fix)
     if offer.bun:
         reason = (
-            f"{found.runner} asks the registry for {what}, and only OpenCode 1.14 or newer can be answered"
+            f"{fetched.runner} asks the registry for {what}, and only OpenCode 1.14 or newer can be answered"
         )
         return Judgement(entry, "not covered", reason, fix)
-    return _lockable(entry, offer, "commands", (found.spec,), there=offer.has("command", found.spec))
+    return _lockable(entry, offer, "commands", (fetched.spec,), there=offer.has("command", fetched.spec))
 
 
 def _remote(entry: Entry, offer: Offer) -> Judgement:  # noqa: ARG001 - one shape for all
@@ -188,7 +197,7 @@ def _remote(entry: Entry, offer: Offer) -> Judgement:  # noqa: ARG001 - one shap
 def _package(entry: Entry, offer: Offer) -> Judgement:
     directory = Path(entry.where).parent
     if not entry.value:
-        return Judgement(entry, "not covered", "is no package.json that can be read", "fix or remove it")
+        return Judgement(entry, "not covered", "is not a readable package.json", "fix or remove it")
     name, wanted = split_spec(entry.value)
     if (directory / "node_modules" / name / "package.json").is_file() and not _ours(
         directory / "node_modules" / name
@@ -198,7 +207,9 @@ def _package(entry: Entry, offer: Offer) -> Judgement:
         npm_spec.check("dependencies", entry.value)
     except BadInputError:
         fix = f"run npm install in {directory} where there is a network, and take node_modules along"
-        return Judgement(entry, "not covered", f"{public(wanted)!r} is no version of the registry's", fix)
+        return Judgement(
+            entry, "not covered", f"{public(wanted)!r} is not a version that a registry has", fix
+        )
     if offer.bun:
         fix = f"run npm install in {directory} where there is a network, and take node_modules along"
         return Judgement(entry, "not covered", f"OpenCode {offer.opencode} installs it at every start", fix)

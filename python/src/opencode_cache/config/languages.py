@@ -28,15 +28,15 @@ _BIOME = ("biome.json", "biome.jsonc")
 
 def tools(section: str, projects: Sequence[Path], off: Collection[str]) -> list[str]:
     """The packages of the tools, without those of the servers or formatters that are off."""
-    found: list[str] = []
+    packages: list[str] = []
     for project in projects:
         names = set(_names(project))
         for package, tool in TOOLS.items():
             name = tool.server if section == "lsp" else tool.formatter
             wanted = _serves(tool, names, project) if section == "lsp" else _formats(package, names, project)
-            if name and name not in off and wanted and package not in found:
-                found.append(package)
-    return found
+            if name and name not in off and wanted and package not in packages:
+                packages.append(package)
+    return packages
 
 
 def _serves(tool: Tool, names: Collection[str], project: Path) -> bool:
@@ -55,10 +55,10 @@ def _formats(package: str, names: Collection[str], project: Path) -> bool:
 
 def _names(project: Path) -> Iterator[str]:
     seen = 0
-    for _, directories, found in os.walk(project):
+    for _, directories, names in os.walk(project):
         directories[:] = sorted(name for name in directories if name not in _SKIPPED and name[0] != ".")
-        yield from found
-        seen += len(found)
+        yield from names
+        seen += len(names)
         if seen > _MOST:
             return
 

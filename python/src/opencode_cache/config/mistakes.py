@@ -56,33 +56,35 @@ def _shapes(document: Document) -> Iterator[Mistake]:
     value, where = document.value, document.where
     for key in _LISTS:
         if value.get(key) is not None and not isinstance(value[key], list):
-            yield Mistake(where, f"{key} is no list; {_ENDS}", f'write "{key}": […]')
-    for section, right, said, fix in _SHAPES:
-        for name, about in table(value, section).items():
-            if (section, name) not in _NO_SERVERS and not right(about):
-                yield Mistake(where, f"{section}.{name} {said}; {_ENDS}", fix)
+            yield Mistake(where, f"{key} is not a list; {_ENDS}", f'write "{key}": […]')
+    for section, right, problem, fix in _SHAPES:
+        for name, settings in table(value, section).items():
+            if (section, name) not in _NO_SERVERS and not right(settings):
+                yield Mistake(where, f"{section}.{name} {problem}; {_ENDS}", fix)
 
 
-def _is_lsp(about: Any) -> bool:  # noqa: ANN401 - whatever the user wrote
-    return isinstance(about, dict) and (
-        isinstance(about.get("command"), list) or about.get("disabled") is True
+def _is_lsp(settings: Any) -> bool:  # noqa: ANN401 - whatever the user wrote
+    return isinstance(settings, dict) and (
+        isinstance(settings.get("command"), list) or settings.get("disabled") is True
     )
 
 
-def _is_formatter(about: Any) -> bool:  # noqa: ANN401
-    return not isinstance(about, dict) or isinstance(about.get("command", []), list)
+def _is_formatter(settings: Any) -> bool:  # noqa: ANN401
+    return not isinstance(settings, dict) or isinstance(settings.get("command", []), list)
 
 
-def _is_reference(about: Any) -> bool:  # noqa: ANN401
-    return isinstance(about, str) or (isinstance(about, dict) and ("repository" in about or "path" in about))
+def _is_reference(settings: Any) -> bool:  # noqa: ANN401
+    return isinstance(settings, str) or (
+        isinstance(settings, dict) and ("repository" in settings or "path" in settings)
+    )
 
 
-def _is_server(about: Any) -> bool:  # noqa: ANN401
-    if not isinstance(about, dict):
+def _is_server(settings: Any) -> bool:  # noqa: ANN401
+    if not isinstance(settings, dict):
         return False
-    local = about.get("type") == "local" and isinstance(about.get("command"), list)
-    remote = about.get("type") == "remote" and isinstance(about.get("url"), str)
-    return local or remote or ("type" not in about and isinstance(about.get("enabled"), bool))
+    local = settings.get("type") == "local" and isinstance(settings.get("command"), list)
+    remote = settings.get("type") == "remote" and isinstance(settings.get("url"), str)
+    return local or remote or ("type" not in settings and isinstance(settings.get("enabled"), bool))
 
 
 _NO_SERVERS = {("mcp", "servers"), ("mcp", "timeout")}
@@ -92,9 +94,9 @@ _SHAPES: tuple[tuple[str, Callable[[Any], bool], str, str], ...] = (
         *("lsp", _is_lsp, "has no command"),
         'write "lsp": true, or give it a command: ["PROGRAM", "--stdio"], or "disabled": true',
     ),
-    ("formatter", _is_formatter, "has a command that is no list", 'write "command": ["PROGRAM", …]'),
+    ("formatter", _is_formatter, "has a command that is not a list", 'write "command": ["PROGRAM", …]'),
     (
-        *("mcp", _is_server, "is no server"),
+        *("mcp", _is_server, "is not an MCP server"),
         'write "type": "local" and "command": ["PROGRAM", …], or "type": "remote" and "url": "https://…"',
     ),
     ("references", _is_reference, "has neither repository nor path", "write one of them"),
@@ -109,8 +111,8 @@ def _of_version_2(document: Document) -> Iterator[Mistake]:
     if "permissions" in value:
         yield Mistake(where, f"permissions is a key of OpenCode 2; {_ENDS}", fix)
     for section in ("agents", "agent", "mode"):
-        for name, about in table(value, section).items():
-            if isinstance(about, dict) and "permissions" in about:
+        for name, settings in table(value, section).items():
+            if isinstance(settings, dict) and "permissions" in settings:
                 yield Mistake(where, f"{section}.{name}.permissions is a key of OpenCode 2; {_ENDS}", fix)
     for key, old in (("providers", "provider"), ("plugins", "plugin")):
         if key in value:
@@ -131,8 +133,8 @@ def near(name: str, names: Sequence[str]) -> str:
     if name in _COMMON and (not names or _COMMON[name] in names):
         return _COMMON[name]
     parts = [one for one in names if name in re.split(r"[-_/.]", one)]
-    found = (sorted(parts, key=len) + difflib.get_close_matches(name, names, n=1))[:1]
-    return found[0] if found else ""
+    nearest = (sorted(parts, key=len) + difflib.get_close_matches(name, names, n=1))[:1]
+    return nearest[0] if nearest else ""
 
 
 def _model(

@@ -64,8 +64,8 @@ class Offer:
         if any(self._tree(one.kind, one.spec) == tree for one in others):
             return True
         # Not Path.exists, which raises for a name that is too long.
-        place = self.installed and self.installed / tree / "node_modules" / name
-        return place is not None and os.path.exists(place)  # noqa: PTH110
+        installed = self.installed and self.installed / tree / "node_modules" / name
+        return installed is not None and os.path.exists(installed)  # noqa: PTH110
 
     def _tree(self, kind: Kind, spec: str) -> str:
         return layouts.for_version(self.opencode).place(self.opencode, kind, spec, "").tree
@@ -77,16 +77,16 @@ class Offer:
         )
 
 
-def of_cache(made: Manifest, installed: Path | None = None) -> Offer:
+def of_cache(manifest: Manifest, installed: Path | None = None) -> Offer:
     """What a cache offers, beside what OpenCode itself has put into its directory."""
-    requests = tuple(Have(one.kind, one.name, one.spec) for one in made.requests)
-    return Offer(made.opencode, requests, installed, frozenset(made.bundled))
+    requests = tuple(Have(one.kind, one.name, one.spec) for one in manifest.requests)
+    return Offer(manifest.opencode, requests, installed, frozenset(manifest.bundled))
 
 
-def of_lock(found: Lock) -> Offer:
+def of_lock(lock: Lock) -> Offer:
     """What a cache that is built from a lock will offer."""
-    requests = tuple(Have(one.kind, one.name, one.spec) for one in found.requests)
-    return Offer(found.opencode.version, requests, compiled_in=frozenset(found.opencode.bundled))
+    requests = tuple(Have(one.kind, one.name, one.spec) for one in lock.requests)
+    return Offer(lock.opencode.version, requests, compiled_in=frozenset(lock.opencode.bundled))
 
 
 @dataclass(frozen=True)

@@ -74,57 +74,57 @@ def directory(environ: Mapping[str, str]) -> Path | None:
 
 def read(environ: Mapping[str, str], projects: Sequence[Path]) -> Configuration:
     """What OpenCode reads when it is started in each of the projects, by that environment."""
-    found = Configuration(projects=list(projects))
-    places: dict[Path, bool] = {}
+    configuration = Configuration(projects=list(projects))
+    paths: dict[Path, bool] = {}
     for project in projects:
-        places |= dict.fromkeys(_config_paths(environ, project), False)
-    for path in places:
-        _add(found, path, environ)
-    _replace_lists(found, directory(environ))
+        paths |= dict.fromkeys(_config_paths(environ, project), False)
+    for path in paths:
+        _add(configuration, path, environ)
+    _replace_lists(configuration, directory(environ))
     content = environ.get(_CONTENT)
     if content:
-        _add_text(found, _CONTENT, content, projects[0] if projects else Path("/"), environ)
+        _add_text(configuration, _CONTENT, content, projects[0] if projects else Path("/"), environ)
     managed = Path(environ.get("OPENCODE_TEST_MANAGED_CONFIG_DIR") or _MANAGED)
     for name in _NAMES:
-        _add(found, managed / name, environ)
+        _add(configuration, managed / name, environ)
     for path in dict.fromkeys(path for project in projects for path in _tui_paths(environ, project)):
-        _add(found, path, environ, tui=True)
+        _add(configuration, path, environ, tui=True)
     directories = [path for project in projects for path in _directories(environ, project)]
-    found.directories = [path for path in dict.fromkeys(directories) if path.is_dir()]
-    return found
+    configuration.directories = [path for path in dict.fromkeys(directories) if path.is_dir()]
+    return configuration
 
 
-def _replace_lists(found: Configuration, config: Path | None) -> None:
+def _replace_lists(configuration: Configuration, config: Path | None) -> None:
     """Of the global directory's files the last list counts, where all other files' lists add up."""
     seen: set[str] = set()
-    for index in reversed(range(len(found.documents))):
-        document = found.documents[index]
+    for index in reversed(range(len(configuration.documents))):
+        document = configuration.documents[index]
         if document.directory == config:
             value = {key: value for key, value in document.value.items() if key not in seen}
-            found.documents[index] = Document(document.where, document.directory, value)
+            configuration.documents[index] = Document(document.where, document.directory, value)
             seen |= _LISTS & document.value.keys()
 
 
 def read_files(paths: Sequence[Path], environ: Mapping[str, str], projects: Sequence[Path]) -> Configuration:
     """The same of these files alone, and of the projects'. Raises BadInputError for one that is not there."""
-    found = Configuration(projects=list(projects))
+    configuration = Configuration(projects=list(projects))
     for path in paths:
         if not path.is_file():
             raise BadInputError(f"{path}: no such file; give an opencode.json, opencode.jsonc or tui.json")
-        _add(found, path.absolute(), environ, tui=path.name in _TUI_NAMES)
+        _add(configuration, path.absolute(), environ, tui=path.name in _TUI_NAMES)
     beside = [path.absolute().parent for path in paths if (path.absolute().parent / "package.json").is_file()]
     for project in projects:
         inner = _inner(project)
         for path in (*_project_files(project, _NAMES), *(one / name for one in inner for name in _NAMES)):
-            _add(found, path, environ)
+            _add(configuration, path, environ)
         for path in (
             *_project_files(project, _TUI_NAMES),
             *(one / name for one in inner for name in _TUI_NAMES),
         ):
-            _add(found, path, environ, tui=True)
+            _add(configuration, path, environ, tui=True)
         beside += inner
-    found.directories = [path for path in dict.fromkeys(beside) if path.is_dir()]
-    return found
+    configuration.directories = [path for path in dict.fromkeys(beside) if path.is_dir()]
+    return configuration
 
 
 def _config_paths(environ: Mapping[str, str], project: Path) -> Iterator[Path]:
@@ -170,10 +170,10 @@ def _inner(project: Path) -> list[Path]:
 
 def _inner_directories(environ: Mapping[str, str], project: Path) -> list[Path]:
     home, extra = environ.get("HOME", ""), environ.get("OPENCODE_CONFIG_DIR")
-    found = [] if _without_project(environ) else _inner(project)
-    found += [Path(home) / ".opencode"] if home.startswith("/") else []
-    found += [project / extra] if extra else []
-    return list(dict.fromkeys(found))
+    directories = [] if _without_project(environ) else _inner(project)
+    directories += [Path(home) / ".opencode"] if home.startswith("/") else []
+    directories += [project / extra] if extra else []
+    return list(dict.fromkeys(directories))
 
 
 def _directories(environ: Mapping[str, str], project: Path) -> list[Path]:
@@ -181,16 +181,16 @@ def _directories(environ: Mapping[str, str], project: Path) -> list[Path]:
     return [*([config] if config else []), *_inner_directories(environ, project)]
 
 
-def _add(found: Configuration, path: Path, environ: Mapping[str, str], *, tui: bool = False) -> None:
+def _add(configuration: Configuration, path: Path, environ: Mapping[str, str], *, tui: bool = False) -> None:
     try:
         text = files.read_text(path, files.SETTINGS, errors="replace")
     except OSError:
         return  # as OpenCode does without
-    _add_text(found, str(path), text, path.parent, environ, tui=tui)
+    _add_text(configuration, str(path), text, path.parent, environ, tui=tui)
 
 
 def _add_text(
-    found: Configuration,
+    configuration: Configuration,
     where: str,
     text: str,
     beside: Path,
@@ -201,12 +201,12 @@ def _add_text(
     try:
         value = parse(text, beside, environ)
     except TextError as error:
-        found.broken.append(Broken(where, str(error)))
+        configuration.broken.append(Broken(where, str(error)))
         return
     if not isinstance(value, dict):
-        found.broken.append(Broken(where, "is not a table"))
+        configuration.broken.append(Broken(where, "is not a table"))
         return
-    found.documents.append(Document(where, beside, value, tui))
+    configuration.documents.append(Document(where, beside, value, tui))
 
 
 def dependencies(config: Path) -> dict[str, str]:

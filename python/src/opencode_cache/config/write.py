@@ -23,11 +23,11 @@ def additions(judgements: Iterable[Judgement]) -> tuple[dict[str, list[str]], li
 
     One `node_modules` serves all config directories, so of two ranges for one package the first one counts.
     """
-    found: dict[str, list[str]] = {}
+    by_key: dict[str, list[str]] = {}
     final = []
     for judgement in judgements:
         key, specs = judgement.plan or ("", ())
-        taken = found.setdefault(key, []) if key else []
+        taken = by_key.setdefault(key, []) if key else []
         other = next((one for one in taken if key == "config" and _differs(one, specs[0])), None)
         if other:
             fix = f"agree on one version, or run npm install beside {judgement.entry.where}"
@@ -36,7 +36,7 @@ def additions(judgements: Iterable[Judgement]) -> tuple[dict[str, list[str]], li
             continue
         taken += [spec for spec in specs if spec not in taken]
         final.append(judgement)
-    return {key: specs for key, specs in found.items() if specs}, final
+    return {key: specs for key, specs in by_key.items() if specs}, final
 
 
 def _differs(one: str, other: str) -> bool:
@@ -81,6 +81,6 @@ def _list(key: str, specs: Sequence[str]) -> list[str]:
     return [short] if len(short) <= _WIDTH else [f"{key} = [", *(f"    {word}," for word in words), "]"]
 
 
-def _one_line(said: str) -> str:
+def _one_line(words: str) -> str:
     """Without line ends and control characters: a comment ends where its line ends."""
-    return " ".join("".join(char if char.isprintable() else " " for char in said).split())
+    return " ".join("".join(char if char.isprintable() else " " for char in words).split())

@@ -53,6 +53,7 @@ class Grammar(Model):
 
 
 def split(file: str) -> tuple[str, str]:
+    """`package@version/path`, which was checked as a `File`, as its package and its path."""
     match = _FILE.fullmatch(file)
     assert match  # noqa: S101 - a `File` was checked
     return match["package"], match["path"]

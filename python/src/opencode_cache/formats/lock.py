@@ -122,6 +122,7 @@ class Package(Model):
 
     @property
     def key(self) -> str:
+        """`name@version`, its name in the lock's `packages` and `trees`."""
         return f"{self.name}@{self.version}"
 
     @property

@@ -1,4 +1,4 @@
-"""The plan: what a cache is to hold. A TOML file, or the default of the OpenCode version's era.
+"""The plan: what a cache is to hold. A TOML file, or the default of the OpenCode version.
 
 opencode = "1.18.33"
 providers = ["@ai-sdk/fireworks"]   # or "catalogue": all that the model catalogue names
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 CATALOGUE: Literal["catalogue"] = "catalogue"
 
-_FIRST_ERA_PROVIDERS = (
+_PROVIDERS_OF_1_0 = (
     "@ai-sdk/amazon-bedrock",
     "@ai-sdk/anthropic",
     "@ai-sdk/openai-compatible",
@@ -189,14 +189,14 @@ class Plan(BaseModel):
 
 
 def default(opencode: str) -> Plan:
-    """The default plan of that OpenCode version's era. Raises BadInputError for unsupported versions."""
+    """The default plan of that OpenCode version. Raises BadInputError for unsupported versions."""
     if versions.layout_name(opencode) == "packages":
         return Plan(opencode=opencode, config=["@opencode-ai/plugin"])
     if versions.numbers(opencode) < _FIRST_WITH_BUNDLED_SDKS:
         # These bundle no SDK at all; the catalogue would mean twenty trees that hardly anybody uses.
         # zod 4.4 takes `z.unknown()` for required: amazon-bedrock 3 would refuse every streamed tool call.
         resolve = {"zod": ">=4.1.8 <4.4"}
-        return Plan(opencode=opencode, providers=list(_FIRST_ERA_PROVIDERS), resolve=resolve)
+        return Plan(opencode=opencode, providers=list(_PROVIDERS_OF_1_0), resolve=resolve)
     return Plan(opencode=opencode)
 
 
@@ -230,7 +230,7 @@ def read(path: Path, opencode: str | None = None) -> Plan:
     except BadInputError as error:
         raise BadInputError(f"{path}: opencode: {error}") from error
     plan = _placed(plan, path.absolute().parent)
-    # What the file does not speak of is the era's default.
+    # What the file does not speak of is the version's default.
     unsaid = {name: getattr(base, name) for name in known if name not in plan.model_fields_set}
     return plan.model_copy(update=unsaid | {"resolve": base.resolve | plan.resolve})
 
@@ -272,7 +272,7 @@ def words(command: str) -> list[str]:
     try:
         found = shlex.split(command)
     except ValueError as error:
-        raise BadInputError(f"warmup: {command!r} is no command ({error}); mend it") from error
+        raise BadInputError(f"warmup: {command!r} is not a command ({error}); fix it") from error
     if any(ord(char) < ord(" ") for char in command):
         raise BadInputError(f"warmup: {command!r} has a control character; take it out")
     return found

@@ -33,7 +33,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 def _whole_seconds(value: dt.datetime) -> dt.datetime:
     if value.tzinfo is None:
-        raise ValueError("a time without its zone")
+        raise ValueError("a time without a time zone")
     return value.astimezone(dt.timezone.utc).replace(microsecond=0)
 
 
@@ -102,7 +102,7 @@ class Proof(Model):
     @model_validator(mode="after")
     def _ok_is_what_the_rest_says(self) -> Self:
         if self.ok != holds(self.steps, self.hosts):
-            raise ValueError("`ok` is not what the steps and hosts say")
+            raise ValueError("`ok` contradicts the steps and hosts")
         return self
 
     @property
@@ -161,6 +161,7 @@ class Identity(Model):
         return f"{self.manifest_sha256[:32]}-{self.binary_sha256[:32]}.json"
 
     def is_of(self, proof: Proof) -> bool:
+        """Whether the proof speaks for the same cache and binary, by their sha256."""
         return (self.manifest_sha256, self.binary_sha256) == (proof.manifest_sha256, proof.binary_sha256)
 
 

@@ -40,11 +40,11 @@ def proof_of(wanted: Identity) -> Proof | None:
     """The proof of those very digests, if one came along. One that cannot be read counts as none."""
     for path in _all(PROOF):
         try:
-            found = proof.read(path)
+            shipped = proof.read(path)
         except BadInputError:  # of another version of this program
             continue
-        if found.ok and wanted.is_of(found):
-            return found
+        if shipped.ok and wanted.is_of(shipped):
+            return shipped
     return None
 
 

@@ -50,7 +50,7 @@ def place(value: str) -> str:
 
 def read(sources: Mapping[str, str]) -> dict[str, str]:
     """Place below the cache -> content, for a plan's place -> source path. Raises BadInputError."""
-    found = {}
+    texts = {}
     for where, source in sources.items():
         try:
             text = files.read_text(Path(source), files.SETTINGS)
@@ -61,14 +61,14 @@ def read(sources: Mapping[str, str]) -> dict[str, str]:
         size = len(text.encode())
         if size > _LARGEST:
             raise BadInputError(f"files: {source}: has {size} bytes; a lock carries files up to {_LARGEST}")
-        found[where] = text
-    for where in found:
-        inside = next((other for other in found if where.startswith(f"{other}/")), None)
+        texts[where] = text
+    for where in texts:
+        inside = next((other for other in texts if where.startswith(f"{other}/")), None)
         if inside:
             raise BadInputError(
                 f"files: {where!r} lies below {inside!r}, which is a file; choose another place"
             )
-    return found
+    return texts
 
 
 def sources(names: Iterable[str]) -> Iterator[Path]:

@@ -87,8 +87,8 @@ def examine(environ: Mapping[str, str], cwd: Path, cache: Path | None = None) ->
     for one, manifest in held:
         findings += _Start(directory, one, manifest, environ).findings()
     findings += (
-        Finding(state=state, what=where, detail=said, next=fix)
-        for state, where, said, fix in configured.findings(environ, cwd, directory, held)
+        Finding(state=state, what=where, detail=problem, next=fix)
+        for state, where, problem, fix in configured.findings(environ, cwd, directory, held)
     )
     return Report(
         directory=str(directory), caches=tuple(map(str, caches)), findings=tuple(dict.fromkeys(findings))
@@ -145,8 +145,8 @@ def next_start(manifest: Manifest, cache: Path, environ: Mapping[str, str]) -> l
                 f"{render.SHELL}: the wrapper cannot be asked ({error}); try again"
             ) from error
     if done.returncode != 0:
-        said = os.fsdecode(done.stderr).strip()
-        raise BadInputError(said.removeprefix("opencode: ") or f"the wrapper ended with {done.returncode}")
+        message = os.fsdecode(done.stderr).strip()
+        raise BadInputError(message.removeprefix("opencode: ") or f"the wrapper ended with {done.returncode}")
     records = (line.partition("\t") for line in os.fsdecode(done.stdout).split("\n") if line)
     return [(verb, name) for verb, _, name in records]
 
@@ -224,10 +224,10 @@ class _Start:
         return Finding(state="note", what=name, detail="was changed by OpenCode or by you, and stays")
 
     def _version(self, path: Path) -> Finding:
-        have, wanted = _bytes(path), self.manifest.cache_version
+        actual, wanted = _bytes(path), self.manifest.cache_version
         if "write" not in self.does:
             return Finding(state="ok", what=path.name, detail=f"{wanted}, as this OpenCode wants it")
-        shown = None if have is None else have[:20].decode(errors="replace")
+        shown = None if actual is None else actual[:20].decode(errors="replace")
         detail = "is missing" if shown is None else f"says {shown!r} and should say {wanted!r}"
         fix = "the next start puts it right"
         return Finding(state="pending", what=path.name, detail=f"{detail}; {_BAD_VERSION}", next=fix)
@@ -244,13 +244,13 @@ class _Start:
     def _about_config(self, config: Path, task: str) -> tuple[State, str, str]:
         if task == "own" and not (config / "node_modules").is_dir():
             detail = (
-                "package-lock.json is a link that leads nowhere" if config.is_dir() else "is no directory"
+                "package-lock.json is a link that leads nowhere" if config.is_dir() else "is not a directory"
             )
             return "note", detail, _WAITS
         if task == "own":
             complete = (config / _PLUGIN).exists() and (config / "package-lock.json").exists()
             return "ok" if complete else "note", "node_modules is yours and stays", "" if complete else _WAITS
-        said: dict[str, tuple[State, str, str]] = {
+        findings: dict[str, tuple[State, str, str]] = {
             "right": ("ok", "node_modules links to the cache", ""),
             "link": ("pending", "has no node_modules", "the next start links the plugin API"),
             "renew": (
@@ -265,7 +265,7 @@ class _Start:
                 f"{_WAITS}; run npm install there",
             ),
         }
-        return said[task]
+        return findings[task]
 
 
 def _bytes(path: Path) -> bytes | None:

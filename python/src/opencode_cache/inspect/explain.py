@@ -109,37 +109,37 @@ class Subject:
     refused: str | None = None
 
 
-def of_cache(cache: Path, made: Manifest, found: Lock | None = None, refused: str | None = None) -> Subject:
+def of_cache(
+    cache: Path, manifest: Manifest, lock: Lock | None = None, refused: str | None = None
+) -> Subject:
     """Look at a cache; a lock adds the sizes of the tarballs."""
-    trees = sorted({entry.tree for entry in made.requests})
+    trees = sorted({entry.tree for entry in manifest.requests})
     return Subject(
         where=str(cache),
-        opencode=made.opencode,
-        layout=made.layout,
-        entries=made.requests,
-        packages={f"{package.name}@{package.version}": package for package in made.packages},
-        nodes=tuple(
-            (tree, place, key) for tree in trees for place, key in node_modules.on_disk(cache / tree)
-        ),
+        opencode=manifest.opencode,
+        layout=manifest.layout,
+        entries=manifest.requests,
+        packages={f"{package.name}@{package.version}": package for package in manifest.packages},
+        nodes=tuple((tree, path, key) for tree in trees for path, key in node_modules.on_disk(cache / tree)),
         cache=cache,
-        sizes={key: package.size for key, package in found.packages.items()} if found else None,
+        sizes={key: package.size for key, package in lock.packages.items()} if lock else None,
         refused=refused,
     )
 
 
-def of_lock(path: Path, found: Lock) -> Subject:
+def of_lock(path: Path, lock: Lock) -> Subject:
     """Look at a lock alone, for this machine's system: no chains, no sizes on disk, no test."""
-    chosen = contents.selected(found, platforms.current())
+    chosen = contents.selected(lock, platforms.current())
     return Subject(
         where=str(path),
-        opencode=found.opencode.version,
-        layout=found.opencode.layout,
-        entries=contents.entries(found),
-        packages={f"{one.name}@{one.version}": one for one in contents.cached(found, chosen)},
+        opencode=lock.opencode.version,
+        layout=lock.opencode.layout,
+        entries=contents.entries(lock),
+        packages={f"{one.name}@{one.version}": one for one in contents.cached(lock, chosen)},
         nodes=tuple(
-            (tree, place, package.key) for tree, inside in chosen.items() for place, package in inside.items()
+            (tree, inner, package.key) for tree, inside in chosen.items() for inner, package in inside.items()
         ),
-        sizes={key: package.size for key, package in found.packages.items()},
+        sizes={key: package.size for key, package in lock.packages.items()},
     )
 
 
@@ -147,10 +147,10 @@ def explain(spec: str, subject: Subject) -> Explanation:
     """Everything about a request's spec, a package's name, `name@version`, or a place below the cache."""
     matching = _matching(spec.rstrip("/"), subject)
     by_key: dict[str, list[tuple[str, str]]] = {}
-    for tree, place, key in matching:
-        by_key.setdefault(key, []).append((tree, place))
-    found = tuple(_found(key, places, subject) for key, places in sorted(by_key.items()))
-    if not found:
+    for tree, path, key in matching:
+        by_key.setdefault(key, []).append((tree, path))
+    packages = tuple(_found(key, paths, subject) for key, paths in sorted(by_key.items()))
+    if not packages:
         return Explanation(
             spec=spec,
             where=subject.where,
@@ -159,7 +159,7 @@ def explain(spec: str, subject: Subject) -> Explanation:
             near=_near(spec, subject),
             add=_command(spec, subject),
         )
-    concerned = {(need.kind, need.spec) for one in found for copy in one.copies for need in copy.needs}
+    concerned = {(need.kind, need.spec) for one in packages for copy in one.copies for need in copy.needs}
     verdicts = (
         _verdict(entry, subject) for entry in subject.entries if (entry.kind, entry.spec) in concerned
     )
@@ -167,7 +167,7 @@ def explain(spec: str, subject: Subject) -> Explanation:
         spec=spec,
         where=subject.where,
         opencode=subject.opencode,
-        found=found,
+        found=packages,
         verdicts=tuple(verdict for verdict in verdicts if verdict),
         add=None if _is_request(spec, subject) else _command(spec, subject),
     )
@@ -185,8 +185,8 @@ def is_sdk(name: str) -> bool:
     return _SDK.search(name) is not None
 
 
-def _join(tree: str, place: str) -> str:
-    return place if tree == "." else f"{tree}/{place}"
+def _join(tree: str, path: str) -> str:
+    return path if tree == "." else f"{tree}/{path}"
 
 
 def _matching(spec: str, subject: Subject) -> list[tuple[str, str, str]]:
@@ -204,7 +204,7 @@ def _matching(spec: str, subject: Subject) -> list[tuple[str, str, str]]:
     return [node for node in subject.nodes if spec in (node[2], node[2].rpartition("@")[0])]
 
 
-def _found(key: str, places: Iterable[tuple[str, str]], subject: Subject) -> Found:
+def _found(key: str, paths: Iterable[tuple[str, str]], subject: Subject) -> Found:
     name, _, version = key.rpartition("@")
     # A version on disk lacks the commit that a lock's has.
     package = subject.packages.get(key) or next(
@@ -223,22 +223,22 @@ def _found(key: str, places: Iterable[tuple[str, str]], subject: Subject) -> Fou
         license=package.license if package else None,
         github=package.github if package else None,
         packed=(subject.sizes or {}).get(full),
-        copies=tuple(_copy(tree, place, subject) for tree, place in sorted(places)),
+        copies=tuple(_copy(tree, path, subject) for tree, path in sorted(paths)),
     )
 
 
-def _copy(tree: str, place: str, subject: Subject) -> Copy:
+def _copy(tree: str, path: str, subject: Subject) -> Copy:
     here = [entry for entry in subject.entries if entry.tree == tree]
     chains = {
-        entry: node_modules.chain(subject.cache / tree, f"node_modules/{entry.name}", place)
+        entry: node_modules.chain(subject.cache / tree, f"node_modules/{entry.name}", path)
         for entry in here
         if subject.cache is not None
     }
     # In a tree of several requests, only those that lead to it need it.
     needing = [entry for entry in here if chains.get(entry)] or here
     needs = [Need(kind=e.kind, spec=e.spec, chain=chains.get(e, ())) for e in needing]
-    size = node_modules.size(subject.cache / tree / place) if subject.cache is not None else None
-    return Copy(place=_join(tree, place), needs=tuple(needs), bytes=size)
+    size = node_modules.size(subject.cache / tree / path) if subject.cache is not None else None
+    return Copy(place=_join(tree, path), needs=tuple(needs), bytes=size)
 
 
 def _verdict(entry: Entry, subject: Subject) -> Verdict | None:

@@ -32,6 +32,7 @@ class Tree:
 
     @property
     def bytes(self) -> int:
+        """The sizes of its packages, in all."""
         return sum(self.sizes.values())
 
 
@@ -62,27 +63,27 @@ def take(cache: Path, proof: Path | None = None, opencode: Path | None = None) -
 
     Raises BadInputError for what is no cache, for a proof that is none or of something else.
     """
-    made = manifests.read(cache)
+    manifest = manifests.read(cache)
     try:
-        trees = _trees(cache, made)
+        trees = _trees(cache, manifest)
     except OSError as error:
         raise BadInputError(f"{error.filename}: cannot be read ({error.strerror})") from error
-    found = proved(cache, made, proof, opencode)
+    last_proof = proved(cache, manifest, proof, opencode)
     return Inventory(
-        manifest=made,
+        manifest=manifest,
         trees=trees,
-        catalogue_date=made.catalogue_date,
-        proof=found.proof if found else None,
-        proved_here=found is not None and found.here,
+        catalogue_date=manifest.catalogue_date,
+        proof=last_proof.proof if last_proof else None,
+        proved_here=last_proof is not None and last_proof.here,
     )
 
 
-def _trees(cache: Path, made: Manifest) -> tuple[Tree, ...]:
+def _trees(cache: Path, manifest: Manifest) -> tuple[Tree, ...]:
     asking: dict[str, list[Entry]] = {}
-    for entry in made.requests:
+    for entry in manifest.requests:
         asking.setdefault(entry.tree, []).append(entry)
-    known = {f"{package.name}@{package.version}": package for package in made.packages}
-    for package in made.packages:
+    known = {f"{package.name}@{package.version}": package for package in manifest.packages}
+    for package in manifest.packages:
         # What came from GitHub has its commit in the manifest's version, and not in its own.
         known.setdefault(f"{package.name}@{package.version.partition('+')[0]}", package)
     return tuple(
@@ -93,18 +94,18 @@ def _trees(cache: Path, made: Manifest) -> tuple[Tree, ...]:
 def _sizes(tree: Path, known: Mapping[str, CachedPackage]) -> dict[CachedPackage, int]:
     sizes: dict[CachedPackage, int] = {}
     owners: dict[str, CachedPackage] = {}
-    for place, key in node_modules.on_disk(tree):
+    for path, key in node_modules.on_disk(tree):
         # A package that came inside another one's tarball counts as a part of that.
-        above = owners.get(place.rpartition("/node_modules/")[0])
+        above = owners.get(path.rpartition("/node_modules/")[0])
         package = known.get(key, above)
         if package is not None:
-            owners[place] = package
-            sizes[package] = sizes.get(package, 0) + node_modules.size(tree / place)
+            owners[path] = package
+            sizes[package] = sizes.get(package, 0) + node_modules.size(tree / path)
     return sizes
 
 
 def proved(
-    cache: Path, made: Manifest, proof: Path | None = None, opencode: Path | None = None
+    cache: Path, manifest: Manifest, proof: Path | None = None, opencode: Path | None = None
 ) -> Found | None:
     """The proof of a cache: the given one, else the one that is on file or came along.
 
@@ -112,7 +113,7 @@ def proved(
     a given proof that is of something else.
     """
     if proof is not None:
-        return on_file.given(proof, cache, made, opencode)
-    if opencode is None and made.opencode_sha256 is None:
+        return on_file.given(proof, cache, manifest, opencode)
+    if opencode is None and manifest.opencode_sha256 is None:
         return None
-    return on_file.find(on_file.identity(cache, made, opencode))
+    return on_file.find(on_file.identity(cache, manifest, opencode))

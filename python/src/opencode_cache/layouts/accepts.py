@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 def accepted(binary: Path, locked: str, timeout: float = opencode.VERSION_TIMEOUT) -> str:
     """The version of a binary. Raises BadInputError unless a cache locked for `locked` is right for it."""
-    found = opencode.version(binary, timeout)
-    if not layouts.for_version(locked).accepts(locked, found):
+    actual = opencode.version(binary, timeout)
+    if not layouts.for_version(locked).accepts(locked, actual):
         raise BadInputError(
-            f"{binary}: this is OpenCode {found}, the lock is for {locked}; "
-            f"give that binary, or lock again with --opencode-version {found}"
+            f"{binary}: this is OpenCode {actual}, the lock is for {locked}; "
+            f"give that binary, or lock again with --opencode-version {actual}"
         )
-    return found
+    return actual

@@ -41,9 +41,9 @@ _COPIED = ("models.json", "version")
 class _Bun:
     name: LayoutName = "bun"
 
-    def accepts(self, locked: str, found: str) -> bool:
+    def accepts(self, locked: str, actual: str) -> bool:
         # The built-in plugins are asked for by exact version, and they change with patch releases.
-        return locked == found
+        return locked == actual
 
     def place(self, opencode: str, kind: Kind, spec: str, resolved: str) -> Place:
         if kind in ("config", "tool", "command"):
@@ -79,14 +79,14 @@ class _Bun:
 
     def installed(self, cache: Path, entry: Entry, opencode: str) -> tuple[bool, str]:
         listed = _manifest(cache / "package.json").get("dependencies")
-        found = listed.get(entry.name) if isinstance(listed, dict) else None
-        if found is None:
+        installed = listed.get(entry.name) if isinstance(listed, dict) else None
+        if installed is None:
             return False, "package.json does not name it"
         if self.asks_again(opencode):
             there = (cache / entry.path).is_dir()
             return there, f"package.json names it, and {entry.path} {'is there' if there else 'is not there'}"
         wanted = split_spec(entry.spec)[1] or "latest"
-        return found == wanted, f"package.json has {found!r} for it, {wanted!r} is what it asks for"
+        return installed == wanted, f"package.json has {installed!r} for it, {wanted!r} is what it asks for"
 
     def tolerated(self, opencode: str) -> frozenset[str]:  # noqa: ARG002
         # Every start runs `bun add` for it, installed or not; it fails at once and nothing depends on it.

@@ -29,7 +29,7 @@ class Layout(Protocol):
     def name(self) -> LayoutName:
         """As locks and manifests write it."""
 
-    def accepts(self, locked: str, found: str) -> bool:
+    def accepts(self, locked: str, actual: str) -> bool:
         """Whether a cache locked for one version of OpenCode is right for another."""
 
     def place(self, opencode: str, kind: Kind, spec: str, resolved: str) -> Place:

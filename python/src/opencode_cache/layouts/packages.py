@@ -38,9 +38,9 @@ CONFIG = "config"
 class _Packages:
     name: LayoutName = "packages"
 
-    def accepts(self, locked: str, found: str) -> bool:
+    def accepts(self, locked: str, actual: str) -> bool:
         # What is asked for changes with the series; the bundled SDKs and the SDK generation with it.
-        return locked.split(".")[:2] == found.split(".")[:2]
+        return locked.split(".")[:2] == actual.split(".")[:2]
 
     def place(self, opencode: str, kind: Kind, spec: str, resolved: str) -> Place:  # noqa: ARG002
         # A `command` is no matter of OpenCode's: the wrapper finds it under the text of its spec.
@@ -70,9 +70,9 @@ class _Packages:
         )
 
     def links(self, cache: Path) -> tuple[str, ...]:
-        found = [path.relative_to(cache) for path in _trees(cache / "packages")]
-        found += [path.relative_to(cache) for path in (cache / "bin").glob("*")]
-        names = [path.as_posix() for path in found]
+        paths = [path.relative_to(cache) for path in _trees(cache / "packages")]
+        paths += [path.relative_to(cache) for path in (cache / "bin").glob("*")]
+        names = [path.as_posix() for path in paths]
         return tuple(sorted(names + (["tui"] if (cache / "tui").is_dir() else [])))
 
     def copies(self, cache: Path) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ def audit(document: object) -> dict[str, Any] | None:
 def checked(entry: dict[str, Any]) -> dict[str, Any]:
     """One package's entry with the fields that we read, each of its type; the others are left out."""
     dist = entry.get("dist")
-    found = {
+    fields = {
         "name": _text(entry.get("name"), _LONGEST_NAME),
         "version": entry["version"] if is_version(entry.get("version")) else None,
         "integrity": _text(entry.get("integrity")),
@@ -76,7 +76,7 @@ def checked(entry: dict[str, Any]) -> dict[str, Any]:
         "link": bool(entry.get("link")),
         "inBundle": bool(entry.get("inBundle")),
     }
-    return {key: value for key, value in found.items() if value}
+    return {key: value for key, value in fields.items() if value}
 
 
 def is_version(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""The one door to npm: its resolver, its registry configuration, its look-ups.
+"""The one client for npm: its resolver, its registry configuration, its look-ups.
 
 npm itself resolves every spec, so mirrors, scopes, proxies and credentials mean what they mean to npm.
 """
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from opencode_cache.base import store
 from opencode_cache.base.errors import BadInputError, NetworkError, OpencodeCacheError
+from opencode_cache.base.model import parsed_json
 from opencode_cache.npm import answers, failures
 from opencode_cache.npm.registry import Registry, from_config
 from opencode_cache.npm.spec import split_spec
@@ -176,16 +177,16 @@ def _run(arguments: Sequence[str], cwd: Path, names: Sequence[str] = ()) -> str:
         )
         raise ConflictError(f"{detail or what}; choose another version with --resolve 'NAME=RANGE'")
     fix = _fix(code[1], done.stderr, names) if code and names else ""
-    said = f"npm {arguments[0]} failed: {what} ({code[1] if code else 'no code'}){fix}"
+    message = f"npm {arguments[0]} failed: {what} ({code[1] if code else 'no code'}){fix}"
     if code and code[1] in _MISSING:
         named = _NAMED_MISSING.search("\n".join(lines))
-        raise NotInRegistryError(said, (named[1] or named[2]) if named else "")
-    raise NetworkError(said)
+        raise NotInRegistryError(message, (named[1] or named[2]) if named else "")
+    raise NetworkError(message)
 
 
-def _fix(code: str, said: str, names: Sequence[str]) -> str:
+def _fix(code: str, stderr: str, names: Sequence[str]) -> str:
     try:
-        fix = failures.of_npm(code, said, names, registry())
+        fix = failures.of_npm(code, stderr, names, registry())
     except OpencodeCacheError:
         return ""  # then npm's own words have to do
     return f"; {fix}" if fix else ""
@@ -221,7 +222,7 @@ def package_lock(
 
 def _json(text: str, what: str) -> Any:  # noqa: ANN401 - JSON is anything
     try:
-        return json.loads(text)
+        return parsed_json(text)
     except RecursionError as error:
         raise NetworkError(
             f"the registry's answer to npm {what} is nested too deep; use another registry"
@@ -237,7 +238,7 @@ def audit_signatures(directory: Path) -> dict[str, Any]:
     """
     done = _start(["audit", "signatures", "--json", "--fetch-retries=0", *_safe()], directory)
     try:
-        judgement = answers.audit(json.loads(done.stdout))
+        judgement = answers.audit(parsed_json(done.stdout))
     except (ValueError, RecursionError):
         judgement = None
     return judgement or {"error": {"code": f"exit status {done.returncode}"}}
@@ -248,8 +249,8 @@ def view(spec: str) -> list[dict[str, Any]]:
     fields = ("name", "version", "dependencies", "peerDependencies", "dist", "time", "license", "os", "cpu")
     arguments = ["view", "--json", *_safe(), "--", spec, *fields, "libc", "bin", "engines"]
     with _nowhere() as empty:
-        said = _run(arguments, empty, [split_spec(spec)[0]])
-    entries = _json(said or "[]", "view")
+        output = _run(arguments, empty, [split_spec(spec)[0]])
+    entries = _json(output or "[]", "view")
     return answers.manifests(entries if isinstance(entries, list) else [entries])
 
 

@@ -45,8 +45,8 @@ def _one(match: re.Match[str], version: Triple) -> bool:
     # The first version that is past what is named: 1.2 is 1.2.x.
     past = _next(given)
     if operator == "^":
-        place = next((index for index, number in enumerate(given) if number), len(given) - 1)
-        return low <= version < _next(given[: place + 1])
+        last = next((index for index, number in enumerate(given) if number), len(given) - 1)
+        return low <= version < _next(given[: last + 1])
     if operator == "~":
         return low <= version < _next(given[:2])
     return {

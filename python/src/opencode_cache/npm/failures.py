@@ -46,7 +46,7 @@ _CODES: dict[str, Kind] = {
 _STATUS: dict[int, Kind] = {401: "login", 403: "forbidden", 407: "proxy login"}
 
 
-def of_npm(code: str, said: str, names: Sequence[str], registry: Registry) -> str:
+def of_npm(code: str, output: str, names: Sequence[str], registry: Registry) -> str:
     """The fix for an error of npm, "" where nothing better is known than npm's own words.
 
     `names`: the packages that npm was asked for.
@@ -54,9 +54,9 @@ def of_npm(code: str, said: str, names: Sequence[str], registry: Registry) -> st
     kind = _CODES.get(code)
     if kind is None:
         return ""
-    if kind in ("connection", "name") and re.search(r"\bproxy\b.*\b407\b", said, re.IGNORECASE | re.DOTALL):
+    if kind in ("connection", "name") and re.search(r"\bproxy\b.*\b407\b", output, re.IGNORECASE | re.DOTALL):
         kind = "proxy login"
-    address = re.search(r"https?://[^\s'\"]+", said)
+    address = re.search(r"https?://[^\s'\"]+", output)
     name = next((name for name in names if registry.url(name) != registry.default.rstrip("/")), "")
     url = registry.url(name)
     return _fix(kind, url, http.host(address[0] if address else url), name or " ".join(names[:1]), registry)

@@ -51,7 +51,7 @@ def there() -> bool:
     return bool(shutil.which("node") or in_wheel())
 
 
-def directory(place: store.Store) -> str:
+def directory(kept: store.Store) -> str:
     """A directory of the store with nothing but `node`: a link to the one on PATH, or a copy of the wheel's.
 
     A link follows the machine's own updates; the wheel goes with its virtual environment, which need not
@@ -64,8 +64,8 @@ def directory(place: store.Store) -> str:
         key = store.key("node", "link", str(source))
     elif wheel:
         source = wheel
-        about = source.stat()
-        key = store.key("node", "copy", str(source), f"{about.st_size} {about.st_mtime_ns}")
+        status = source.stat()
+        key = store.key("node", "copy", str(source), f"{status.st_size} {status.st_mtime_ns}")
     else:
         raise BadInputError(f"npm tools are Node.js programs, and there is no `node` on PATH; {FIX}")
 
@@ -76,4 +76,4 @@ def directory(place: store.Store) -> str:
         else:
             shutil.copy2(source, out / "bin" / "node")
 
-    return str(place.add(key, "node", make) / "bin")
+    return str(kept.add(key, "node", make) / "bin")

@@ -40,6 +40,7 @@ class Registry:
     """The user's file of settings, for sentences."""
 
     def url(self, name: str) -> str:
+        """The registry of a package, which its scope may have set, without a slash at the end."""
         scope = name.partition("/")[0] if name.startswith("@") else ""
         return self.scopes.get(scope, self.default).rstrip("/")
 
@@ -82,7 +83,7 @@ def from_config(config: Mapping[str, Any]) -> Registry:
     lines = [line for file in files if isinstance(file, str) and file for line in _npmrc(Path(file))]
     cafile = config.get("cafile") or None
     if cafile and not Path(str(cafile)).is_file():
-        raise BadInputError(f"npm's cafile setting is {cafile!r}, which is no file; fix it in your npmrc")
+        raise BadInputError(f"npm's cafile setting is {cafile!r}, which is not a file; fix it in your npmrc")
     proxies = {
         scheme: str(config[key])
         for scheme, key in (("http", "proxy"), ("https", "https-proxy"))

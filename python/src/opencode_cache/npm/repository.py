@@ -54,6 +54,7 @@ class Pin:
 
     @property
     def url(self) -> str:
+        """Of the commit's archive, at GitHub, or at the address that the environment gives in its place."""
         base = os.environ.get(ARCHIVES) or _DEFAULT
         return f"{base.rstrip('/')}/{self.owner}/{self.repo}/tar.gz/{self.commit}"
 
@@ -78,6 +79,7 @@ class Source:
         return self.at(self.ref) if _COMMIT.fullmatch(self.ref) else None
 
     def at(self, commit: str) -> Pin:
+        """The same repository at one commit, 40 hexadecimal digits."""
         return Pin(self.owner, self.repo, commit, self.name)
 
 
@@ -104,28 +106,28 @@ def source(spec: str) -> Source | None:
     if max(map(len, spec.split("/"))) > LONGEST_PART:
         raise BadInputError(f"plugins: {spec[:LONGEST_PART]!r}… is too long for the name of a directory")
     if name is not None and not is_name(name):
-        raise BadInputError(f"plugins: {spec!r}: {name!r} names no npm package; write another")
+        raise BadInputError(f"plugins: {spec!r}: {name!r} is not an npm package name; write another")
     ref = match["ref"] or ""
     if ref and not _REF.fullmatch(ref):
         raise BadInputError(
-            f"plugins: {spec!r}: {ref!r} is no branch, tag or commit; write '{spec.partition('#')[0]}#TAG'"
+            f"plugins: {spec!r}: {ref!r} is not a branch, tag or commit; write '{spec.partition('#')[0]}#TAG'"
         )
     return Source(match["owner"], match["repo"], ref, name)
 
 
 def pin(spec: str) -> Pin | None:
     """The commit that a spec names; None where it names none. Raises BadInputError as `source` does."""
-    found = source(spec)
-    return found.pin if found else None
+    repository = source(spec)
+    return repository.pin if repository else None
 
 
 def is_nameless(spec: str) -> bool:
     """Whether a spec names a repository and not the package in it."""
     try:
-        found = source(spec)
+        repository = source(spec)
     except BadInputError:
         return False
-    return found is not None and found.name is None
+    return repository is not None and repository.name is None
 
 
 def is_repository(spec: str) -> bool:

@@ -46,14 +46,16 @@ def check(field: str, spec: str) -> None:
     """Raises BadInputError, about that key of the plan, for what is neither `name` nor `name@version`."""
     if not is_spec(spec):
         raise BadInputError(
-            f"{field}: {spec!r} is no npm spec; write 'name' or 'name@version', as in your opencode.json"
+            f"{field}: {spec!r} is not an npm spec; write 'name' or 'name@version', as in your opencode.json"
         )
 
 
 def check_range(name: str, wanted: str) -> None:
     """The same for a line of `resolve`: a package's name and an npm range."""
     if not is_name(name):
-        raise BadInputError(f"resolve: {name!r} names no npm package; give one, such as '@ai-sdk/anthropic'")
+        raise BadInputError(
+            f"resolve: {name!r} is not an npm package name; give one, such as '@ai-sdk/anthropic'"
+        )
     if not re.fullmatch(_RANGE, wanted):
         raise BadInputError(f"resolve: {name}: {wanted!r} is not an npm range; write one such as '^2'")
 

@@ -57,7 +57,7 @@ def sdk_major(binary: Path) -> int | None:
 
 
 @dataclass(frozen=True)
-class BunEra:
+class BunFacts:
     """What a binary of the bun layout does at its first start."""
 
     cache_version: str
@@ -65,17 +65,17 @@ class BunEra:
     """Specs `name@version`, in the order in which it asks for them."""
 
 
-def bun_era(binary: Path, models: Mapping[str, Any]) -> BunEra:
+def bun_facts(binary: Path, models: Mapping[str, Any]) -> BunFacts:
     """Start a bun-layout binary until it asks for nothing more, giving it an empty package each time.
 
     `models` is the catalogue that it finds: 1.1.27 does nothing without one. Raises BadInputError where it
     writes no `version` file.
     """
     answer = _without_a_network({"what": "start", "binary": str(binary.absolute()), "models": models})
-    return BunEra(answer["cache_version"], tuple(answer["built_in_plugins"]))
+    return BunFacts(answer["cache_version"], tuple(answer["built_in_plugins"]))
 
 
-def _start(binary: Path, models: Mapping[str, Any]) -> BunEra:
+def _start(binary: Path, models: Mapping[str, Any]) -> BunFacts:
     plugins: list[str] = []
     with opencode.private_home() as home, TripwireRegistry() as registry:
         extra = opencode.registry_settings(registry.url) | opencode.QUIET
@@ -98,7 +98,7 @@ def _start(binary: Path, models: Mapping[str, Any]) -> BunEra:
                 break
             plugins += fresh
             _pretend(cache, plugins)
-        return BunEra(written.read_text(encoding="utf-8"), tuple(plugins))
+        return BunFacts(written.read_text(encoding="utf-8"), tuple(plugins))
 
 
 def not_installed(log: str) -> dict[str, str]:
@@ -125,25 +125,27 @@ def _pretend(cache: Path, specs: Iterable[str]) -> None:
     (cache / "package.json").write_text(f'{{"dependencies":{{{",".join(lines)}}}}}', encoding="utf-8")
 
 
-def bundled(binary: Path, models: Mapping[str, Any], era: BunEra | None) -> set[str]:
+def bundled(binary: Path, models: Mapping[str, Any], facts: BunFacts | None) -> set[str]:
     """The provider SDKs that are compiled into the binary: those of a catalogue, and others of the AI SDK.
 
     Raises BadInputError where it asks the registry for none at all, so that nothing can be told.
     """
     named = {name.decode() for name in _SDK_NAME.findall(opencode.image(binary).read_bytes())}
     names = sorted(named | catalogue.packages(models).keys())
-    return set(names) - _asking(binary, names, models, era)
+    return set(names) - _asking(binary, names, models, facts)
 
 
 def bundles(binary: Path, name: str) -> bool:
     """Whether the binary has that SDK compiled in. Raises BadInputError where it cannot be asked."""
     models = embedded.catalogue(binary)
     bun = versions.layout_name(opencode.version(binary)) == "bun"
-    return name not in _asking(binary, [name], models, bun_era(binary, models) if bun else None)
+    return name not in _asking(binary, [name], models, bun_facts(binary, models) if bun else None)
 
 
-def _asking(binary: Path, names: Sequence[str], models: Mapping[str, Any], era: BunEra | None) -> set[str]:
-    asked = _asked_for(binary, [*names, _NOBODYS], models, era)
+def _asking(
+    binary: Path, names: Sequence[str], models: Mapping[str, Any], facts: BunFacts | None
+) -> set[str]:
+    asked = _asked_for(binary, [*names, _NOBODYS], models, facts)
     if _NOBODYS not in asked:
         raise BadInputError(
             f"{binary}: does not ask for SDKs that it lacks, so it cannot be asked for {', '.join(names)}"
@@ -152,21 +154,21 @@ def _asking(binary: Path, names: Sequence[str], models: Mapping[str, Any], era: 
 
 
 def _asked_for(
-    binary: Path, ordered: Sequence[str], models: Mapping[str, Any], era: BunEra | None
+    binary: Path, ordered: Sequence[str], models: Mapping[str, Any], facts: BunFacts | None
 ) -> set[str]:
     """Those of the names that the binary asks the registry for as providers' SDKs."""
     order = {
         "what": "sdks",
         "binary": str(binary.absolute()),
         "names": list(ordered),
-        "models": models if era else {},
-        "era": asdict(era) if era else None,
+        "models": models if facts else {},
+        "facts": asdict(facts) if facts else None,
     }
     return set(_without_a_network(order))
 
 
 def _ask_for_all(
-    binary: Path, ordered: Sequence[str], models: Mapping[str, Any], era: BunEra | None
+    binary: Path, ordered: Sequence[str], models: Mapping[str, Any], facts: BunFacts | None
 ) -> set[str]:
     """One server, one custom provider for each name, one prompt each.
 
@@ -181,10 +183,10 @@ def _ask_for_all(
         }
         opencode.write_config(home, {"provider": providers, "share": "disabled"})
         extra = opencode.registry_settings(registry.url) | opencode.QUIET
-        if era is not None:
+        if facts is not None:
             cache = home / ".cache" / "opencode"
-            _pretend(cache, era.built_in_plugins)
-            (cache / "version").write_text(era.cache_version, encoding="utf-8")
+            _pretend(cache, facts.built_in_plugins)
+            (cache / "version").write_text(facts.cache_version, encoding="utf-8")
             (cache / "models.json").write_text(catalogue.dumps(models), encoding="utf-8")
         with (
             opencode.serve(binary, home, extra=extra) as server,
@@ -221,9 +223,9 @@ def _without_a_network(order: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
             check=False,
         )
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"asking it ended with {done.returncode}"]
+        lines = done.stderr.strip().splitlines() or [f"asking it ended with {done.returncode}"]
         kind = CheckFailedError if done.returncode == CheckFailedError.exit_status else BadInputError
-        raise kind(said[-1])
+        raise kind(lines[-1])
     return json.loads(done.stdout)
 
 
@@ -231,8 +233,10 @@ def _answer(order: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
     binary = Path(order["binary"])
     if order["what"] == "start":
         return asdict(_start(binary, order["models"]))
-    era = order["era"] and BunEra(order["era"]["cache_version"], tuple(order["era"]["built_in_plugins"]))
-    return sorted(_ask_for_all(binary, order["names"], order["models"], era))
+    facts = order["facts"] and BunFacts(
+        order["facts"]["cache_version"], tuple(order["facts"]["built_in_plugins"])
+    )
+    return sorted(_ask_for_all(binary, order["names"], order["models"], facts))
 
 
 def main() -> int:

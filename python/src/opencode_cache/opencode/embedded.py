@@ -65,7 +65,7 @@ def _strings(image: bytes) -> list[bytes]:
 
 
 def _objects(image: bytes) -> list[bytes]:
-    found = []
+    literals = []
     position = 0
     # A pattern that begins with a plain word is looked for ten times as fast as one that does not.
     while first := _FIRST_PROVIDER.search(image, position):
@@ -73,9 +73,9 @@ def _objects(image: bytes) -> list[bytes]:
         position = first.end()
         literal = _balanced(image, begin.start(1)) if begin else None
         if begin and literal is not None:
-            found.append(literal)
+            literals.append(literal)
             position = max(position, begin.start(1) + len(literal))
-    return sorted(found, key=len, reverse=True)[:2]
+    return sorted(literals, key=len, reverse=True)[:2]
 
 
 _TOKEN = re.compile(rb"""["'`{}\[\]\\]""")

@@ -81,22 +81,22 @@ def remote(binary: Path) -> dict[str, Remote]:
     Only reads the program text, so the binary may be another system's. Raises BadInputError where it has no
     such table.
     """
-    found = {}
+    languages = {}
     for match in _PARSER.finditer(_image(binary)):
         queries = {key: _strings(value) for key, value in _LIST.findall(match["queries"])}
         name = match["name"].decode()
-        found[name] = Remote(
+        languages[name] = Remote(
             name,
             _strings(match["aliases"] or b""),
             match["wasm"].decode(),
             queries.get(b"highlights", ()),
             queries.get(b"injections", ()),
         )
-    if not found:
+    if not languages:
         raise BadInputError(
             f"{binary}: no table of languages found in this binary; take `languages` out of the plan"
         )
-    return found
+    return languages
 
 
 def embedded(binary: Path) -> set[str]:
@@ -118,6 +118,7 @@ def _strings(text: bytes) -> tuple[str, ...]:
 
 
 def why_not(name: str, known: Mapping[str, Remote], embedded: Collection[str]) -> str:
+    """Why a plan's language cannot be locked, with the fix: known to the binary, or misspelt."""
     if name in embedded:
         return f"{name!r} is in the OpenCode binary itself; take it out of the plan"
     meant = next((one.name for one in known.values() if name in one.aliases), None)

@@ -109,8 +109,8 @@ def image(program: Path) -> Path:
             done = run(program, ["-e", _PLACE], home, extra=ask, timeout=VERSION_TIMEOUT)
         except (OSError, subprocess.TimeoutExpired):
             return program
-    found = Path(done.stdout)
-    return found if done.returncode == 0 and found.is_absolute() and found.is_file() else program
+    path = Path(done.stdout)
+    return path if done.returncode == 0 and path.is_absolute() and path.is_file() else program
 
 
 def read_by(cache: Path, program: Path) -> list[Path]:
@@ -133,13 +133,13 @@ def version(program: Path, timeout: float = VERSION_TIMEOUT) -> str:
         except (OSError, subprocess.TimeoutExpired) as error:
             reason = getattr(error, "strerror", None) or "no answer to --version"
             raise BadInputError(f"{program}: cannot be run as OpenCode ({reason})") from error
-    found = _VERSION.search(done.stdout.strip())
-    if done.returncode != 0 or not found:
+    match = _VERSION.search(done.stdout.strip())
+    if done.returncode != 0 or not match:
         raise BadInputError(
             f"{program}: not an OpenCode binary (--version ended with {done.returncode}); "
             "give the program from the npm package or the release, never stripped"
         )
-    return found[1]
+    return match[1]
 
 
 @dataclass(frozen=True)
@@ -196,17 +196,17 @@ def serve(
         text=True,
         errors="replace",
     ) as process:
-        said: list[str] = []
+        lines: list[str] = []
         address: list[str] = []
         listening = threading.Event()
 
         def read() -> None:
             # Reading to the end keeps the server from blocking on a full pipe.
             for line in process.stdout or ():
-                said.append(line)
-                found = _LISTENING.search(line)
-                if found and not address:
-                    address.append(found[1])
+                lines.append(line)
+                match = _LISTENING.search(line)
+                if match and not address:
+                    address.append(match[1])
                     listening.set()
             listening.set()
 
@@ -215,7 +215,7 @@ def serve(
         try:
             is_over = listening.wait(timeout)
             if not address:
-                tail = " ".join("".join(said).split())[-300:]
+                tail = " ".join("".join(lines).split())[-300:]
                 if not is_over:
                     raise TooSlowError(f"{program}: `serve` did not listen within {timeout:.0f} s: {tail}")
                 raise BadInputError(

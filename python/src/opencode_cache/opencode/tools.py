@@ -152,9 +152,11 @@ def check(name: str) -> None:
         return
     meant = {word: tool for tool in _ALL for word in (tool.command, tool.server, tool.formatter) if word}
     near = difflib.get_close_matches(name, TOOLS, 1, _NEAR)
-    found = meant.get(name) or (TOOLS[near[0]] if near else None)
-    if found:
-        raise BadInputError(f"tools: {name!r} is not what OpenCode asks npm for; write {found.package!r}")
+    meant_tool = meant.get(name) or (TOOLS[near[0]] if near else None)
+    if meant_tool:
+        raise BadInputError(
+            f"tools: {name!r} is not what OpenCode asks npm for; write {meant_tool.package!r}"
+        )
 
 
 def brings(name: str) -> str:

@@ -67,14 +67,14 @@ def verify(
     for model in ask:
         arguments += ["--ask", model]
     try:
-        said, errors = _run_child(arguments, on_step)
+        output, errors = _run_child(arguments, on_step)
     except OSError as error:
         raise BadInputError(f"{sys.executable}: cannot be run for the proof ({error.strerror})") from error
     try:
-        proof = Proof.model_validate_json(said)
+        proof = Proof.model_validate_json(output)
     except ValidationError as error:
         reason = " ".join(errors.split())[-400:] or "it gave no result in time"
-        raise BadInputError(f"{cache}: the proof did not come to an end ({reason})") from error
+        raise BadInputError(f"{cache}: the proof did not finish ({reason})") from error
     on_file.put(proof)
     return proof
 

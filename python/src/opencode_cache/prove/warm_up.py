@@ -61,9 +61,9 @@ def warm_up(cache: Path, binary: Path, commands: Sequence[str] = DEFAULT) -> Non
         )
     if done.returncode:
         # The child's last line is the sentence of the same error.
-        said = done.stderr.strip().splitlines() or [f"the warm-up ended with {done.returncode}"]
+        lines = done.stderr.strip().splitlines() or [f"the warm-up ended with {done.returncode}"]
         kinds = {kind.exit_status: kind for kind in (CacheLacksError, BadInputError)}
-        raise kinds.get(done.returncode, CheckFailedError)(said[-1])
+        raise kinds.get(done.returncode, CheckFailedError)(lines[-1])
 
 
 def _run_all(cache: Path, binary: Path, commands: Sequence[str]) -> None:
@@ -101,8 +101,8 @@ def _judge(command: str, done: subprocess.CompletedProcess[str], asked: set[str]
             f"lock again with {options} (or --provider for an SDK)"
         )
     if done.returncode:
-        said = " ".join((done.stderr or done.stdout).split())[-_SAID:]
-        raise CheckFailedError(f"warm-up: `opencode {command}` ended with {done.returncode}: {said}")
+        output = " ".join((done.stderr or done.stdout).split())[-_SAID:]
+        raise CheckFailedError(f"warm-up: `opencode {command}` ended with {done.returncode}: {output}")
 
 
 def _option(name: str) -> str:

@@ -73,7 +73,7 @@ class Versions:
             return self._newest(name, ">=0", dated=True), None
         latest = npm.view(name)
         if not latest:
-            raise UnavailableError("the registry names no latest version of it")
+            raise UnavailableError("the registry has no `latest` version of it")
         return str(latest[-1]["version"]), None
 
     def _newest_that_runs(self, name: str) -> tuple[str, str | None]:
@@ -90,7 +90,7 @@ class Versions:
             (e for e in entries if "-" not in e["version"]), key=lambda e: _precedence(e["version"])
         )
         if not releases:
-            raise UnavailableError("no release was published in time")
+            raise UnavailableError(f"no release was published before {self.before or 'now'}")
         fitting = [entry for entry in releases if node is None or _runs(entry, node)]
         if fitting:
             return str(fitting[-1]["version"]), None
@@ -105,7 +105,7 @@ class Versions:
         if dated:
             entries = self._dated(entries)
         if not entries:
-            in_time = " and was published in time" if dated and self.before else ""
+            in_time = f" and was published before {self.before}" if dated and self.before else ""
             raise UnavailableError(f"no version of {name} matches {wanted}{in_time}")
         return max((str(entry["version"]) for entry in entries), key=_precedence)
 
@@ -124,7 +124,7 @@ class Versions:
         entries = npm.view(f"{name}@>=0")
         releases = sorted((str(e["version"]) for e in entries if "-" not in e["version"]), key=_precedence)
         if not releases:
-            raise UnavailableError("the registry names no release of it")
+            raise UnavailableError("the registry has no release of it")
         own = _precedence(self.opencode)
         before = [version for version in releases if _precedence(version) <= own]
         version = before[-1] if before else releases[0]
@@ -138,7 +138,7 @@ class Versions:
             (e for e in entries if "-" not in e["version"]), key=lambda e: _precedence(e["version"])
         )
         if not releases:
-            raise UnavailableError("no release was published in time")
+            raise UnavailableError(f"no release was published before {self.before or 'now'}")
         fitting = [e["version"] for e in releases if self.sdk_major in _sdk_majors(e)]
         if fitting:
             return str(fitting[-1]), None

@@ -30,8 +30,8 @@ def pinned(source: Source) -> Pin:
         )
     wanted = _names(source.ref)
     lines = _ask(git, source, wanted)
-    found = {name: commit for commit, _, name in (line.partition("\t") for line in lines)}
-    commit = next((found[name] for name in wanted if name in found), None)
+    commits = {name: commit for commit, _, name in (line.partition("\t") for line in lines)}
+    commit = next((commits[name] for name in wanted if name in commits), None)
     if commit is None:
         named = f"branch or tag {source.ref!r}" if source.ref else "default branch"
         raise BadInputError(
@@ -70,9 +70,9 @@ def _ask(git: str, source: Source, names: tuple[str, ...]) -> list[str]:
         ) from error
     if done.returncode == 0:
         return done.stdout.splitlines()
-    said = " ".join(done.stderr.split())
-    if any(words in said.lower() for words in _NOT_THERE):
+    output = " ".join(done.stderr.split())
+    if any(words in output.lower() for words in _NOT_THERE):
         raise BadInputError(
             f"{source.owner}/{source.repo}: GitHub shows no such repository to the public; fix the spec"
         )
-    raise NetworkError(f"{source.owner}/{source.repo}: git cannot ask for it: {said[-200:]}")
+    raise NetworkError(f"{source.owner}/{source.repo}: git cannot ask for it: {output[-200:]}")

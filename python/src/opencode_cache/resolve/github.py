@@ -8,7 +8,6 @@ npm itself would take the same archive and, with scripts ignored, nothing but it
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -16,7 +15,7 @@ from pydantic import ValidationError
 from opencode_cache.base import archive as policy
 from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError, NetworkError
-from opencode_cache.base.model import first_problem
+from opencode_cache.base.model import first_problem, parsed_json
 from opencode_cache.build.unpack.tar import DamagedError, HostileError, Kind, Member, Reader
 from opencode_cache.fetch.github import downloaded
 from opencode_cache.fetch.tarballs import integrity
@@ -79,24 +78,24 @@ def _manifest(archive: Path, pinned: Pin, digest: str) -> dict[str, Any]:
                 if member.kind is Kind.FILE and policy.below(member.path) == "package.json":
                     document = _parsed(reader, member)
     except DamagedError as error:
-        raise NetworkError(f"{pinned.source}: what came is no archive ({_why(error)}); try again") from error
+        raise NetworkError(
+            f"{pinned.source}: what GitHub sent is not an archive ({_why(error)}); try again"
+        ) from error
     except (HostileError, policy.RefusedError) as error:
         raise BadInputError(f"{pinned.source}: its archive {_why(error)}; it cannot be used") from error
     if document is None:
-        raise BadInputError(
-            f"{pinned.source}: has no package.json, so it is no plugin that npm could install"
-        )
+        raise BadInputError(f"{pinned.source}: has no package.json, so npm cannot install it")
     return document
 
 
 def _why(error: Exception) -> str:
     """What is wrong, without the name of a file that is gone by then."""
-    said = (
+    reason = (
         str(error).partition(" ")[2].partition(" ")[2]
         if isinstance(error, BadInputError)
         else f"holds {error}"
     )
-    return said.rpartition("; ")[0].removesuffix(", which is refused") or said
+    return reason.rpartition("; ")[0].removesuffix(", which is refused") or reason
 
 
 def _parsed(reader: Reader, member: Member) -> dict[str, Any]:
@@ -104,9 +103,9 @@ def _parsed(reader: Reader, member: Member) -> dict[str, Any]:
     if member.size > files.SETTINGS:
         raise ValueError(f"it has more than {files.SETTINGS} bytes")
     try:
-        document = json.loads(b"".join(reader.chunks()).decode("utf-8-sig"))
+        document = parsed_json(b"".join(reader.chunks()).decode("utf-8-sig"))
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
     if not isinstance(document, dict):
-        raise TypeError("it is no table")
+        raise TypeError("it is not a JSON object")
     return document

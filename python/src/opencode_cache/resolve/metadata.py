@@ -19,26 +19,27 @@ def package_from(entry: dict[str, Any], name: str) -> Package:
 
     Raises UnavailableError where there is no hash in it, or no sense.
     """
-    said = answers.checked(entry)
-    integrity = answers.sha512(said.get("integrity") or said.get("dist", {}).get("integrity") or "")
+    answer = answers.checked(entry)
+    integrity = answers.sha512(answer.get("integrity") or answer.get("dist", {}).get("integrity") or "")
     if not integrity:
-        raise UnavailableError(f"{name}@{said.get('version')} has no sha512 integrity in the registry")
+        raise UnavailableError(f"{name}@{answer.get('version')} has no sha512 integrity in the registry")
     try:
         return Package(
             name=name,
-            version=said.get("version", ""),
+            version=answer.get("version", ""),
             integrity=integrity,
-            license=said.get("license"),
-            bin=bins(name, said.get("bin")),
-            **{key: tuple(said.get(key, ())) for key in ("os", "cpu", "libc")},
+            license=answer.get("license"),
+            bin=bins(name, answer.get("bin")),
+            **{key: tuple(answer.get(key, ())) for key in ("os", "cpu", "libc")},
         )
     except ValidationError as error:
         raise UnavailableError(
-            f"what the registry says of {name[:80]!r} makes no package ({first_problem(error)})"
+            f"what the registry says of {name[:80]!r} cannot be used ({first_problem(error)})"
         ) from error
 
 
 def bins(name: str, value: object) -> dict[str, str]:
+    """A package.json's `bin` as command -> path. For npm, a text is the command of the package's own name."""
     if isinstance(value, str):
         return {name.rpartition("/")[2]: value}
     pairs = value.items() if isinstance(value, dict) else ()
@@ -46,6 +47,7 @@ def bins(name: str, value: object) -> dict[str, str]:
 
 
 def nodes(tree: str, document: dict[str, Any]) -> dict[str, Package]:
+    """The packages of a package-lock: path in the tree -> package. Raises BadInputError without a hash."""
     packages: dict[str, Package] = {}
     for path, entry in document["packages"].items():
         if not path or entry.get("inBundle"):

@@ -18,7 +18,7 @@ from opencode_cache.base import store
 from opencode_cache.base.errors import BadInputError, NetworkError
 from opencode_cache.base.model import first_problem
 from opencode_cache.catalogue import document as catalogue
-from opencode_cache.fetch import tarballs as tarball
+from opencode_cache.fetch import tarballs
 from opencode_cache.formats import grammar, redistribution, user_files
 from opencode_cache.formats.local_plugin import dependencies, is_local
 from opencode_cache.formats.lock import Lock, Opencode, Request, Signatures, Unavailable
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from opencode_cache.formats.plan import Plan
     from opencode_cache.layouts.layout import Layout
 
-__all__ = ["Resolver", "binaries", "package_from"]
+__all__ = ["Resolver", "binaries"]
 
 _WORKERS = 4
 
@@ -60,7 +60,7 @@ class _Wanted:
 
 def binaries(version: str, names: Iterable[str]) -> tuple[dict[str, Package], dict[str, str]]:
     """The npm package of the OpenCode binary for each system, and why there is none for the others."""
-    found: dict[str, Package] = {}
+    packages: dict[str, Package] = {}
     missing: dict[str, str] = {}
 
     def one(system: platforms.System) -> None:
@@ -68,7 +68,7 @@ def binaries(version: str, names: Iterable[str]) -> tuple[dict[str, Package], di
             try:
                 entries = npm.view(f"{name}@{version}")
                 if entries:
-                    found[system.name] = package_from(entries[0], name)
+                    packages[system.name] = package_from(entries[0], name)
                     return
             except NotInRegistryError:
                 continue
@@ -79,7 +79,7 @@ def binaries(version: str, names: Iterable[str]) -> tuple[dict[str, Package], di
 
     with ThreadPoolExecutor(_WORKERS) as pool:
         list(pool.map(one, [platforms.named(name) for name in names]))
-    return found, missing
+    return packages, missing
 
 
 class Resolver:
@@ -106,38 +106,38 @@ class Resolver:
         self.versions = Versions(plan.opencode, self.sdk_major, plan.resolve, before)
         self.trees = Trees(plan.resolve, before, on_step)
 
-    def lock(self, found: dict[str, Package], missing: dict[str, str]) -> Lock:
+    def lock(self, programs: dict[str, Package], missing: dict[str, str]) -> Lock:
         """Resolve the whole plan. Raises NetworkError, BadInputError.
 
         What a person named and cannot be had is a MissingError with all of it, unless that is allowed.
         """
         try:
-            return self._lock(found, missing)
+            return self._lock(programs, missing)
         except ValidationError as error:
             raise NetworkError(
-                f"the registry's answers make no lock ({first_problem(error)}); use another registry"
+                f"the registry's answers cannot be locked ({first_problem(error)}); use another registry"
             ) from error
 
-    def _lock(self, found: dict[str, Package], missing: dict[str, str]) -> Lock:
+    def _lock(self, programs: dict[str, Package], missing: dict[str, str]) -> Lock:
         files = user_files.read(self.plan.files)
         given = catalogue.given(Path(self.plan.catalogue))[0] if self.plan.catalogue else None
         local = [spec for spec in self.plan.plugins if is_local(spec)]
         languages, unpinned = self._languages()
         # OpenCode imports a local plugin from where it lies: only what it depends on can be locked.
         needed = [wanted for spec in local for wanted in dependencies(spec)]
-        era: ask.BunEra | None = None
+        facts: ask.BunFacts | None = None
         if self.layout.name == "bun":
             self.on_step("asking the binary for its cache version and built-in plugins")
-            era = ask.bun_era(self.binary, self.models)
-        built_in = era.built_in_plugins if era and self.plan.built_in_plugins else ()
-        providers = dict.fromkeys((*self._providers(era), *self.plan.extra_providers))
+            facts = ask.bun_facts(self.binary, self.models)
+        built_in = facts.built_in_plugins if facts and self.plan.built_in_plugins else ()
+        providers = dict.fromkeys((*self._providers(facts), *self.plan.extra_providers))
         wanted = [_Wanted("provider", spec) for spec in providers]
         installed = [spec for spec in self.plan.plugins if spec not in local]
         wanted += [_Wanted("plugin", spec) for spec in (*built_in, *installed)]
         wanted += [_Wanted("tool", spec) for spec in self.plan.tools]
         wanted += [_Wanted("command", spec) for spec in self.plan.commands]
         wanted += [_Wanted("config", spec) for spec in _unnamed(self.plan.config, needed)]
-        requests, unavailable = self._choose(list(dict.fromkeys(wanted)), self._bundled(era))
+        requests, unavailable = self._choose(list(dict.fromkeys(wanted)), self._bundled(facts))
         named = {(want.kind, want.spec) for want in self._named(wanted)}
         trees, packages, broken = self.trees.resolve(requests, named)
         unavailable += sorted(broken, key=lambda gone: (gone.kind, gone.spec))
@@ -149,18 +149,18 @@ class Resolver:
             raise missing_names.MissingError(asked)
         packages |= self._grammars(languages)
         self.on_step(f"asking for the sizes of {len(packages)} tarballs")
-        everything = [p for p in packages.values() if not p.github] + list(found.values())
-        sizes = tarball.sizes(everything)
+        everything = [p for p in packages.values() if not p.github] + list(programs.values())
+        sizes = tarballs.sizes(everything)
         packages = {k: p.model_copy(update={"size": sizes.get(k, p.size)}) for k, p in packages.items()}
-        found = {s: p.model_copy(update={"size": sizes.get(p.key)}) for s, p in found.items()}
+        programs = {s: p.model_copy(update={"size": sizes.get(p.key)}) for s, p in programs.items()}
         return Lock(
             opencode=Opencode(
                 version=self.plan.opencode,
                 layout=self.layout.name,
-                cache_version=era.cache_version if era else None,
+                cache_version=facts.cache_version if facts else None,
                 sdk_major=self.sdk_major,
-                bundled=tuple(sorted(self._bundled(era))),
-                binaries=dict(sorted(found.items())),
+                bundled=tuple(sorted(self._bundled(facts))),
+                binaries=dict(sorted(programs.items())),
                 missing=dict(sorted(missing.items())),
             ),
             requests=tuple(requests),
@@ -183,15 +183,15 @@ class Resolver:
         """The catalogue compiled into the binary."""
         return embedded.catalogue(self.binary)
 
-    def _providers(self, era: ask.BunEra | None) -> list[str]:
+    def _providers(self, facts: ask.BunFacts | None) -> list[str]:
         if self.plan.providers != CATALOGUE:
             return list(self.plan.providers)
-        return sorted(catalogue.packages(self.models).keys() - self._bundled(era))
+        return sorted(catalogue.packages(self.models).keys() - self._bundled(facts))
 
     @cache  # noqa: B019 - a resolver lives as long as its one lock is made
-    def _bundled(self, era: ask.BunEra | None) -> set[str]:
+    def _bundled(self, facts: ask.BunFacts | None) -> set[str]:
         self.on_step("asking the binary which provider SDKs it has compiled in")
-        return ask.bundled(self.binary, self.models, era)
+        return ask.bundled(self.binary, self.models, facts)
 
     def _named(self, wanted: Sequence[_Wanted]) -> list[_Wanted]:
         """Those of the specs that a person named: neither the catalogue nor the version's default plan."""
@@ -233,14 +233,14 @@ class Resolver:
                 if isinstance(error, BadInputError) and not source:
                     raise
                 return Unavailable(spec=want.spec, kind=want.kind, reason=str(error))
-            place = self.layout.place(self.plan.opencode, want.kind, want.spec, version)
+            placed = self.layout.place(self.plan.opencode, want.kind, want.spec, version)
             return Request(
                 spec=want.spec,
                 kind=want.kind,
                 name=name,
-                requested=place.requested,
+                requested=placed.requested,
                 version=version,
-                tree=place.tree,
+                tree=placed.tree,
                 note=note,
             )
 

@@ -103,15 +103,15 @@ class Trees:
         """Which of a tree's requests cannot be had: each alone is asked for. Raises NotInRegistryError."""
         if len(members) == 1:
             return [(members[0], missing_names.behind(members[0], error))]
-        found = []
+        lacking = []
         for request in members:
             try:
                 self._tree(tree, [request])
             except NotInRegistryError as alone:
-                found.append((request, missing_names.behind(request, alone)))
-        if not found:
+                lacking.append((request, missing_names.behind(request, alone)))
+        if not lacking:
             raise error
-        return found
+        return lacking
 
     def _not_passed_on(
         self,

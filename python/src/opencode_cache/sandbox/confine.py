@@ -92,9 +92,9 @@ def _hidden() -> list[Path]:
         homes.append(pwd.getpwuid(os.getuid()).pw_dir)
     other = (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/var/tmp")  # noqa: S108
     named = [*homes, *other, "/run", "/dev", str(TEMPORARY)]
-    places = {Path(name).resolve() for name in named if name.startswith("/")}
-    places = {place for place in places if place.is_dir() and place != Path("/")}
-    return sorted(place for place in places if not places & set(place.parents))
+    directories = {Path(name).resolve() for name in named if name.startswith("/")}
+    directories = {directory for directory in directories if directory.is_dir() and directory != Path("/")}
+    return sorted(directory for directory in directories if not directories & set(directory.parents))
 
 
 def _own() -> Iterator[Path]:
@@ -103,9 +103,9 @@ def _own() -> Iterator[Path]:
     for name in ("PATH", "LD_LIBRARY_PATH", "LOCALE_ARCHIVE"):
         yield from map(Path, filter(None, os.environ.get(name, "").split(os.pathsep)))
     for program in _PROGRAMS:
-        found = shutil.which(program)
-        if found:
-            yield Path(found)
+        path = shutil.which(program)
+        if path:
+            yield Path(path)
     yield from (Path("/dev", name) for name in _DEVICES)
     yield from (Path("/run", name) for name in _RUN)
 
@@ -113,8 +113,8 @@ def _own() -> Iterator[Path]:
 def _sight(paths: Iterable[Path], hidden: list[Path]) -> _Sight:
     """Those of the paths that lie in a hidden directory, opened before it is hidden; outermost only."""
     names = {path: path.resolve() for path in paths if path.is_absolute() and os.access(path, os.F_OK)}
-    found = {real for real in names.values() if set(hidden) & set(real.parents)}
-    outermost = {real for real in found if not found & set(real.parents)}
+    inside = {real for real in names.values() if set(hidden) & set(real.parents)}
+    outermost = {real for real in inside if not inside & set(real.parents)}
     links = {
         path: real
         for path, real in names.items()
@@ -139,9 +139,9 @@ def _hide(libc: ctypes.CDLL, directory: Path, handles: dict[Path, int]) -> None:
 def _terminals_and_memory(libc: ctypes.CDLL) -> None:
     own = (("shm", b"tmpfs", b"mode=1777"), ("pts", b"devpts", b"newinstance,ptmxmode=0666"))
     for name, kind, options in own:
-        place = Path("/dev", name)
-        place.mkdir()
-        mounts.mount(libc, None, place, mounts.NOSUID, kind, options)
+        directory = Path("/dev", name)
+        directory.mkdir()
+        mounts.mount(libc, None, directory, mounts.NOSUID, kind, options)
     for name, target in _DEVICE_LINKS.items():
         Path("/dev", name).symlink_to(target)
 

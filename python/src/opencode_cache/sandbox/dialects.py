@@ -1,8 +1,7 @@
 """The wire formats of the model APIs that the loopback model server speaks, one class each.
 
 A dialect reads a request into an `Ask` and writes the answer: a text, or a call of the bash tool.
-Shapes are those that the AI SDK packages of OpenCode 1.0.61 and 1.18.33 send and accept; both were
-driven with them.
+Shapes are those that the AI SDKs of OpenCode 1.0.61 and 1.18.33 send and accept (both were driven with them).
 """
 
 from __future__ import annotations
@@ -39,14 +38,18 @@ class Ask:
 
 @dataclass(frozen=True)
 class Answer:
+    """The body of a response, and its type."""
+
     content_type: str
     body: bytes
 
 
 class Dialect(Protocol):
-    def read(self, path: str, body: dict[str, Any]) -> Ask: ...
+    def read(self, path: str, body: dict[str, Any]) -> Ask:
+        """What the request with that path and body asks for."""
 
-    def write(self, ask: Ask) -> Answer: ...
+    def write(self, ask: Ask) -> Answer:
+        """`ANSWER`, or a call of the bash tool with the command."""
 
 
 def for_path(path: str) -> Dialect | None:
@@ -81,9 +84,9 @@ def _dicts(node: object) -> Iterator[dict[str, Any]]:
 
 def _ask(model: object, talk: object, tools: object, results: Iterable[object], *, stream: bool) -> Ask:
     given = tuple("\n".join(_strings(result)) for result in results)
-    found = _COMMAND.search("\n".join(_strings(talk)))
+    match = _COMMAND.search("\n".join(_strings(talk)))
     offered = any(entry.get("name") == _TOOL for entry in _dicts(tools))
-    command = found[1] if found and offered and not given else None
+    command = match[1] if match and offered and not given else None
     return Ask(str(model or ""), command, offered, given, stream)
 
 
@@ -280,8 +283,7 @@ def _frame(event: str, payload: dict[str, Any]) -> bytes:
     """One message of Amazon's event-stream encoding: lengths, prelude CRC, headers, payload, CRC."""
     headers = b""
     for name, value in ((":event-type", event), (":content-type", _JSON), (":message-type", "event")):
-        # Header value type 7 is a string with a two-byte length.
-        headers += struct.pack(">B", len(name)) + name.encode() + b"\x07"
+        headers += struct.pack(">B", len(name)) + name.encode() + b"\x07"  # type 7: two-byte length, string
         headers += struct.pack(">H", len(value)) + value.encode()
     body = json.dumps(payload).encode()
     prelude = struct.pack(">II", 16 + len(headers) + len(body), len(headers))

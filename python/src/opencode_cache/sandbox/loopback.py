@@ -149,6 +149,7 @@ class ModelServer(_Loopback):
 
     @property
     def requests(self) -> tuple[ModelRequest, ...]:
+        """What was asked until now, in order."""
         with self._lock:
             return tuple(self._requests)
 
@@ -164,6 +165,7 @@ class ModelServer(_Loopback):
             return tuple(text for name, text in self._tool_results if name == model)
 
     def answer(self, method: str, target: str, body: bytes) -> tuple[int, str, bytes]:
+        """Status, content type and body for a request; 404 for what is no model API."""
         path = unquote(urlsplit(target).path)
         dialect = dialects.for_path(path) if method == "POST" else None
         try:
@@ -220,6 +222,7 @@ class TripwireRegistry(_Loopback):
         return {name for name in names if name}
 
     def answer(self, method: str, target: str, body: bytes) -> tuple[int, str, bytes]:  # noqa: ARG002 - its content tells nothing
+        """404 for everything; what was asked for is kept, by kind."""
         parts = urlsplit(target if "://" in target or target.startswith("/") else f"//{target}")
         with self._lock:
             if parts.hostname:

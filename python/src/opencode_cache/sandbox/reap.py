@@ -48,11 +48,11 @@ def _kill_all() -> None:
 
 
 def _children(parent: int) -> list[int]:
-    found = []
+    children = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError, IndexError):
             # The name, in parentheses, may hold anything.
             fields = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
             if int(fields[1]) == parent:
-                found.append(int(path.parent.name))
-    return found
+                children.append(int(path.parent.name))
+    return children

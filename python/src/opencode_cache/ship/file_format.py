@@ -117,12 +117,14 @@ class Entry:
 
     @property
     def line(self) -> str:
+        """Its line in CONTENTS."""
         size = str(self.size) if self.kind == "f" else "-"
         fields = (self.kind, f"{self.mode:o}", size, self.path, *([self.target] if self.target else []))
         return "\t".join(fields) + "\n"
 
     @property
     def header(self) -> bytes:
+        """Its header in the tar."""
         return tar_header(self.path, _FLAGS[self.kind], self.mode, self.size, self.target)
 
 
@@ -135,6 +137,7 @@ class Rest:
 
     @property
     def line(self) -> str:
+        """The first line of CONTENTS."""
         return f"t\t-\t{self.size}\t{self.sha256}\n"
 
 
@@ -151,10 +154,12 @@ class Listing:
 
     @property
     def contents(self) -> bytes:
+        """The text of CONTENTS."""
         return (self.rest.line + "".join(entry.line for entry in self.entries)).encode()
 
     @property
     def sums(self) -> bytes:
+        """The text of SHA256SUMS, as `sha256sum --check` reads it."""
         digests = {CONTENTS: hashlib.sha256(self.contents).hexdigest()}
         digests |= {entry.path: entry.sha256 for entry in self.entries if entry.kind == "f"}
         return "".join(f"{digest}  {path}\n" for path, digest in digests.items()).encode()

@@ -89,6 +89,8 @@ number() {
 }
 
 cannot_write() {
+  [ ! -d "$base" ] || [ -w "$base" ] ||
+    die "$prefix: you may not write there; ask whom it belongs to, or choose another place"
   die "$prefix: cannot be written ($(first_of "$1")); make room there, or choose another place"
 }
 
@@ -479,14 +481,14 @@ main() {
     esac
   else
     [ -n "$system" ] || this_system
-    [ -z "$sums" ] || [ -f "$sums" ] || die "$sums: is no file; give the SHA256SUMS that was checked"
+    [ -z "$sums" ] || [ -f "$sums" ] || die "$sums: is not a file; give the SHA256SUMS that was checked"
     if [ -n "$tree" ]; then
       file='the bundle'
       case $tree in "$base"/.new-*/tree) ;; *) die "$tree: is not below $base; give FILE.tar.zst" ;; esac
       begin
       check_lists "$tree"
     else
-      [ -f "$file" ] || die "$file: is no file; give a bundle"
+      [ -f "$file" ] || die "$file: is not a file; give a bundle"
       begin
       unpack
     fi

@@ -7,14 +7,11 @@ the library zstd may compress otherwise; what is in the bundle, and its generati
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import os
-import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import zstandard
@@ -22,8 +19,7 @@ import zstandard
 from opencode_cache import __version__
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
-from opencode_cache.inspect import sbom
-from opencode_cache.ship import licences, policy, signing
+from opencode_cache.ship import policy, signing, source_date
 from opencode_cache.ship.file_format import (
     BLOCK,
     CONTENTS,
@@ -33,8 +29,6 @@ from opencode_cache.ship.file_format import (
     INSTALLER,
     MAX_LIST,
     MAX_SERIAL,
-    OPENCODE,
-    PROGRAM,
     PROGRAM_MODE,
     SIGNATURE,
     SUMS,
@@ -46,28 +40,19 @@ from opencode_cache.ship.file_format import (
     document_header,
     in_order,
 )
-from opencode_cache.ship.items import Item, program, tree
+from opencode_cache.ship.installation import installation
+from opencode_cache.ship.items import Item
 from opencode_cache.ship.workspace import workspace
-from opencode_cache.wrapper import render as wrapper
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
+    from pathlib import Path
     from typing import BinaryIO
 
-    from opencode_cache.formats.manifest import Manifest
 
 LEVEL = 9
 """Measured with OpenCode 1.18.33 and its cache, 269 MB, two cores: level 3 makes 67 MB in 0.5 s, 9 makes
 59 MB in 2 s, 15 makes 58 MB in 24 s, 19 makes 52 MB in 49 s."""
-_TOOLS, _CACHE = "libexec/path", "cache"
-_PROGRAMS = (
-    ("rg", "ripgrep", "Andrew Gallant, github.com/BurntSushi/ripgrep", "Unlicense OR MIT"),
-    ("node", "nodejs", "the OpenJS Foundation, github.com/nodejs/node", "MIT"),
-)
-"""Name in the bundle, name, supplier and licence of what is brought beside OpenCode."""
-_ROOT = Path("/bundle")
-"""Stands for wherever the bundle is unpacked; not a word of it is in the wrapper."""
-_PRELOAD = str(wrapper.preload_path(Path(), "opencode"))
 
 
 @dataclass(frozen=True)
@@ -107,10 +92,9 @@ def bundle(
     if not 0 <= serial <= MAX_SERIAL:
         raise BadInputError(f"--serial {serial}: give a number from 0 to {MAX_SERIAL}")
     manifest = manifests.read(cache)
-    licences.check(manifest, accept_licences)
     info = BundleInfo(
         builder=__version__,
-        date=_today(),
+        date=source_date.today(),
         serial=serial,
         opencode=manifest.opencode,
         system=manifest.system,
@@ -120,23 +104,16 @@ def bundle(
     items = {
         INFO: Item(data=(info.model_dump_json(indent=2) + "\n").encode(), mode=DATA_MODE),
         INSTALLER: Item(data=_installer(), mode=PROGRAM_MODE),
-        PROGRAM: Item(
-            data=_wrapper(manifest, offline=offline, tools=bool(ripgrep or node)), mode=PROGRAM_MODE
+        **installation(
+            manifest,
+            cache,
+            opencode,
+            ripgrep=ripgrep,
+            node=node,
+            offline=offline,
+            accept_licences=accept_licences,
         ),
-        _PRELOAD: Item(data=wrapper.render_preload(_ROOT / _CACHE, root=_ROOT).encode(), mode=DATA_MODE),
-        OPENCODE: program(opencode, "OpenCode's release binary"),
     }
-    if ripgrep:
-        items[f"{_TOOLS}/rg"] = program(ripgrep, "ripgrep as one static binary")
-    if node:
-        items[f"{_TOOLS}/node"] = program(node, "Node.js's own build")
-    items |= _bills(manifest, cache, items)
-    items |= dict(tree(cache.resolve(), _CACHE, opencode.resolve()))
-    lacking = [entry for entry in (*manifest.links, *manifest.copies) if f"{_CACHE}/{entry}" not in items]
-    if lacking:
-        raise BadInputError(f"{cache}: {lacking[0]} is missing; build the cache again")
-    for path in list(items):
-        items |= {str(above): items.get(str(above), Item()) for above in Path(path).parents if above.name}
     if out.is_dir():
         raise BadInputError(
             f"{out}: is a directory; give the name of a file, such as {out / 'opencode.tar.zst'}"
@@ -147,25 +124,6 @@ def bundle(
         sha256, packed = _write(listing, items, signature, beside / "bundle")
         (beside / "bundle").replace(out)
     return Bundle(out, sha256, packed, info, listing, signature is not None)
-
-
-def _today() -> str:
-    """The day (UTC) that SOURCE_DATE_EPOCH names (reproducible-builds.org), else this one."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if not epoch:
-        return dt.datetime.now(dt.timezone.utc).date().isoformat()
-    try:
-        return dt.datetime.fromtimestamp(_seconds(epoch), dt.timezone.utc).date().isoformat()
-    except (ValueError, OverflowError, OSError) as error:
-        raise BadInputError(
-            f"SOURCE_DATE_EPOCH is {policy.shown(epoch)}, which is no time; give seconds since 1970"
-        ) from error
-
-
-def _seconds(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,12}", text):
-        raise ValueError(text)
-    return int(text)
 
 
 @contextmanager
@@ -182,41 +140,6 @@ def _explained(out: Path) -> Iterator[None]:
 
 def _installer() -> bytes:
     return resources.files(__package__).joinpath("install.sh").read_bytes()
-
-
-def _wrapper(manifest: Manifest, *, offline: bool, tools: bool) -> bytes:
-    return wrapper.render(
-        manifest,
-        _ROOT / _CACHE,
-        _ROOT / OPENCODE,
-        _ROOT / _PRELOAD,
-        offline=offline,
-        extra_path=[str(_ROOT / _TOOLS)] if tools else [],
-        root=_ROOT,
-    ).encode()
-
-
-def _bills(manifest: Manifest, cache: Path, items: Mapping[str, Item]) -> dict[str, Item]:
-    """The bills of materials of all that is in the bundle."""
-    names = {sbom.OPENCODE: OPENCODE, sbom.WRAPPER: PROGRAM, sbom.PRELOAD: _PRELOAD}
-    beside = [
-        sbom.program_part(name, name, supplier, _sha256(items[f"{_TOOLS}/{file}"]), licence)
-        for file, name, supplier, licence in _PROGRAMS
-        if f"{_TOOLS}/{file}" in items
-    ]
-    digests = {part: _sha256(items[path]) for part, path in names.items()}
-    bill = sbom.take(manifest, cache, digests=digests, beside=beside)
-    documents = {"bom.cdx.json": sbom.cyclonedx(bill), "bom.spdx.json": sbom.spdx(bill)}
-    return {
-        name: Item(data=sbom.dumps(document).encode(), mode=DATA_MODE) for name, document in documents.items()
-    }
-
-
-def _sha256(item: Item) -> str:
-    digest = hashlib.sha256()
-    for piece in item.pieces():
-        digest.update(piece)
-    return digest.hexdigest()
 
 
 def _listing(items: Mapping[str, Item], cache: Path) -> Listing:

@@ -48,7 +48,7 @@ def check_path(path: str) -> None:
     check_text(path)
     for part in path.split("/"):
         if part in ("", ".", ".."):
-            raise ValueError(f"{shown(path) or 'nothing'} is not a relative path that leads down")
+            raise ValueError(f"{shown(path) or 'nothing'} is not a relative path without `..`")
         if len(part.encode()) > MAX_NAME:
             raise ValueError(f"{shown(path)} has a name of more than {MAX_NAME} bytes")
 
@@ -66,6 +66,7 @@ def check_target(path: str, target: str) -> None:
 
 
 def check_size(path: str, size: int) -> None:
+    """Raises ValueError for a size, in bytes, that no file of a bundle has."""
     if not 0 <= size <= MAX_FILE:
         raise ValueError(f"{shown(path)} cannot have {size} bytes")
 

@@ -125,8 +125,8 @@ class Archive:
         file.seek(0)
         if file.read(len(_MAGIC)) != _MAGIC:
             raise self.refused("it does not even begin as one")
-        said = tail[len(TRAILER) :]
-        if not hmac.compare_digest(said, digest.hexdigest().encode()) or not tail.startswith(TRAILER):
+        stated = tail[len(TRAILER) :]
+        if not hmac.compare_digest(stated, digest.hexdigest().encode()) or not tail.startswith(TRAILER):
             raise self.refused("checksum mismatch")
         return end - len(TRAILER)
 

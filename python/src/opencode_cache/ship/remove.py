@@ -1,7 +1,7 @@
 """Leaving: what the wrapper put into a person's directories goes, and what is the person's own stays.
 
 The wrapper (`wrapper/wrapper.sh`, "Cold path") says what it leaves where; nothing is recognised by its place
-alone. The program, the cache and the store belong to whoever installed them.
+alone. A prefix is the installer's; the store is for `gc`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from opencode_cache.base.errors import BadInputError
+from opencode_cache.base import roots, store
+from opencode_cache.base.errors import BadInputError, CheckFailedError
+from opencode_cache.ship import installer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -64,6 +66,7 @@ def remove(found: Places, *, dry_run: bool = False) -> list[Step]:
     """Take away what is ours, and say what was done; with `dry_run`, what would be. Raises BadInputError."""
     try:
         steps = [*_in_config(found), *_in_cache(found.cache)]
+        _refuse_while_starting(found.cache / _OWN)
         if steps and not dry_run:
             for step in steps:
                 _do(step)
@@ -72,6 +75,41 @@ def remove(found: Places, *, dry_run: bool = False) -> list[Step]:
     except OSError as error:
         raise BadInputError(f"{error.filename}: cannot be removed ({error.strerror})") from error
     return steps
+
+
+def links_left() -> list[Path]:
+    """Links into the local store that `install` and `run --link` left."""
+    return roots.links(store.default())
+
+
+def of_prefix(prefix: Path, *, dry_run: bool = False) -> list[Path]:
+    """Remove an installation, by the installer; what goes. Raises CheckFailedError where there is none."""
+    prefix = prefix.absolute()
+    base = prefix / "lib" / "opencode-cache"
+    if not os.path.lexists(base / "current"):
+        raise CheckFailedError(f"{prefix}: nothing is installed there; give the PREFIX of an installation")
+    installer.check_rights(prefix)
+    gone = [path for path in (prefix / "bin" / "opencode", base) if os.path.lexists(path)]
+    if not dry_run:
+        installer.run(["--remove"], prefix)
+    return gone
+
+
+def _refuse_while_starting(own: Path) -> None:
+    for stage in own.glob("stage.*"):
+        pid = stage.name.removeprefix("stage.")
+        if pid.isdecimal() and _alive(int(pid)):
+            raise CheckFailedError(f"{stage}: OpenCode is starting (process {pid}); try again in a moment")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def _do(step: Step) -> None:

@@ -36,7 +36,7 @@ def sign(text: bytes, key: Path, scratch: Path) -> bytes:
     Raises BadInputError where the key cannot sign.
     """
     start = _read(
-        key, f"{key}: is no file; give a private key made by `ssh-keygen -t ed25519`, or minisign's"
+        key, f"{key}: is not a file; give a private key made by `ssh-keygen -t ed25519`, or minisign's"
     )
     document, signature = scratch / "SHA256SUMS", scratch / "SHA256SUMS.sig"
     document.write_bytes(text)
@@ -59,7 +59,7 @@ def check(text: bytes, signature: bytes, trusted: Path, file: Path) -> str:
     """
     keys = _read(
         trusted,
-        f"{trusted}: is no file; write lines like `NAME ssh-ed25519 AAAA…` there, give minisign's public "
+        f"{trusted}: is not a file; write lines like `NAME ssh-ed25519 AAAA…` there, give minisign's public "
         "key, or leave --trusted out",
     )
     minisign = keys.startswith(_MINISIGN)
@@ -71,7 +71,7 @@ def check(text: bytes, signature: bytes, trusted: Path, file: Path) -> str:
     if name:
         return f"the key {trusted}" if minisign else shown(name)
     raise BadInputError(
-        f"{file}: the signature is nobody's in {trusted} ({why}); get a bundle that they signed"
+        f"{file}: signed with no key in {trusted} ({why}); get a bundle signed with one of them"
     )
 
 

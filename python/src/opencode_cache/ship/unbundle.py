@@ -10,21 +10,19 @@ import contextlib
 import os
 import shutil
 import stat
-import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from opencode_cache.base import console
-from opencode_cache.base.errors import BadInputError, CheckFailedError
+from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.files import remove
 from opencode_cache.base.model import first_problem
 from opencode_cache.npm import platforms
-from opencode_cache.ship import signing
-from opencode_cache.ship.file_format import INFO, INSTALLER, PROGRAM, BundleInfo
+from opencode_cache.ship import installer, signing
+from opencode_cache.ship.file_format import INFO, PROGRAM, BundleInfo
 from opencode_cache.ship.policy import shown
 from opencode_cache.ship.reader import Archive
 
@@ -81,7 +79,7 @@ def unbundle(
             info = _info(tree, archive, wanted)
             words = ["--system", wanted, *(["--keep", str(keep)] if keep else [])]
             words += ["--allow-older"] if allow_older else []
-            _install([*words, "--tree", str(tree), str(prefix)])
+            installer.run([*words, "--tree", str(tree)], prefix)
     generation = _current(prefix)
     if generation is None:
         raise BadInputError(f"{prefix}: somebody else has removed what was installed there; install it again")
@@ -90,7 +88,7 @@ def unbundle(
 
 def undo(prefix: Path) -> Path:
     """Go back to the generation before; it. Raises CheckFailedError where there is none."""
-    _install(["--undo", str(prefix.absolute())])
+    installer.run(["--undo"], prefix.absolute())
     return (prefix / "lib" / "opencode-cache" / "current").resolve()
 
 
@@ -112,7 +110,7 @@ def _opened(file: Path) -> BinaryIO:
         raise BadInputError(f"{file}: cannot be read ({error.strerror}); give a bundle") from error
     if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
         opened.close()
-        raise BadInputError(f"{file}: is no file; give a bundle")
+        raise BadInputError(f"{file}: is not a file; give a bundle")
     return opened
 
 
@@ -183,32 +181,7 @@ def _info(tree: Path, archive: Archive, wanted: str) -> BundleInfo:
         raise archive.refused(shown(f"{INFO}: {why}")) from error
     if info.system != wanted:
         raise BadInputError(
-            f"the bundle is for {shown(info.system)}, and this is to be {wanted}; "
+            f"the bundle is for {shown(info.system)}, this machine is {wanted}; "
             f"get another one, or say --system {shown(info.system)}"
         )
     return info
-
-
-def _install(words: list[str]) -> None:
-    """Run the installer. What it says is the error, and its exit status says which."""
-    with resources.as_file(resources.files(__package__).joinpath(INSTALLER)) as script:
-        process = subprocess.Popen(
-            ["/bin/sh", str(script), *words],
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        try:
-            _, output = process.communicate()
-        except BaseException:
-            process.terminate()  # It leaves nothing half done, if it is asked.
-            process.wait()
-            raise
-    if process.returncode:
-        lines = output.decode(errors="replace").strip().splitlines() or [
-            f"it ended with {process.returncode}"
-        ]
-        sentence = "".join(char if char.isprintable() else "?" for char in lines[-1])
-        kind = CheckFailedError if process.returncode == CheckFailedError.exit_status else BadInputError
-        raise kind(sentence.removeprefix(f"{INSTALLER}: "))

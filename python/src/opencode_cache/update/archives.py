@@ -13,9 +13,9 @@ from opencode_cache.base import console, store
 from opencode_cache.base.errors import BadInputError, NetworkError
 from opencode_cache.base.http import UnreachableError
 from opencode_cache.build.unpack import released
-from opencode_cache.fetch import tarballs as tarball
+from opencode_cache.fetch import tarballs
 from opencode_cache.npm import client as npm
-from opencode_cache.resolve import resolver as resolve
+from opencode_cache.resolve import metadata
 from opencode_cache.resolve.choose_version import UnavailableError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def npm_package(name: str, version: str) -> Package:
     if not entries:
         raise npm.NotInRegistryError(f"the npm registry has no {name}@{version}")
     try:
-        package = resolve.package_from(entries[0], name)
+        package = metadata.package_from(entries[0], name)
     except UnavailableError as error:
         raise NetworkError(f"the npm registry's answer for {name}@{version} cannot be used") from error
     if package.version != version:
@@ -97,7 +97,7 @@ def of_package(package: Package) -> str:
     if not path.exists():
         console.step(f"fetching {package.key}")
     with console.downloading(1, package.size or 0) as on_bytes:
-        tarball.fetch([package], path.parent, on_bytes=on_bytes)
+        tarballs.fetch([package], path.parent, on_bytes=on_bytes)
     try:
         return released.of_package(package, path)
     except ValueError as error:

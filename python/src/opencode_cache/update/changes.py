@@ -47,6 +47,7 @@ class Changes(Model):
 
     @property
     def newer(self) -> bool:
+        """Whether an update would change, or has changed, anything."""
         return bool(self.files) or any(left.newer for left in self.left)
 
 
@@ -71,10 +72,10 @@ def packages(old: Lock | None, new: Lock, system: System) -> list[Row]:
 
 
 def _by_name(lock: Lock | None, say: Callable[[Package], str]) -> dict[str, str]:
-    said: dict[str, set[str]] = {}
+    texts: dict[str, set[str]] = {}
     for package in lock.packages.values() if lock else ():
-        said.setdefault(package.name, set()).add(say(package))
-    return {name: ", ".join(sorted(words)) for name, words in said.items()}
+        texts.setdefault(package.name, set()).add(say(package))
+    return {name: ", ".join(sorted(words)) for name, words in texts.items()}
 
 
 def _size(lock: Lock | None, system: System) -> str | None:

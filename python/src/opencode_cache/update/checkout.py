@@ -136,7 +136,7 @@ def read(root: Path) -> Checkout:
     except (ValueError, RecursionError, KeyError, TypeError):
         whole = False
     if not whole:
-        raise _damaged(root / FLAKE_LOCKS[0], "is no lock file of a flake")
+        raise _damaged(root / FLAKE_LOCKS[0], "is not a flake's lock file")
     checkout = Checkout(root, texts, dict(sorted(releases.items())), flake_lock, npm_locks)
     for system, release in checkout.releases.items():
         _check_release(checkout, system, release)

@@ -52,6 +52,7 @@ class Release(BaseModel):
         return match[1] if match else None
 
     def asset(self, name: str) -> Asset | None:
+        """The file of that name in the release, or None."""
         return next((asset for asset in self.assets if asset.name == name), None)
 
 
@@ -69,6 +70,7 @@ class Revision:
 
     @property
     def day(self) -> str:
+        """The revision's day in UTC: `2026-11-26`."""
         return datetime.fromtimestamp(self.last_modified, timezone.utc).date().isoformat()
 
 
@@ -93,6 +95,7 @@ class GitHub:
         return [by_version[version] for version in sorted(by_version, key=versions.numbers, reverse=True)]
 
     def release(self, version: str) -> Release:
+        """The release of an OpenCode version. Raises NetworkError where it cannot be had."""
         return self._ask(f"repos/{OPENCODE}/releases/tags/v{versions.release(version)}", Release)
 
     def newest(self, owner: str, repo: str, ref: str | None) -> Revision:
@@ -103,7 +106,7 @@ class GitHub:
     def archive(self, version: str, asset: Asset, to: Path) -> Path:
         """The archive of a release, in that directory; one that is there already is not downloaded again."""
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", asset.name):
-            raise NetworkError(f"{asset.name!r} is no file name for a release archive; nothing was taken")
+            raise NetworkError(f"{asset.name!r} is not a file name for a release archive; nothing was taken")
         target = to / f"{OPENCODE.replace('/', '+')}-v{versions.release(version)}-{asset.name}"
         part = target.with_name(f"{target.name}.part")
         if asset.size > http.MOST:

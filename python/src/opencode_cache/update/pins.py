@@ -58,7 +58,7 @@ def _dumps(document: object) -> str:
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def with_lock(checkout: Checkout, made: lock.Lock, released: Collection[str]) -> dict[str, str | None]:
+def with_lock(checkout: Checkout, new_lock: lock.Lock, released: Collection[str]) -> dict[str, str | None]:
     """Path -> text of the npm locks with that lock among them; None: the file is to go.
 
     nix/lock-for.nix takes the lock of the very version, else the newest of its series. So these stay: the
@@ -67,8 +67,8 @@ def with_lock(checkout: Checkout, made: lock.Lock, released: Collection[str]) ->
     """
     by_version = {entry.opencode.version: name for name, entry in checkout.npm_locks.items()}
     texts = {version: checkout.texts[name] for version, name in by_version.items()}
-    new = made.opencode.version
-    texts[new] = lock.dumps(made)
+    new = new_lock.opencode.version
+    texts[new] = lock.dumps(new_lock)
     main = max(new, checkout.npm_locks[MAIN_LOCK].opencode.version, key=numbers)
     of_series = {numbers(version)[:2]: version for version in sorted(texts, key=numbers)}
     result: dict[str, str | None] = dict.fromkeys(checkout.npm_locks)

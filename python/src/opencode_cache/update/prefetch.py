@@ -47,11 +47,11 @@ def nar_hash(owner: str, repo: str, rev: str) -> str:
         raise NetworkError(f"{what} failed: {last}; nothing was changed")
     try:  # 7.1, presenter/repository_renderer.py; `hash` is that of an unpacked `git archive`
         told = json.loads(done.stdout)
-        found, said = str(told["hash"]), str(told["rev"])
+        digest, revision = str(told["hash"]), str(told["rev"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        found = said = ""
-    if not re.fullmatch(r"sha256-[A-Za-z0-9+/]{43}=", found):
+        digest = revision = ""
+    if not re.fullmatch(r"sha256-[A-Za-z0-9+/]{43}=", digest):
         raise NetworkError(f"{what} did not print a revision and its hash; version 7 or newer is needed")
-    if said != rev:
-        raise NetworkError(f"{what} answers for {said[:60]!r}; nothing was changed")
-    return found
+    if revision != rev:
+        raise NetworkError(f"{what} answers for {revision[:60]!r}; nothing was changed")
+    return digest

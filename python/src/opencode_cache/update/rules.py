@@ -17,7 +17,7 @@ from opencode_cache.npm import platforms
 from opencode_cache.opencode import tools, versions
 
 _VERSIONS = ("1.0.61", "1.3.99", "1.4.0", "1.13.9", "1.14.0", "1.18.33", "1.19.0", "2.0.1")
-_NEW_ERA = "1.18.33"
+_PACKAGES_VERSION = "1.18.33"
 _WORDS = {
     "os": ([], ["linux"], ["darwin"], ["!win32"], ["!linux"], ["any"]),
     "cpu": ([], ["x64"], ["arm64"], ["!arm64"], ["x64", "arm64"]),
@@ -50,6 +50,7 @@ def document() -> dict[str, Any]:
 
 
 def dumps() -> str:
+    """The document as the text of nix/rules.json."""
     return json.dumps(document(), indent=2, sort_keys=True) + "\n"
 
 
@@ -79,23 +80,23 @@ def _accepts() -> list[dict[str, Any]]:
     """Whether a cache locked for one version is right for another."""
     pairs = (("1.18.21", "1.18.33"), ("1.17.4", "1.18.0"), ("1.0.61", "1.0.61"), ("1.0.61", "1.0.62"))
     return [
-        {"locked": locked, "found": found, "accepts": layouts.for_version(locked).accepts(locked, found)}
-        for locked, found in pairs
+        {"locked": locked, "found": actual, "accepts": layouts.for_version(locked).accepts(locked, actual)}
+        for locked, actual in pairs
     ]
 
 
 def _spellings() -> list[dict[str, Any]]:
     """A plugin's request -> which ways of writing it in `opencode.json` mean the tree that it has."""
-    layout = layouts.for_version(_NEW_ERA)
+    layout = layouts.for_version(_PACKAGES_VERSION)
     texts = ("some", "some@latest", "some@1.2.3", "some@^1", "other")
-    places = {text: layout.place(_NEW_ERA, "plugin", text, "1.2.3") for text in texts}
+    trees = {text: layout.place(_PACKAGES_VERSION, "plugin", text, "1.2.3") for text in texts}
     return [
         {
-            "request": {"spec": spec, "name": spec.partition("@")[0], "requested": place.requested},
-            "same": [text for text in texts if places[text] == place],
-            "other": [text for text in texts if places[text] != place],
+            "request": {"spec": spec, "name": spec.partition("@")[0], "requested": placed.requested},
+            "same": [text for text in texts if trees[text] == placed],
+            "other": [text for text in texts if trees[text] != placed],
         }
-        for spec, place in places.items()
+        for spec, placed in trees.items()
     ]
 
 

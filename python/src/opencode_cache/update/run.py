@@ -54,16 +54,16 @@ def update(
         moving = [
             system
             for system in wanted
-            if (have := now.releases[system].version) != chosen.version
-            and (version is not None or numbers(chosen.version) > numbers(have))
+            if (current := now.releases[system].version) != chosen.version
+            and (version is not None or numbers(chosen.version) > numbers(current))
         ]
         pinned = _pin_all(now, moving, chosen, github)
         inputs, left = _pin_inputs(now, github, chosen, check=check)
-        made = _lock(now, chosen, pinned)
-        texts, told = _compose(now, chosen, pinned, inputs, made)
+        new_lock = _lock(now, chosen, pinned)
+        texts, told = _compose(now, chosen, pinned, inputs, new_lock)
         told = told.model_copy(update={"left": (*_left_systems(now, wanted, moving, chosen), *left)})
         if told.files and not check:
-            proof = _prove(made)
+            proof = _prove(new_lock)
             console.step(f"writing {len(texts)} files")
             transaction.replace(root, texts)
             for name, change in texts.items():
@@ -161,15 +161,15 @@ def _compose(
     chosen: Chosen,
     pinned: Mapping[str, Pinned],
     inputs: Mapping[str, tuple[Revision, str]],
-    made: lock.Lock,
+    new_lock: lock.Lock,
 ) -> tuple[dict[str, transaction.Change], Changes]:
     """Every file that changes, and what to say of it."""
     nar_hashes = {system: pin.nar_hash for system, pin in pinned.items()}
     texts: dict[str, str | None] = dict(pins.with_releases(now, chosen.version, nar_hashes, inputs))
     released = {chosen.version if s in pinned else release.version for s, release in now.releases.items()}
-    texts |= pins.with_lock(now, made, released)
+    texts |= pins.with_lock(now, new_lock, released)
     texts = {name: text for name, text in texts.items() if text != now.texts.get(name)}
-    oldest = min((now.releases[s].version for s in pinned), key=numbers, default=made.opencode.version)
+    oldest = min((now.releases[s].version for s in pinned), key=numbers, default=new_lock.opencode.version)
     rows = [
         Row(
             kind="release",
@@ -185,7 +185,7 @@ def _compose(
         Row(kind="input", name=name, old=old[name][1].rev[:_SHORT], new=new.rev[:_SHORT], note=new.day)
         for name, (new, _) in inputs.items()
     ]
-    rows += changes.packages(pins.before(now, oldest), made, platforms.current())
+    rows += changes.packages(pins.before(now, oldest), new_lock, platforms.current())
     told = Changes(opencode=chosen.version, rows=tuple(rows), left=(), files=())
     if texts:
         texts[checkout.CHANGELOG] = changes.with_entry(now.texts[checkout.CHANGELOG], told)
@@ -207,9 +207,9 @@ def _left_systems(now: Checkout, wanted: Sequence[str], moving: Sequence[str], c
     ]
 
 
-def _prove(made: lock.Lock) -> Proof | None:
+def _prove(new_lock: lock.Lock) -> Proof | None:
     with tempfile.TemporaryDirectory(prefix="opencode-cache-update-") as directory:
         path = Path(directory) / "candidate.lock.json"
-        files.write_atomically(path, lock.dumps(made))
-        console.step(f"proving the lock for OpenCode {made.opencode.version}")
+        files.write_atomically(path, lock.dumps(new_lock))
+        console.step(f"proving the lock for OpenCode {new_lock.opencode.version}")
         return proofs.prove(pipeline.built(path)[0])

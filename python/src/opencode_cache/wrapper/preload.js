@@ -128,6 +128,18 @@ globalThis.Worker = class Worker extends Thread {
   }
 }
 
+// Bun unpacks OpenCode's native parts into `$TMPDIR/.<hash>-<number>.so`, megabytes for each run, and leaves them there
+// (tried on 1.18.33). What this process has mapped goes with it.
+if (isMainThread && process.platform === "linux")
+  process.on("exit", () => {
+    const mapped = readFileSync("/proc/self/maps", "utf8").match(/\/.*\/\.[0-9a-f]{16}-[0-9a-f]{8}\.so$/gm)
+    for (const path of new Set(mapped)) {
+      try {
+        fs.unlinkSync(path)
+      } catch {} // another process has done it
+    }
+  })
+
 // The user's own, which the wrapper had to replace by this file.
 const own = started[USERS + "BUN_INSPECT_PRELOAD"]
 if (own && isMainThread) require(resolve(own))

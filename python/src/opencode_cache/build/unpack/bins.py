@@ -91,10 +91,10 @@ def _order(path: str) -> tuple[int, list[int], list[bool]]:
 
 def _link(link: Path, target: Path) -> None:
     try:
-        found = target.lstat()
+        status = target.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         raise BadInputError(
             f"{target}: a command that is a symbolic link, which no unpacked package has; unpack again"
         )
@@ -106,7 +106,7 @@ def _link(link: Path, target: Path) -> None:
     link.symlink_to(relative)
     os.utime(link, (MTIME, MTIME), follow_symlinks=False)
     target.chmod(_MODE)
-    if stat.S_ISREG(found.st_mode):
+    if stat.S_ISREG(status.st_mode):
         _fix_hash_bang(target)
     os.utime(target, (MTIME, MTIME))
 

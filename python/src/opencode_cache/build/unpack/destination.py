@@ -71,6 +71,7 @@ class Destination:
         return full
 
     def settle(self) -> None:
+        """Give every directory that was made the one time that all files of a cache have."""
         for full in self._made.values():
             os.utime(full, (MTIME, MTIME))
 

@@ -47,9 +47,9 @@ class Stream:
         """Some of the next bytes, at most 1 MiB; none at the end."""
         if not self._buffer and not self._more():
             return self._buffer
-        found = self._buffer[:most]
-        self._buffer = self._buffer[len(found) :]
-        return found
+        data = self._buffer[:most]
+        self._buffer = self._buffer[len(data) :]
+        return data
 
     def finish(self) -> bytes:
         """Nothing but zeros may be left. Returns the sha512 of the whole file."""

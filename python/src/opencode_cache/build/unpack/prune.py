@@ -60,7 +60,7 @@ class _Reach:
         self._files = files
         self._manifest = manifest
         self._read = read
-        self._kinds = {path: found for path in files if (found := kind(path))}
+        self._kinds = {path: what for path in files if (what := kind(path))}
         self._open = set(self._kinds)
         """What nothing has reached yet."""
         self._queue = [path for path in files if path not in self._kinds]
@@ -188,8 +188,8 @@ class _Reach:
         return (top if slash else SOURCE.sub("", top)).encode()
 
     def _named_by_code(self, folder: str, content: bytes | mmap.mmap, words: set[bytes]) -> None:
-        for found in _RELATIVE.finditer(content):
-            text, dynamic, _ = found.group(1).decode("utf-8", "replace").partition("${")
+        for match in _RELATIVE.finditer(content):
+            text, dynamic, _ = match.group(1).decode("utf-8", "replace").partition("${")
             text = text[: text.rfind("/") + 1] if dynamic else text.partition("?")[0]
             path = _joined(folder, text)
             if path is None:
@@ -201,9 +201,9 @@ class _Reach:
                 self._reached(self._sources.get(folder, ()))
         if _HERE.search(content):
             # path.join(__dirname, "docs"), new URL("docs/x.md", import.meta.url)
-            for found in _BARE.finditer(content):
-                if any(word in found.group(1) for word in words):
-                    text = found.group(1).decode("utf-8", "replace").partition("${")[0].strip("/")
+            for match in _BARE.finditer(content):
+                if any(word in match.group(1) for word in words):
+                    text = match.group(1).decode("utf-8", "replace").partition("${")[0].strip("/")
                     for path in filter(None, (_joined("", text), _joined(folder, text))):
                         self._reached(self._names.get(path, ()))
                         self._reached(self._below.get(path, ()))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from opencode_cache.base.errors import BadInputError, NetworkError
 from opencode_cache.build.unpack import tar
-from opencode_cache.fetch import tarballs as tarball
+from opencode_cache.fetch import tarballs
 from opencode_cache.formats import nar
 from opencode_cache.formats.lock import Package
 
@@ -36,7 +36,7 @@ def of_archive(path: Path) -> str:
         if path.name.endswith(".zip"):
             return _of_zip(path)
         # The reader of npm's tarballs, bounded and strict; the hash that it wants is the file's own.
-        package = Package(name=PROGRAM, version="0.0.0", integrity=tarball.integrity(path))
+        package = Package(name=PROGRAM, version="0.0.0", integrity=tarballs.integrity(path))
         return _of_tar(package, path, PROGRAM, executable=None)
     except _UNREADABLE as error:
         path.unlink(missing_ok=True)  # so that the next run downloads it anew
@@ -69,7 +69,7 @@ def _of_zip(path: Path) -> str:
         member = members[0]
         mode = member.external_attr >> 16
         if member.file_size > tar.MAX_BYTES or (stat.S_IFMT(mode) and not stat.S_ISREG(mode)):
-            raise ValueError("the program in it is no file, or too long")
+            raise ValueError("the program in it is not a file, or is too long")
         with archive.open(member) as file:
             pieces = iter(lambda: file.read(_PIECE), b"")
             runs = bool(mode & stat.S_IXUSR)
@@ -82,4 +82,4 @@ def _check_directory(path: Path) -> None:
         file.seek(max(0, path.stat().st_size - _END_LENGTH))
         end = file.read()
     if end[:4] != _END or int.from_bytes(end[12:16], "little") > _MAX_DIRECTORY:
-        raise ValueError("it is no zip file with a short list of members")
+        raise ValueError("it is not a zip file with a short list of members")

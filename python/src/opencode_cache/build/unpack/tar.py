@@ -226,10 +226,10 @@ class Reader:
             raise self.damaged("ends in the middle of a file")
 
     def _finish(self) -> None:
-        found = self._stream.finish()
-        if not hmac.compare_digest(found, base64.b64decode(self._package.integrity.partition("-")[2])):
-            have = base64.b64encode(found).decode()
-            raise self.damaged(f"has the integrity sha512-{have}, the lock says {self._package.integrity}")
+        digest = self._stream.finish()
+        if not hmac.compare_digest(digest, base64.b64decode(self._package.integrity.partition("-")[2])):
+            actual = base64.b64encode(digest).decode()
+            raise self.damaged(f"has the integrity sha512-{actual}, the lock says {self._package.integrity}")
 
 
 def _until_nul(field: bytes) -> bytes:

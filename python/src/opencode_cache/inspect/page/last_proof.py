@@ -21,22 +21,24 @@ _MAKE_ONE = (
 
 
 def verdict_line(proof: Proof | None) -> Element:
+    """One paragraph: what the proof says, or that there is none."""
     if proof is None:
         return h(
             "p", "There is no proof that this cache is complete. ", h("a", "How to make one", href="#proof")
         )
-    said = verdict(proof)
-    return h("p", f"{said[0].upper()}{said[1:]}.", class_=None if proof.ok else "warn")
+    sentence = verdict(proof)
+    return h("p", f"{sentence[0].upper()}{sentence[1:]}.", class_=None if proof.ok else "warn")
 
 
-def section(found: Inventory) -> Iterator[Content]:
-    proof = found.proof
+def section(inventory: Inventory) -> Iterator[Content]:
+    """The page's section about the proof: its verdict, steps and hosts, or how to make one."""
+    proof = inventory.proof
     if proof is None:
         yield h("p", "There is none for this cache. To make one and put it on this page:")
         yield from (h("p", h("code", line)) for line in _MAKE_ONE)
         return
     yield verdict_line(proof)
-    origin = "Proved here" if found.proved_here else "Proved elsewhere"
+    origin = "Proved here" if inventory.proved_here else "Proved elsewhere"
     where = f"{origin}, on {where_and_when(proof)}, with OpenCode {proof.opencode}."
     if proof.isolated:
         where += " OpenCode ran in a network namespace of its own, with the cache mounted read-only."

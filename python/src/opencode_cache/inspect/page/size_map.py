@@ -46,16 +46,16 @@ class _Group:
         return sum(cell.bytes for cell in self.cells)
 
 
-def draw(found: Inventory) -> tuple[Element, str]:
+def draw(inventory: Inventory) -> tuple[Element, str]:
     """The map, and the rules that place its boxes."""
-    groups = _groups(found)
+    groups = _groups(inventory)
     drawing = h("div", class_="map", role="img", aria_label=_said(groups))
     for number, group in enumerate(groups):
         inner = h("div", class_="cells")
-        for place, cell in enumerate(group.cells):
+        for index, cell in enumerate(group.cells):
             kind = "cell asked" if cell.asked else "cell"
             label = h("span", h("b", cell.label), h("i", megabytes(cell.bytes)))
-            inner.append(h("div", label, class_=kind, id=f"c{number}-{place}", title=cell.title))
+            inner.append(h("div", label, class_=kind, id=f"c{number}-{index}", title=cell.title))
         heading = h("span", h("b", group.label), h("i", megabytes(group.bytes)), class_="heading")
         drawing.append(h("div", heading, inner, class_="tree", id=f"t{number}"))
     narrow = "".join(_rules(groups, _NARROW))
@@ -70,12 +70,12 @@ def tree_name(tree: Tree) -> str:
     return ", ".join(names)
 
 
-def _groups(found: Inventory) -> list[_Group]:
-    smallest = found.manifest.bytes * _SMALLEST
-    groups = [_Group(tree_name(tree), _cells(tree, smallest)) for tree in found.trees]
-    if found.other > smallest:
+def _groups(inventory: Inventory) -> list[_Group]:
+    smallest = inventory.manifest.bytes * _SMALLEST
+    groups = [_Group(tree_name(tree), _cells(tree, smallest)) for tree in inventory.trees]
+    if inventory.other > smallest:
         what = "metadata, the model catalogue, files of your own"
-        cell = _Cell("no package", f"{what}: {megabytes(found.other)}", found.other)
+        cell = _Cell("no package", f"{what}: {megabytes(inventory.other)}", inventory.other)
         groups.append(_Group("other files", (cell,)))
     return sorted((group for group in groups if group.bytes), key=lambda group: (-group.bytes, group.label))
 
@@ -108,8 +108,8 @@ def _rules(groups: list[_Group], whole: Box) -> Iterable[str]:
         width, height = _SMALLEST_WITH_HEADING
         taken = _HEADING if box.width >= width and box.height >= height else 0
         inside = Box(0, 0, box.width, box.height - taken)
-        for place, cell in enumerate(squarify([cell.bytes for cell in groups[number].cells], inside)):
-            yield _rule(f"c{number}-{place}", cell, inside)
+        for index, cell in enumerate(squarify([cell.bytes for cell in groups[number].cells], inside)):
+            yield _rule(f"c{number}-{index}", cell, inside)
 
 
 def _rule(identifier: str, box: Box, whole: Box) -> str:

@@ -32,17 +32,17 @@ def squarify(weights: Sequence[float], inside: Box) -> list[Box]:
         raise ValueError("a weight of a treemap is negative")
     boxes = [Box(inside.x, inside.y, 0, 0)] * len(weights)
     order = sorted((n for n, weight in enumerate(weights) if weight > 0), key=lambda n: (-weights[n], n))
-    left, place = inside, 0
-    while place < len(order):
+    left, start = inside, 0
+    while start < len(order):
         # Recounted for every row, so that what rounding loses does not add up.
-        rest = sum(weights[n] for n in order[place:])
+        rest = sum(weights[n] for n in order[start:])
         scale = left.width * left.height / rest
-        areas = [weights[n] * scale for n in order[place:]]
+        areas = [weights[n] * scale for n in order[start:]]
         row = areas[: _row(areas, min(left.width, left.height))]
         taken, left = _divide(row, left, last=len(row) == len(areas))
-        for n, box in zip(order[place:], taken, strict=False):
+        for n, box in zip(order[start:], taken, strict=False):
             boxes[n] = box
-        place += len(row)
+        start += len(row)
     return boxes
 
 

@@ -33,16 +33,16 @@ _KINDS = {
 }
 
 
-def render(found: Inventory) -> str:
+def render(inventory: Inventory) -> str:
     """The text of the page."""
-    made = found.manifest
-    drawing, placing = size_map.draw(found)
+    manifest = inventory.manifest
+    drawing, placing = size_map.draw(inventory)
     package = files(__package__)
     style = package.joinpath("page.css").read_text(encoding="utf-8") + placing
     script = package.joinpath("page.js").read_text(encoding="utf-8")
     policy = f"default-src 'none'; img-src data:; style-src {source(style)}; script-src {source(script)}; "
-    name = f"OpenCode {made.opencode}: what its cache holds"
-    sections = list(_sections(found, drawing))
+    name = f"OpenCode {manifest.opencode}: what its cache holds"
+    sections = list(_sections(inventory, drawing))
     links = [h("a", title, href=f"#{section.get('id')}") for title, section in sections]
     head = h(
         "head",
@@ -61,39 +61,43 @@ def render(found: Inventory) -> str:
     top = h(
         "header",
         h("h1", name),
-        h("p", f"{made.layout} layout, {made.system}, built by opencode-cache {made.builder}", class_="soft"),
+        h(
+            "p",
+            f"{manifest.layout} layout, {manifest.system}, built by opencode-cache {manifest.builder}",
+            class_="soft",
+        ),
         h("nav", *links, aria_label="Sections"),
-        _figures(found),
-        last_proof.verdict_line(found.proof),
+        _figures(inventory),
+        last_proof.verdict_line(inventory.proof),
     )
     body = h("body", top, h("main", *(section for _, section in sections)), raw("script", script))
     return document(h("html", head, body, lang="en"))
 
 
-def _sections(found: Inventory, drawing: Element) -> Iterator[tuple[str, Element]]:
+def _sections(inventory: Inventory, drawing: Element) -> Iterator[tuple[str, Element]]:
     named: tuple[tuple[str, str, Iterable[Content]], ...] = (
-        ("asked", "Who asked", _requests(found)),
+        ("asked", "Who asked", _requests(inventory)),
         ("sizes", "Sizes", _sizes(drawing)),
-        ("proof", "Last proof", last_proof.section(found)),
-        ("licences", "Licences", _licences(found)),
-        ("catalogue", "Model catalogue", _catalogue(found)),
-        ("languages", "Languages", _languages(found)),
-        ("packages", "Packages", _packages(found)),
+        ("proof", "Last proof", last_proof.section(inventory)),
+        ("licences", "Licences", _licences(inventory)),
+        ("catalogue", "Model catalogue", _catalogue(inventory)),
+        ("languages", "Languages", _languages(inventory)),
+        ("packages", "Packages", _packages(inventory)),
     )
     for identifier, title, content in named:
         yield title, h("section", h("h2", title, id=f"{identifier}-title"), *content, id=identifier)
 
 
-def _figures(found: Inventory) -> Element:
-    made = found.manifest
+def _figures(inventory: Inventory) -> Element:
+    manifest = inventory.manifest
     figures = [
-        ("in all", megabytes(made.bytes)),
-        ("files", f"{made.files:,}"),
-        ("packages", f"{len(made.packages):,}"),
-        ("requests answered", f"{len(made.requests):,}"),
-        ("not to be had", f"{len(made.unavailable):,}"),
-        ("licences", f"{len(_by_licence(found)):,}"),
-        ("hosts asked for", f"{len(_hosts(found.proof)):,}" if found.proof else "no proof"),
+        ("size", megabytes(manifest.bytes)),
+        ("files", f"{manifest.files:,}"),
+        ("packages", f"{len(manifest.packages):,}"),
+        ("requests answered", f"{len(manifest.requests):,}"),
+        ("unavailable", f"{len(manifest.unavailable):,}"),
+        ("licences", f"{len(_by_licence(inventory)):,}"),
+        ("hosts asked for", f"{len(_hosts(inventory.proof)):,}" if inventory.proof else "no proof"),
     ]
     return h("dl", *(h("div", h("dt", name), h("dd", value)) for name, value in figures), class_="figures")
 
@@ -102,16 +106,16 @@ def _hosts(proof: Proof) -> set[str]:
     return {host.name for host in proof.hosts}
 
 
-def _requests(found: Inventory) -> Iterator[Content]:
-    made = found.manifest
-    alone = {tree.entries[0]: tree for tree in found.trees if len(tree.entries) == 1}
-    sizes = {(package.name, package.version): found.size(package) for package in made.packages}
+def _requests(inventory: Inventory) -> Iterator[Content]:
+    manifest = inventory.manifest
+    alone = {tree.entries[0]: tree for tree in inventory.trees if len(tree.entries) == 1}
+    sizes = {(package.name, package.version): inventory.size(package) for package in manifest.packages}
     rows: list[list[Content]] = []
-    for entry in made.requests:
+    for entry in manifest.requests:
         note = h("span", f"{entry.note}", class_="soft") if entry.note else None
         tree = alone.get(entry)
         size = tree.bytes if tree else sizes.get((entry.name, entry.version), 0)
-        members = sum(entry.spec in package.specs for package in made.packages)
+        members = sum(entry.spec in package.specs for package in manifest.packages)
         rows.append(
             [
                 h("span", entry.spec, note),
@@ -119,7 +123,7 @@ def _requests(found: Inventory) -> Iterator[Content]:
                 entry.version,
                 members,
                 _number(size),
-                ", ".join(licences(made, entry)),
+                ", ".join(licences(inventory.manifest, entry)),
                 "the cache itself" if entry.tree == "." else h("code", entry.tree),
             ]
         )
@@ -138,16 +142,16 @@ def _requests(found: Inventory) -> Iterator[Content]:
             "Tree": "name",
         },
     )
-    if len(alone) < len(found.trees):
+    if len(alone) < len(inventory.trees):
         yield h(
             "p", "Where requests share a tree, the size is of the requested package alone.", class_="soft"
         )
-    if made.unavailable:
+    if manifest.unavailable:
         yield table(
             "unavailable",
             "What OpenCode may ask for and this cache does not have.",
             ["Request", "Kind", "Why not"],
-            [[gone.spec, _kind(gone), gone.reason] for gone in made.unavailable],
+            [[gone.spec, _kind(gone), gone.reason] for gone in manifest.unavailable],
             {"Request": "long", "Kind": "word", "Why not": "long"},
         )
 
@@ -165,20 +169,20 @@ def _sizes(drawing: Element) -> Iterator[Content]:
     yield drawing
 
 
-def _by_licence(found: Inventory) -> dict[str, list[CachedPackage]]:
+def _by_licence(inventory: Inventory) -> dict[str, list[CachedPackage]]:
     groups: dict[str, list[CachedPackage]] = {}
-    for package in found.manifest.packages:
+    for package in inventory.manifest.packages:
         groups.setdefault(package.license or NOT_STATED, []).append(package)
     return groups
 
 
-def _licences(found: Inventory) -> Iterator[Content]:
-    groups = sorted(_by_licence(found).items(), key=lambda item: (-len(item[1]), item[0]))
+def _licences(inventory: Inventory) -> Iterator[Content]:
+    groups = sorted(_by_licence(inventory).items(), key=lambda item: (-len(item[1]), item[0]))
     rows: list[list[Content]] = []
     for licence, packages in groups:
         names = ", ".join(f"{package.name} {package.version}" for package in packages)
         held = h("details", h("summary", "which"), names) if len(packages) > _FEW else names
-        size = sum(found.size(package) for package in packages)
+        size = sum(inventory.size(package) for package in packages)
         rows.append([licence, len(packages), _number(size), held])
     yield table(
         "by-licence",
@@ -189,34 +193,36 @@ def _licences(found: Inventory) -> Iterator[Content]:
     )
 
 
-def _catalogue(found: Inventory) -> Iterator[Content]:
-    made = found.manifest
-    if made.catalogue is None:
+def _catalogue(inventory: Inventory) -> Iterator[Content]:
+    manifest = inventory.manifest
+    if manifest.catalogue is None:
         facts = [
             ("From", "the OpenCode program itself: the cache has no catalogue of its own"),
-            ("Date", str(found.catalogue_date or "not recorded")),
+            ("Date", str(inventory.catalogue_date or "not recorded")),
         ]
     else:
         facts = [
             (
                 "From",
-                {"binary": "the OpenCode program"}.get(made.catalogue.source, f"a {made.catalogue.source}"),
+                {"binary": "the OpenCode program"}.get(
+                    manifest.catalogue.source, f"a {manifest.catalogue.source}"
+                ),
             ),
-            ("Date", str(found.catalogue_date or "not recorded")),
-            ("Holds", f"{made.catalogue.providers:,} providers, {made.catalogue.models:,} models"),
-            ("SHA-256", made.catalogue.sha256),
+            ("Date", str(inventory.catalogue_date or "not recorded")),
+            ("Holds", f"{manifest.catalogue.providers:,} providers, {manifest.catalogue.models:,} models"),
+            ("SHA-256", manifest.catalogue.sha256),
         ]
-    facts.append(("Why", made.catalogue_why or "not recorded"))
+    facts.append(("Why", manifest.catalogue_why or "not recorded"))
     yield _facts(facts)
 
 
-def _languages(found: Inventory) -> Iterator[Content]:
-    made = found.manifest
+def _languages(inventory: Inventory) -> Iterator[Content]:
+    manifest = inventory.manifest
     yield h("p", "Which the interface shows in colours.", class_="soft")
     yield _facts(
         [
-            ("From the cache", ", ".join(made.languages) or "none"),
-            ("Asked of GitHub when first shown", ", ".join(made.languages_fetched) or "none"),
+            ("From the cache", ", ".join(manifest.languages) or "none"),
+            ("Asked of GitHub when first shown", ", ".join(manifest.languages_fetched) or "none"),
         ]
     )
 
@@ -226,8 +232,8 @@ def _facts(facts: Iterable[tuple[str, str]]) -> Element:
     return h("dl", *pairs, class_="facts")
 
 
-def _packages(found: Inventory) -> Iterator[Content]:
-    sizes = {package: found.size(package) for package in found.manifest.packages}
+def _packages(inventory: Inventory) -> Iterator[Content]:
+    sizes = {package: inventory.size(package) for package in inventory.manifest.packages}
     ordered = sorted(sizes, key=lambda package: (-sizes[package], package.name, package.version))
     rows: list[list[Content]] = [
         [

@@ -17,14 +17,3 @@ __all__ = [
     "spdx",
     "take",
 ]
-    "OPENCODE",
-    "PRELOAD",
-    "WRAPPER",
-    "Bill",
-    "cyclonedx",
-    "dumps",
-    "program_part",
-    "purl",
-    "spdx",
-    "take",
-]

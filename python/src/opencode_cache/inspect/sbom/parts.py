@@ -202,13 +202,12 @@ def _graph(
 
 def _roots(asked: list[str], below: Mapping[str, list[str]]) -> list[str]:
     """What was requested, and what nothing that was requested leads to: npm put that there as well."""
-    seen: set[str] = set()
-    roots: list[str] = []
-    for ref in (*asked, *below):
-        if ref in seen and ref not in asked:
-            continue
-        roots.append(ref)
-        waiting = [ref]
+    roots, seen = list(asked), set[str]()
+    waiting = list(asked)
+    for ref in (None, *below):
+        if ref is not None and ref not in seen:
+            roots.append(ref)
+            waiting.append(ref)
         while waiting:
             one = waiting.pop()
             if one not in seen:

@@ -47,8 +47,8 @@ _FIRST_START = 600
 def prove(options: argparse.Namespace, say: Callable[[str, float], None]) -> proof.Proof:
     """The whole proof, in the process's own namespaces unless `weaker_because` says why there are none."""
     cache, binary = options.cache, options.opencode
-    made = manifest.read(cache)
-    version, start_seconds = _first_start(binary, made, say)
+    contents = manifest.read(cache)
+    version, start_seconds = _first_start(binary, contents, say)
     with (
         tempfile.TemporaryDirectory(prefix="opencode-wrapped-") as out,
         ThreadPoolExecutor(lanes.at_once()) as pool,
@@ -56,16 +56,16 @@ def prove(options: argparse.Namespace, say: Callable[[str, float], None]) -> pro
         program = wrapper.wrap(cache, binary, Path(out) / "wrapped")
         lane = lanes.Lanes(
             pool,
-            Subject(cache, binary, program, made, {}),
+            Subject(cache, binary, program, contents, {}),
             isolated=options.weaker_because is None,
             patience=Patience(start_seconds, options.patience),
             say=say,
         )
         digest = pool.submit(lambda: proof.sha256(opencode.image(binary)))
-        results = [one.result() for one in _all(lane, made, options.ask)]
+        results = [one.result() for one in _all(lane, contents, options.ask)]
         identity = proof.of(cache, digest.result())
     records = [record for record, _, _ in results]
-    asked = hosts.all_of(made, sum((record.asked for record in records), Counter[tuple[str, Wanted]]()))
+    asked = hosts.all_of(contents, sum((record.asked for record in records), Counter[tuple[str, Wanted]]()))
     tried = tuple(step for record in records for step in record.steps)
     return proof.Proof(
         **identity.model_dump(),
@@ -86,18 +86,18 @@ def prove(options: argparse.Namespace, say: Callable[[str, float], None]) -> pro
 
 
 def _first_start(
-    binary: Path, made: manifest.Manifest, say: Callable[[str, float], None]
+    binary: Path, contents: manifest.Manifest, say: Callable[[str, float], None]
 ) -> tuple[str, float]:
     """The version that the bare binary names, and how long it takes to. Raises BadInputError."""
     say("the bare binary", _FIRST_START)
     start = time.monotonic()
-    version = accepts.accepted(binary, made.opencode, _FIRST_START)
+    version = accepts.accepted(binary, contents.opencode, _FIRST_START)
     return version, time.monotonic() - start
 
 
-def _all(lane: lanes.Lanes, made: manifest.Manifest, ask: Sequence[str]) -> list[Result]:
+def _all(lane: lanes.Lanes, contents: manifest.Manifest, ask: Sequence[str]) -> list[Result]:
     """Every step, begun in the order in which others wait for them, told in the order of this list."""
-    kinds = {kind: [e for e in made.requests if e.kind == kind] for kind in ("provider", "tool")}
+    kinds = {kind: [e for e in contents.requests if e.kind == kind] for kind in ("provider", "tool")}
     models: Result = lane.start(steps.prove_models)
     imports: list[Result] = [
         lane.start(partial(steps.prove_import, entry=entry)) for entry in kinds["provider"]
@@ -119,10 +119,10 @@ def _path(environment: os._Environ[str]) -> tuple[str, ...]:
     """PATH without the name of who made the proof."""
     names = [(environment.get("XDG_DATA_HOME", ""), "$XDG_DATA_HOME"), (environment.get("HOME", ""), "~")]
     directories = environment.get("PATH", "").split(os.pathsep)
-    for place, name in names:
-        if len(place) > 1:
+    for path, name in names:
+        if len(path) > 1:
             directories = [
-                name + one.removeprefix(place) if f"{one}/".startswith(f"{place}/") else one
+                name + one.removeprefix(path) if f"{one}/".startswith(f"{path}/") else one
                 for one in directories
             ]
     return tuple(directories)
@@ -144,11 +144,11 @@ def main() -> int:
         if options.weaker_because is None:
             netns.enter(options.read_only, confined=True)
         with reap.nothing_left():
-            found = prove(options, lambda name, within: _emit({"step": name, "within": within}))
+            result = prove(options, lambda name, within: _emit({"step": name, "within": within}))
     except (OpencodeCacheError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    _emit(found.model_dump(mode="json"))
+    _emit(result.model_dump(mode="json"))
     return 0
 
 

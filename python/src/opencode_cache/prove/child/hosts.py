@@ -48,13 +48,13 @@ _WHO = {"import": "provider", "tool": "tool", "ask": "provider"}
 """First word of a step's name -> what it is that was tried in it and nowhere else."""
 
 
-def judged(made: Manifest, wanted: Wanted, step: str, count: int, ports: Sequence[str] = ()) -> Host:
+def judged(manifest: Manifest, wanted: Wanted, step: str, count: int, ports: Sequence[str] = ()) -> Host:
     """A host or address that was asked for `count` times in a step, with what is known of it."""
     known = next(
         (
             why
             for host, first, last, why in _KNOWN
-            if host == wanted.name and first <= version(made.opencode) <= last
+            if host == wanted.name and first <= version(manifest.opencode) <= last
         ),
         None,
     )
@@ -77,7 +77,7 @@ def _who(step: str) -> str | None:
     return f"{_WHO[kind]} {spec}" if spec and kind in _WHO else None
 
 
-def all_of(made: Manifest, asked: Mapping[tuple[str, Wanted], int]) -> tuple[Host, ...]:
+def all_of(manifest: Manifest, asked: Mapping[tuple[str, Wanted], int]) -> tuple[Host, ...]:
     """Everybody that was asked, by name and step; an address once, with all its ports."""
     counts: Counter[tuple[str, str]] = Counter()
     ports: dict[tuple[str, str], set[str]] = {}
@@ -86,6 +86,6 @@ def all_of(made: Manifest, asked: Mapping[tuple[str, Wanted], int]) -> tuple[Hos
         counts[key] += count
         ports.setdefault(key, set()).update([wanted.port] if wanted.port else [])
     return tuple(
-        judged(made, Wanted(name), step, count, sorted(ports[name, step]))
+        judged(manifest, Wanted(name), step, count, sorted(ports[name, step]))
         for (name, step), count in sorted(counts.items())
     )

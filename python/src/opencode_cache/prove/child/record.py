@@ -44,6 +44,7 @@ class Patience:
         return max(seconds, self.factor * self.start_seconds) * self.again
 
     def for_another_try(self) -> Patience:
+        """The longer limits that a step gets when it was too slow once."""
         return Patience(self.start_seconds, self.factor, _AGAIN)
 
 
@@ -113,24 +114,27 @@ class Subject:
     binary: Path
     program: Path
     """The wrapper: what the user starts."""
-    made: Manifest
+    manifest: Manifest
     extra: dict[str, str]
 
     def of_kind(self, kind: str) -> list[Entry]:
-        return [entry for entry in self.made.requests if entry.kind == kind]
+        """The cache's requests of a kind, in the manifest's order."""
+        return [entry for entry in self.manifest.requests if entry.kind == kind]
 
     def run(self, patience: Patience, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the wrapped OpenCode to its end, with `home` as HOME. Raises what `opencode.run` does."""
         limit = patience.limit(_RUN_TIMEOUT)
         return opencode.run(self.program, arguments, home, extra=self.extra, timeout=limit)
 
 
 def version(text: str) -> tuple[int, ...]:
+    """The first three numbers in a text: `1.18.33` as (1, 18, 33)."""
     return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
 
 
 def ended(done: subprocess.CompletedProcess[str]) -> str:
     """Status and the heart of what was said: the first named error, else the end."""
-    said = " ".join(_COLOURS.sub("", done.stdout + done.stderr).split())
-    found = _NAMED_ERROR.search(said)
-    heart = said[found.start() :][:300] if found else said[-300:]
+    output = " ".join(_COLOURS.sub("", done.stdout + done.stderr).split())
+    match = _NAMED_ERROR.search(output)
+    heart = output[match.start() :][:300] if match else output[-300:]
     return f"ended with {done.returncode}: {heart or 'it said nothing'}"

@@ -71,6 +71,7 @@ class Driven:
 
     @property
     def label(self) -> str:
+        """The step's name in the proof."""
         return f"answer {self.npm}" + ("" if self.locked else " (bundled)")
 
 
@@ -87,7 +88,7 @@ def _configure(subject: Subject, home: Path, driven: Sequence[Driven], model: Mo
     }
     plugins = [entry.spec for entry in subject.of_kind("plugin")]
     config = {"provider": providers, "plugin": plugins, "permission": {"bash": "allow"}, "share": "disabled"}
-    if subject.made.layout == "bun":
+    if subject.manifest.layout == "bun":
         # 1.1 to 1.3 write titles with a model of opencode.ai unless another one is named.
         config["small_model"] = f"{driven[0].id}/{driven[0].id}"
     opencode.write_config(home, config)
@@ -220,7 +221,7 @@ def _judged(one: Driven, text: str, model: ModelServer) -> tuple[str, bool]:
 def prove_serving(subject: Subject, record: Record, drivable: Sequence[Entry]) -> None:
     """Everything that is asked of one server, and one prompt on the command line."""
     locked = {entry.spec: entry.note for entry in drivable}
-    bundled = [name for name in _DRIVEN if name in subject.made.bundled and name not in locked]
+    bundled = [name for name in _DRIVEN if name in subject.manifest.bundled and name not in locked]
     names = [(name, False) for name in bundled] + [(name, True) for name in locked]
     driven = [
         Driven(f"proof{index}", npm, is_locked, locked.get(npm))

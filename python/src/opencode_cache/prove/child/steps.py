@@ -86,13 +86,13 @@ def _import(subject: Subject, patience: Patience, home: Path, entry: Entry) -> d
     trial = {"name": entry.name, "baseURL": _BASE}
     # 1.0 imports the directory, the packages layout resolves the name from the tree.
     root = str(path)[: -len(f"/node_modules/{entry.name}")]
-    trial |= {"path": str(path)} if subject.made.layout == "bun" else {"root": root}
+    trial |= {"path": str(path)} if subject.manifest.layout == "bun" else {"root": root}
     extra = subject.extra | {"BUN_BE_BUN": "1", "OPENCODE_CACHE_TRIAL": json.dumps(trial)}
     arguments = ["--no-install", "-e", _TRIAL]
     limit = patience.limit(_IMPORT_TIMEOUT)
     done = opencode.run(subject.binary, arguments, home, extra=extra, timeout=limit)
-    _, mark, said = done.stdout.rpartition(_MARK)
+    _, mark, answer = done.stdout.rpartition(_MARK)
     if not mark:
         raise CheckFailedError(ended(done))
-    result: dict[str, Any] = json.loads(said)
+    result: dict[str, Any] = json.loads(answer)
     return result

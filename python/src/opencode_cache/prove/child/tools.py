@@ -91,8 +91,8 @@ def _start(subject: Subject, command: Path) -> tuple[list[str], dict[str, str]]:
 def _typescript(cache: Path) -> Path | None:
     """A TypeScript for a project, out of the cache itself: some servers bring one."""
     for pattern in ("packages/*", "packages/@*/*"):
-        for found in sorted(cache.glob(f"{pattern}/node_modules/typescript/lib/tsserver.js")):
-            return found.parents[1]
+        for server in sorted(cache.glob(f"{pattern}/node_modules/typescript/lib/tsserver.js")):
+            return server.parents[1]
     return None
 
 
@@ -109,9 +109,9 @@ def _diagnosed(subject: Subject, patience: Patience, tool: Tool, home: Path, typ
         done = subject.run(patience, home, "debug", "lsp", "diagnostics", tool.sample.name)
         if done.returncode != 0:
             raise CheckFailedError(f"{tool.sample.name}: {ended(done)}")
-        found = sum(map(len, diagnostics(done.stdout).values()))
-        if found:
-            mistakes = "a mistake" if found == 1 else f"{found} mistakes"
+        count = sum(map(len, diagnostics(done.stdout).values()))
+        if count:
+            mistakes = "a mistake" if count == 1 else f"{count} mistakes"
             return f"shows OpenCode {mistakes} in {tool.sample.name}"
     raise CheckFailedError(f"{tool.sample.name}: OpenCode got no diagnostics from it")
 
@@ -119,7 +119,7 @@ def _diagnosed(subject: Subject, patience: Patience, tool: Tool, home: Path, typ
 def diagnostics(printed: str) -> dict[str, list[Any]]:
     """What `debug lsp diagnostics` printed. Raises ValueError where that is no such table."""
     document = json.loads(printed or "{}")
-    if not isinstance(document, dict) or not all(isinstance(found, list) for found in document.values()):
+    if not isinstance(document, dict) or not all(isinstance(listed, list) for listed in document.values()):
         raise ValueError(f"no table of diagnostics: {printed[:200]}")
     return document
 
@@ -135,14 +135,14 @@ def started(
     hello: dict[str, object] = {"processId": None, "rootUri": (home / "work").as_uri(), "capabilities": {}}
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}).encode()
     with (
-        (home / "tmp" / "said").open("w+b") as said,
+        (home / "tmp" / "said").open("w+b") as errors,
         subprocess.Popen(
             command,
             cwd=home / "work",
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=said,
+            stderr=errors,
             bufsize=0,  # a server that ended leaves nothing to be flushed at it
         ) as process,
     ):
@@ -154,8 +154,8 @@ def started(
             if answer is None:
                 raise TooSlowError(f"it does not answer `initialize` within {limit:.0f} s")
             if "capabilities" not in answer:
-                said.seek(0)
-                words = " ".join(said.read().decode("utf-8", "replace").split())[-300:]
+                errors.seek(0)
+                words = " ".join(errors.read().decode("utf-8", "replace").split())[-300:]
                 if answer:
                     words = " ".join(answer.split())[-300:]
                 raise CheckFailedError(f"it does not answer `initialize`: {words or 'it says nothing'}")

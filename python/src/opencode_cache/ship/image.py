@@ -1,0 +1,204 @@
+"""Writes an OCI image of an installation: an image layout in a tar, without a daemon.
+
+(https://github.com/opencontainers/image-spec, 1.1.) Layers, from below: those of the base, or one of a root
+directory; one for OpenCode, which is another with each version; one for the cache, the wrapper and the bill
+of materials. The same input and SOURCE_DATE_EPOCH give the same bytes wherever zlib packs alike; the layers'
+`diff_ids` are the same even where it does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from opencode_cache.base.errors import BadInputError
+from opencode_cache.formats import manifest as manifests
+from opencode_cache.ship import oci_base, source_date
+from opencode_cache.ship.file_format import OPENCODE, PROGRAM
+from opencode_cache.ship.installation import CYCLONEDX, installation
+from opencode_cache.ship.items import Item
+from opencode_cache.ship.oci_layout import Layout, tar
+from opencode_cache.ship.workspace import workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from opencode_cache.formats.manifest import Manifest
+
+ROOT = "opt/opencode"
+"""Where it lies in the image."""
+BILL = f"{ROOT}/{CYCLONEDX}"
+HOME = "/home/opencode"
+USER = "1000:1000"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ANYBODYS = 0o1777
+_ANYBODYS_DIRECTORIES = ("home/opencode", "work")
+"""What whoever runs it may write to, with any user id."""
+_MOUNTED = ("dev", "proc", "sys")
+"""What an engine mounts over: nothing of it is taken from a root directory."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that was written."""
+
+    file: Path
+    digest: str
+    """Of its manifest: `sha256:` and hexadecimal digits."""
+    version: str
+    size: int
+    """The file's length, in bytes."""
+    layers: int
+
+
+def image(
+    cache: Path,
+    opencode: Path,
+    out: Path,
+    *,
+    base: Path | None = None,
+    ripgrep: Path | None = None,
+    node: Path | None = None,
+    offline: bool = True,
+    accept_licences: Collection[str] = (),
+) -> Image:
+    """Write the image of a cache and an OpenCode program to `out`, at once or not at all.
+
+    `base` is an OCI layout (a directory, or a tar), or a directory with a root file system, of which owners,
+    times and extended attributes are not kept. Other options as in `pack.bundle`. Raises BadInputError for
+    what cannot be in an image, and where `out` cannot be written.
+    """
+    manifest = manifests.read(cache)
+    architecture = _architecture(manifest)
+    items = installation(
+        manifest,
+        cache,
+        opencode,
+        ripgrep=ripgrep,
+        node=node,
+        offline=offline,
+        accept_licences=accept_licences,
+    )
+    bill = items[CYCLONEDX].data or b""
+    program = {f"{ROOT}/{OPENCODE}": items.pop(OPENCODE)}
+    mine = {f"{ROOT}/{path}": item for path, item in items.items()}
+    mine |= {path: Item(mode=_ANYBODYS) for path in _ANYBODYS_DIRECTORIES}
+    if out.is_dir():
+        raise BadInputError(f"{out}: is a directory; give the name of a file, such as {out / 'x.oci.tar'}")
+    try:
+        with workspace(out) as beside:
+            layout = Layout(beside)
+            under = _base(layout, base, architecture)
+            layout.add_layer(tar(_with_parents(program)), "OpenCode")
+            layout.add_layer(tar(_with_parents(mine)), "its cache and wrapper")
+            config, annotations = _documents(manifest, under, architecture, bill)
+            digest = layout.finish(config, annotations, manifest.opencode)
+            size = layout.write(beside / "image")
+            (beside / "image").replace(out)
+    except OSError as error:
+        raise BadInputError(
+            f"{out}: the image cannot be made ({error.filename or out}: {error.strerror}); "
+            "make room there, or choose another place"
+        ) from error
+    return Image(out, digest, manifest.opencode, size, len(layout.layers))
+
+
+def _architecture(manifest: Manifest) -> str:
+    machine, _, rest = manifest.system.partition("-")
+    if not rest.startswith("linux") or machine not in _ARCHITECTURES:
+        raise BadInputError(
+            f"the cache is for {manifest.system}, and images are for Linux; build it for that"
+        )
+    return _ARCHITECTURES[machine]
+
+
+def _base(layout: Layout, base: Path | None, architecture: str) -> oci_base.Base:
+    if base is None:
+        return oci_base.Base()
+    if oci_base.is_layout(base):
+        found = oci_base.read(base, architecture)
+        for layer in found.layers:
+            layout.copy_layer(layer)
+        layout.history += found.history
+        return found
+    if not base.is_dir():
+        raise BadInputError(f"{base}: neither a file nor a directory; give an OCI layout or a root directory")
+    layout.add_layer(tar(dict(_root(base))), f"the root directory {base.name}")
+    return oci_base.Base()
+
+
+def _root(base: Path) -> Iterator[tuple[str, Item]]:
+    for directory, directories, names in os.walk(base):
+        below = Path(directory).relative_to(base).as_posix()
+        if below in _MOUNTED:
+            directories.clear()
+            continue
+        for name in (*directories, *names):
+            path = Path(directory) / name
+            own = name if below == "." else f"{below}/{name}"
+            if not _utf8(own):
+                raise BadInputError(f"{str(path)!r}: a name that is not UTF-8; take it out of the base")
+            status = path.lstat()
+            mode = stat.S_IMODE(status.st_mode)
+            if stat.S_ISLNK(status.st_mode):
+                yield own, Item(target=os.readlink(path), mode=mode)  # noqa: PTH115 - its text as it is
+            elif stat.S_ISDIR(status.st_mode):
+                yield own, Item(mode=mode)
+            elif stat.S_ISREG(status.st_mode):
+                yield own, Item(file=path, mode=mode)
+            else:
+                raise BadInputError(
+                    f"{path}: neither a file, a directory nor a link; take it out of the base"
+                )
+
+
+def _utf8(text: str) -> bool:
+    return not any("\udc80" <= char <= "\udcff" for char in text)
+
+
+def _with_parents(items: Mapping[str, Item]) -> dict[str, Item]:
+    """An engine makes a directory that no layer names with a mode of its own, in some with 0600."""
+    above = {str(parent) for path in items for parent in PurePosixPath(path).parents if parent.name}
+    return {**dict.fromkeys(above, Item()), **items}
+
+
+def _documents(
+    manifest: Manifest, base: oci_base.Base, architecture: str, bill: bytes
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The configuration, but for the layers, and the manifest's annotations."""
+    labels = {
+        "org.opencontainers.image.title": "OpenCode with its cache",
+        "org.opencontainers.image.version": manifest.opencode,
+        "org.opencontainers.image.created": source_date.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    annotations = labels | {
+        "opencode-cache.bill": f"/{BILL}",
+        "opencode-cache.bill.digest": f"sha256:{hashlib.sha256(bill).hexdigest()}",
+    }
+    if base.digest:
+        annotations["org.opencontainers.image.base.digest"] = base.digest
+    config = {
+        "created": labels["org.opencontainers.image.created"],
+        "architecture": architecture,
+        "os": "linux",
+        "config": {
+            "User": USER,
+            "Env": _environment(base.env),
+            "Entrypoint": [f"/{ROOT}/{PROGRAM}"],
+            "WorkingDir": "/work",
+            "Labels": labels,
+        },
+    }
+    return config, annotations
+
+
+def _environment(base: Iterable[str]) -> list[str]:
+    """The base's, with our program first on PATH, and a HOME that anybody may write to."""
+    given = dict(one.partition("=")[::2] for one in base)
+    ours = {"PATH": f"/{ROOT}/bin:{given.get('PATH') or _PATH}", "HOME": HOME}
+    return [f"{name}={value}" for name, value in (given | ours).items()]

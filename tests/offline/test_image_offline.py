@@ -1,0 +1,138 @@
+"""The OCI image with the real OpenCode: other people's tools read it, and it runs as anybody, anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+from test_bundle_offline import load_debian, tree
+
+from opencode_cache.ship import image
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["tree"]
+pytestmark = pytest.mark.usefixtures("isolated")
+SUITE = "bookworm"
+PROGRAMS = ["skopeo", "umoci"]
+ANYBODY = 12345
+
+# $1: the unpacked root, $2: who to be; then the command. Nothing may be written but HOME and /tmp, and
+# nothing in /tmp may be mapped as a program.
+ENTER = """
+set -eu
+root=$1 user=$2
+shift 2
+mount --bind "$root" "$root"
+mount --rbind /dev "$root/dev"
+mount -t proc proc "$root/proc"
+mount -o remount,bind,ro "$root"
+mount -t tmpfs -o noexec,mode=1777 tmpfs "$root/tmp"
+mount -t tmpfs -o mode=1777 tmpfs "$root/home/opencode"
+exec chroot --userspec="$user:$user" "$root" /usr/bin/env -i -C /work "$@"
+"""
+
+
+@pytest.fixture(scope="module")
+def made(made_118, tree, tmp_path_factory) -> image.Image:
+    """On what Debian's packages make of a root directory."""
+    out = tmp_path_factory.mktemp("image") / "opencode.oci.tar"
+    return image.image(made_118.cache, made_118.opencode, out, base=tree)
+
+
+@pytest.fixture(scope="module")
+def tools(tarballs) -> dict[str, list[str]]:
+    """skopeo and umoci, as words of a command: those on PATH, else Debian's."""
+    if all(shutil.which(name) for name in PROGRAMS):
+        return {name: [name] for name in PROGRAMS}
+    debian = load_debian()
+    if debian.why_not():
+        pytest.skip(f"needs skopeo and umoci on PATH; to unpack Debian's, this machine {debian.why_not()}")
+    place = tarballs.parent / "bare" / "-".join([SUITE, *PROGRAMS])
+    if not place.exists():
+        beside = place.with_name(".new-tools")
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        try:
+            debian.unpack(SUITE, PROGRAMS, beside, tarballs.parent / "bare" / "debs")
+        except (debian.CannotError, subprocess.TimeoutExpired) as error:
+            pytest.skip(f"needs skopeo and umoci on PATH, or Debian's: {error}")
+        beside.rename(place)
+    libraries = ":".join(map(str, (place / "usr/lib").glob("*-linux-gnu")))
+    words = {
+        name: ["env", f"LD_LIBRARY_PATH={libraries}", str(place / "usr/bin" / name)] for name in PROGRAMS
+    }
+    for name, command in words.items():
+        if subprocess.run([*command, "--version"], capture_output=True, check=False).returncode:
+            pytest.skip(f"needs {name} on PATH: Debian's does not run on this machine")
+    return words
+
+
+def test_skopeo_and_umoci_read_it(made, tools, tmp_path):
+    said = subprocess.run(
+        [*tools["skopeo"], "inspect", f"oci-archive:{made.file}"], capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 0, said.stderr
+    found = json.loads(said.stdout)
+    assert (found["Digest"], found["Architecture"], len(found["Layers"])) == (made.digest, "amd64", 3)
+    assert found["Labels"]["org.opencontainers.image.version"] == made.version
+    layout = tmp_path / "layout"
+    with tarfile.open(made.file) as tar:
+        tar.extractall(layout)  # noqa: S202 - our own
+    words = [*tools["umoci"], "unpack", *([] if os.geteuid() == 0 else ["--rootless"])]
+    done = subprocess.run(
+        [*words, "--image", f"{layout}:{made.version}", tmp_path / "unpacked"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    starts(tmp_path / "unpacked/rootfs", json.loads((tmp_path / "unpacked/config.json").read_text()))
+
+
+def starts(root: Path, config: dict) -> None:
+    """As somebody whom nobody knows, without a network, with a read-only root."""
+    process = config["process"]
+    assert process["user"]["uid"] == 1000
+    for name in ("dev", "proc", "tmp"):
+        (root / name).mkdir(exist_ok=True)
+    root.chmod(0o755)
+    for path in root.parents:
+        if path.stat().st_uid == os.geteuid() and str(path) != "/":
+            path.chmod(path.stat().st_mode | 0o055)
+    (program,) = process["args"]
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    number = str(ANYBODY if os.geteuid() == 0 else 0)
+    words = ["unshare", *user, "--mount", "--net", "--pid", "--fork", "--propagation", "private"]
+    words += ["sh", "-c", ENTER, "enter", str(root), number, *process["env"], program]
+    for arguments, says in (["--version"], "1.18."), (["models"], "opencode/"):
+        done = subprocess.run([*words, *arguments], capture_output=True, text=True, check=False, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert says in done.stdout
+        assert done.stderr == ""
+
+
+def test_it_runs_as_anybody_with_a_read_only_root_and_nothing_executable_in_tmp(made, tmp_path):
+    """Unpacked by Python, where there is no umoci."""
+    if sys.platform != "linux" or shutil.which("unshare") is None:
+        pytest.skip("needs Linux and util-linux's unshare")
+    with tarfile.open(made.file) as tar:
+        index = json.load(tar.extractfile("index.json"))
+
+        def blob(descriptor):
+            return tar.extractfile("blobs/sha256/" + descriptor["digest"].removeprefix("sha256:"))
+
+        manifest = json.load(blob(index["manifests"][0]))
+        config = json.load(blob(manifest["config"]))["config"]
+        for layer in manifest["layers"]:
+            with tarfile.open(fileobj=blob(layer), mode="r:gz") as inner:
+                inner.extractall(tmp_path / "root")  # noqa: S202 - our own
+    process = {"user": {"uid": 1000}, "args": config["Entrypoint"], "env": config["Env"]}
+    starts(tmp_path / "root", {"process": process})
