@@ -28,7 +28,7 @@ from opencode_cache.npm import platforms, repository
 from opencode_cache.npm.client import NotInRegistryError
 from opencode_cache.npm.spec import split_spec
 from opencode_cache.opencode import ask, embedded, highlighting, plugins, tools
-from opencode_cache.resolve import git, github, grammars, signatures
+from opencode_cache.resolve import floor, git, github, grammars, signatures
 from opencode_cache.resolve import missing as missing_names
 from opencode_cache.resolve.choose_version import UnavailableError, Versions
 from opencode_cache.resolve.metadata import package_from
@@ -153,6 +153,13 @@ class Resolver:
         sizes = tarballs.sizes(everything)
         packages = {k: p.model_copy(update={"size": sizes.get(k, p.size)}) for k, p in packages.items()}
         programs = {s: p.model_copy(update={"size": sizes.get(p.key)}) for s, p in programs.items()}
+        signed = self._signatures([*everything])
+        in_lock = [*packages.values(), *programs.values()]
+        if self.plan.require_signatures:
+            floor.require_signed(signed, in_lock)
+        if self.plan.min_age:
+            self.on_step(f"asking the registry whether they are {self.plan.min_age} old")
+            floor.require_age(self.plan.min_age, in_lock)
         return Lock(
             opencode=Opencode(
                 version=self.plan.opencode,
@@ -170,13 +177,16 @@ class Resolver:
             languages=languages,
             warmup=None if self.plan.warmup is None else tuple(self.plan.warmup),
             files=files,
-            signatures=self._signatures([*everything]),
+            signatures=signed,
+            require_signatures=self.plan.require_signatures,
+            min_age=self.plan.min_age,
             catalogue=catalogue.describe(given, "file").sha256 if given is not None else None,
         )
 
     def _signatures(self, packages: Sequence[Package]) -> Signatures:
         self.on_step("asking npm whether the registry signed them")
-        return signatures.check(packages)
+        found = signatures.check(packages)
+        return found.model_copy(update={"keys": floor.keys()}) if found.verified else found
 
     @cached_property
     def models(self) -> dict[str, Any]:
