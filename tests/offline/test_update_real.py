@@ -6,6 +6,7 @@ where it has them all.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import io
@@ -189,6 +190,27 @@ def test_ctrl_c_at_any_moment(start, checkout, delay):
         assert process.returncode == 0, err
         assert releases(checkout)[LINUX] == NEW
     assert not list((checkout / ".cache" / "update").glob("*"))
+
+
+def test_killed_at_any_moment_the_next_run_does_all_of_it(start, run, checkout):
+    before = contents(checkout)
+    temporary = checkout.parent / "tmp"
+    temporary.mkdir()
+    arguments, environ = ("--opencode-version", NEW, "--system", LINUX), {"TMPDIR": str(temporary)}
+    for delay in (1.5, 5, 12):
+        with start(*arguments, **environ) as process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(delay)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                assert contents(checkout) == before
+    status, _, err = run(*arguments, **environ)
+    assert status == 0, err
+    assert releases(checkout)[LINUX] == NEW
+    nodes = json.loads(contents(checkout)["flake.lock"])["nodes"]
+    assert nodes["tui-linux-x64"]["locked"]["narHash"] == HASHES[NEW]
+    assert not list((checkout / ".cache" / "update").glob("*"))
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.fixture(scope="module")

@@ -353,7 +353,8 @@ def test_the_command_bundles_what_run_makes_of_a_plan(tmp_path, command, monkeyp
     (tmp_path / "plan.toml").write_text('plugins = ["p"]\n')
     plans = []
 
-    def ready_for(plan, *_, is_default, **__):
+    def ready_for(plan, *_, is_default, allow_missing, **__):
+        assert not allow_missing
         plans.append((plan.plugins, is_default))
         return pipeline.Built(program, cache, program)
 

@@ -104,10 +104,22 @@ def certificates(directory: Path) -> tuple[ssl.SSLContext, Path]:
 
     new = ("req", "-newkey", "rsa:2048", "-nodes", "-sha256")
     openssl(
-        *new, "-x509", "-days", "2", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=A Bank's own CA"
+        *new,
+        "-x509",
+        "-days",
+        "2",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.pem",
+        "-subj",
+        "/CN=A Bank's own CA",
+        *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),
     )
     openssl(*new, "-keyout", "key.pem", "-out", "request.pem", "-subj", "/CN=127.0.0.1")
-    (directory / "names").write_text("subjectAltName=IP:127.0.0.1\n", encoding="utf-8")
+    (directory / "names").write_text(
+        "subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n", encoding="utf-8"
+    )
     openssl(
         *("x509", "-req", "-days", "2", "-in", "request.pem", "-CA", "ca.pem", "-CAkey", "ca.key"),
         *("-CAcreateserial", "-extfile", "names", "-out", "cert.pem"),

@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,65 @@ def test_who_has_a_secret_or_may_write_runs_nothing_unreviewed(path):
 def test_nothing_is_allowed_to_all_jobs():
     for path in WORKFLOWS:
         assert "\npermissions: {}\n" in path.read_text(), path
+
+
+def test_a_release_is_built_from_the_commit_with_the_pinned_backend(tmp_path):
+    """`.ci/build-release`, and the check before it is published: the same bytes again, nothing else."""
+    pytest.importorskip("hatchling")
+    script = REPOSITORY / ".ci" / "build-release"
+    tree = tmp_path / "tree"
+    if not (REPOSITORY / ".git").exists():
+        pytest.skip("needs the repository's commits")
+    command = ["git", "clone", "--quiet", "--depth=1", REPOSITORY.as_uri(), tree]
+    subprocess.run(command, check=True, capture_output=True)
+    (tree / "python" / "src" / "opencode_cache" / "untracked.py").write_text("not in git\n")
+    shutil.copy(script, tree / ".ci" / "build-release")
+    made = []
+    for name, umask in (("one", 0o022), ("two", 0o077)):
+        out = tmp_path / name
+        subprocess.run(
+            [tree / ".ci" / "build-release", out, sys.executable],
+            check=True,
+            capture_output=True,
+            preexec_fn=lambda umask=umask: os.umask(umask),
+        )
+        made.append({path.name: path.read_bytes() for path in out.iterdir()})
+    assert made[0] == made[1]
+    assert sorted(re.sub(r"-[0-9][0-9.]*(\.dev\d+)?", "-N", name) for name in made[0]) == [
+        "SHA256SUMS",
+        "opencode_cache-N-py3-none-any.whl",
+        "opencode_cache-Ntar.gz",
+    ]
+    (wheel,) = (tmp_path / "one").glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "opencode_cache/pipeline.py" in names
+    assert "opencode_cache/locks/opencode-cache.lock.json" in names
+    assert not [name for name in names if "untracked" in name]
+    step = re.search(
+        r"no others\n +run: \|\n((?: {10}.*\n)+)", (WORKFLOWS[0].parent / "release.yml").read_text()
+    )
+    check = ["bash", "-e", "-c", step[1]]
+    (tmp_path / "one").rename(tmp_path / "dist")
+    subprocess.run(check, cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "dist" / "more.whl").touch()
+    assert subprocess.run(check, cwd=tmp_path, check=False, capture_output=True).returncode
+    (tmp_path / "dist" / "more.whl").unlink()
+    (tmp_path / "dist" / wheel.name).write_bytes(b"other")
+    assert subprocess.run(check, cwd=tmp_path, check=False, capture_output=True).returncode
+
+
+def test_the_build_of_a_release_installs_nothing_without_a_hash():
+    text = (REPOSITORY / ".ci" / "build-release").read_text()
+    for word in (
+        "--require-hashes",
+        "--only-binary :all:",
+        "python/requirements/build.txt",
+        "--no-isolation",
+    ):
+        assert word in text
+    release = (WORKFLOWS[0].parent / "release.yml").read_text()
+    assert "secrets." not in release
+    assert re.findall(r"(\S+): write", jobs(WORKFLOWS[0].parent / "release.yml")["build"]) == []
 
 
 @pytest.fixture

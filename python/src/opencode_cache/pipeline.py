@@ -83,6 +83,7 @@ def _unpack_binary(package: Package, tarballs: Path, out: Path) -> None:
 
 def make_lock(plan: Plan, before: date | None, *, allow_missing: bool = False) -> Lock:
     """The lock step, with the binary that it asks fetched into the store first."""
+    store.sweep()
     plan.check_files()
     tarballs, cache_store = store.downloads(), store.default()
     here = platforms.current()
@@ -155,6 +156,7 @@ def built(path: Path, models: Path | None = None) -> tuple[Built, bool]:
 
     Raises any OpencodeCacheError; the store is then as it was, but for what was finished.
     """
+    store.sweep()
     cache_lock = lock.read(path)
     system = platforms.current()
     cache_store = store.default()
@@ -265,7 +267,6 @@ def locked(plan: Plan, before: date | None = None, *, is_default: bool, allow_mi
 def leave_link(program: Path, link: Path) -> None:
     """A symbolic link to the wrapped program, put in place at once; `gc` minds it. Raises BadInputError."""
     try:
-        files.make_directories(link.parent)
         with files.beside(link) as directory:
             (directory / "link").symlink_to(program)
             (directory / "link").replace(link)

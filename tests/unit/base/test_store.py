@@ -383,3 +383,32 @@ def test_a_disk_that_fails_at_the_last_rename_is_one_sentence(tmp_path, monkeypa
         place.add("key", "name", everything)
     monkeypatch.undo()
     assert names(place) == []
+
+
+# What killed runs leave
+
+
+HOLD = "import os, sys, signal, time\nfrom pathlib import Path\nfrom opencode_cache.base import files\n"
+
+
+@pytest.mark.parametrize("how", ["files.beside(Path(sys.argv[1], 'x'))", "files.scratch()"])
+def test_a_directory_of_a_killed_process_goes_and_that_of_a_living_one_stays(tmp_path, monkeypatch, how):
+    environ = os.environ | {"PYTHONPATH": str(Path(store.__file__).parents[2]), "TMPDIR": str(tmp_path)}
+    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "making-opencode-mine").mkdir()  # somebody's own
+    script = (
+        f"{HOLD}with {how} as made:\n    (made / 'file').touch(); print(made, flush=True); time.sleep(20)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, tmp_path], env=environ, stdout=subprocess.PIPE, text=True
+    ) as process:
+        made = Path(process.stdout.readline().strip())
+        with files.scratch() as one, files.beside(tmp_path / "x") as other:
+            assert (made / "file").exists()
+            assert one.exists()
+            assert other.exists()
+        process.send_signal(signal.SIGKILL)
+    assert made.exists()
+    files.sweep(tmp_path)
+    files.sweep_scratch()
+    assert [path.name for path in tmp_path.iterdir()] == ["making-opencode-mine"]

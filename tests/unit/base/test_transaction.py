@@ -86,7 +86,7 @@ def test_stopped_before_every_single_step(root, monkeypatch):
         with monkeypatch.context() as patched:
             stop_at(patched, number)
             # What is cleaned up on the way out would not be, after a kill.
-            patched.setattr(transaction.shutil, "rmtree", lambda *_, **__: None)
+            patched.setattr(transaction.files, "remove", lambda _: None)
             with pytest.raises(_StopError):
                 transaction.replace(root, CHANGES)
         decided = transaction.waiting(root)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 
 from opencode_cache.base.errors import BadInputError
@@ -167,3 +170,45 @@ def test_dependencies_of_a_config_directory(tmp_path, text, wanted):
     (tmp_path / "package.json").write_text("{")
     with pytest.raises(BadInputError, match=r"cannot be read as a package\.json"):
         read.dependencies(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "/dev/zero", "/dev/urandom", "directory", "long"])
+def test_what_a_text_refers_to_is_a_file_with_a_bound(tmp_path, kind):
+    path = tmp_path / "secret"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "long":
+        path.touch()
+        os.truncate(path, 1 << 36)
+    else:
+        path.symlink_to(kind)
+    with pytest.raises(TextError, match="cannot be read"):
+        parse('{"key": "{file:secret}"}', tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{env:" * 80_000, "{file:" * 80_000, '"' * 80_000, "/*" * 40_000, " " * 80_000 + "{file:a}" * 10_000],
+    ids=lambda text: text[:5],
+)
+def test_what_is_never_closed_is_read_once(tmp_path, text):
+    (tmp_path / "a").write_text("text")
+    began = time.process_time()
+    with pytest.raises(TextError, match="is not JSON"):
+        parse(text, tmp_path, {})
+    assert time.process_time() - began < 2
+
+
+def test_a_text_that_grows_without_bound_is_refused(tmp_path):
+    (tmp_path / "a").write_text("x" * 1_000_000)
+    for text, environ in (("{file:a}" * 100, {}), ("{env:A}" * 100, {"A": "x" * 1_000_000})):
+        with pytest.raises(TextError, match="has more than"):
+            parse(f'{{"key": "{text}"}}', tmp_path, environ)
+
+
+def test_references_in_lines_that_are_comments_stay(tmp_path):
+    (tmp_path / "a").write_text("text")
+    text = '{\n  // {file:gone} {file:gone}\n"b": "{file:a}", "c": "{file:a} // {file:a}"}'
+    assert parse(text, tmp_path, {}) == {"b": "text", "c": "text // text"}

@@ -31,6 +31,10 @@ PROGRAM = 2 << 30
 DIRECTORY_MODE = 0o755
 _PIECE = 16 << 20
 _MAKING = ".making-opencode-"
+_SCRATCH = "making-opencode-"
+"""In TMPDIR, where programs are started that may leave hidden directories out."""
+_RANDOM = "?" * 8
+"""What `tempfile.mkdtemp` adds."""
 _TRIES = 100
 
 
@@ -90,7 +94,6 @@ def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
     Paths in the text may hold any byte: what `os.fsdecode` made of them is written as it was.
     """
     try:
-        make_directories(path.parent)
         with beside(path) as directory:
             new = directory / "file"
             handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -109,20 +112,47 @@ def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
 def beside(path: Path) -> Iterator[Path]:
     """A new directory in the directory of `path`, to make something in that is then renamed to `path`.
 
-    It is gone afterwards, and so is what a killed process has left of such a one. Raises OSError.
+    The directory of `path` is made where it is missing. The new one is gone afterwards, and so is what a
+    killed process has left of such a one. Raises OSError.
     """
-    sweep(path.parent)
-    directory, handle = _claimed(path.parent)
+    make_directories(path.parent)
+    with _held(path.parent, _MAKING) as held:
+        yield held
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """The same in TMPDIR, for what nobody keeps. Raises OSError."""
+    with _held(Path(tempfile.gettempdir()), _SCRATCH) as held:
+        yield held
+
+
+@contextmanager
+def _held(directory: Path, prefix: str) -> Iterator[Path]:
+    _sweep(directory, prefix)
+    held, handle = _claimed(directory, prefix)
     try:
-        yield directory
+        yield held
     finally:
-        remove(directory)
+        try:
+            remove(held)
+        except OSError:  # a process that was started in it still writes; the next sweep removes what stays
+            shutil.rmtree(held, ignore_errors=True)
         os.close(handle)
 
 
 def sweep(directory: Path) -> None:
     """Remove what killed processes left in a directory: what `beside` made, and nobody holds."""
-    for left in directory.glob(f"{_MAKING}*"):
+    _sweep(directory, _MAKING)
+
+
+def sweep_scratch() -> None:
+    """The same in TMPDIR: what `scratch` made."""
+    _sweep(Path(tempfile.gettempdir()), _SCRATCH)
+
+
+def _sweep(directory: Path, prefix: str) -> None:
+    for left in directory.glob(f"{prefix}{_RANDOM}"):
         with contextlib.suppress(OSError):  # it is another user's, or gone
             handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
@@ -133,11 +163,12 @@ def sweep(directory: Path) -> None:
                 os.close(handle)
 
 
-def _claimed(directory: Path) -> tuple[Path, int]:
+def _claimed(directory: Path, prefix: str) -> tuple[Path, int]:
     """A new directory and a lock on it, which goes with this process however it ends."""
     for _ in range(_TRIES):
-        claimed = Path(tempfile.mkdtemp(prefix=_MAKING, dir=directory))
+        claimed = Path(tempfile.mkdtemp(prefix=prefix, dir=directory))
         with contextlib.suppress(FileNotFoundError):
+            claimed.chmod(0o700)  # whatever the umask
             handle = os.open(claimed, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             with contextlib.suppress(OSError):  # a file system without locks: then nobody else sweeps, either
                 fcntl.flock(handle, fcntl.LOCK_EX)

@@ -93,10 +93,10 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     """An error and what it was made of: requests and urllib3 keep that in three places."""
     left, seen = [error], set[int]()
     while left:
-        one = left.pop(0)
-        if id(one) in seen:
+        part = left.pop(0)
+        if id(part) in seen:
             continue
-        seen.add(id(one))
-        yield one
-        inner = (one.__cause__, one.__context__, getattr(one, "reason", None), *one.args)
-        left += [part for part in inner if isinstance(part, BaseException)]
+        seen.add(id(part))
+        yield part
+        inner = (part.__cause__, part.__context__, getattr(part, "reason", None), *part.args)
+        left += [cause for cause in inner if isinstance(cause, BaseException)]

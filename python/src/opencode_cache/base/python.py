@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from opencode_cache.base import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,5 +44,5 @@ def _here() -> str:
 @contextmanager
 def empty() -> Iterator[Path]:
     """An empty directory to start in."""
-    with tempfile.TemporaryDirectory(prefix="opencode-cache-empty-") as directory:
-        yield Path(directory)
+    with files.scratch() as directory:
+        yield directory

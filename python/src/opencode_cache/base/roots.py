@@ -33,12 +33,12 @@ def remember(link: Path) -> None:
 
 def links(within: store.Store) -> list[Path]:
     """The noted links that are still there and lead into the store. Others are forgotten."""
-    found = []
+    paths = []
     for note in sorted(_directory().glob("*")) if _directory().is_dir() else ():
         link = Path(os.readlink(note)) if note.is_symlink() else None  # noqa: PTH115 - a link to a link
         if link and link.is_symlink() and within.entry(link):
-            found.append(link)
+            paths.append(link)
         else:
             with contextlib.suppress(OSError):
                 note.unlink()
-    return found
+    return paths

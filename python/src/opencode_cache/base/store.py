@@ -167,6 +167,15 @@ class Store:
             ) from error
 
 
+def sweep() -> None:
+    """Remove what killed runs left wherever we make things, also where nothing has to be made now."""
+    files.sweep_scratch()
+    for directory in (data_home() / name for name in ("store", f"store/{_RECORDS}", "locks", "proofs")):
+        files.sweep(directory)
+    for directory in (downloads(), cache_home() / "npm-projects"):
+        files.sweep(directory)
+
+
 def default() -> Store:
     """The user's store."""
     return Store(data_home() / "store")

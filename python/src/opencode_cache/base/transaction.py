@@ -3,31 +3,30 @@
 All files are written beside each other first, as they were and as they shall be, and one rename of their
 directory is the moment of truth. Before it nothing has happened; after it `complete` can always finish:
 
-    PLACE/staging-*   being written; worth nothing
     PLACE/journal     decided: `new/PATH` goes to its place, what only `old/PATH` has is removed
+
+What is being written lies in a directory that `files.beside` makes and sweeps.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import signal
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 PLACE = ".cache/update"
 """Below the repository, so on its file system, and ignored by git."""
 _JOURNAL = "journal"
-_STAGING = "staging-"
 
 
 @dataclass(frozen=True)
@@ -66,25 +65,23 @@ def replace(root: Path, changes: Mapping[str, Change]) -> None:
     for name, change in changes.items():
         if _content(root / name) != change.old:
             raise BadInputError(f"{root / name}: was changed while `update` worked; run it again")
-    beside = root / PLACE
+    journal = root / PLACE / _JOURNAL
     try:
-        beside.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=beside))
-        try:
+        with files.beside(journal) as beside:
+            staging = beside / _JOURNAL
+            staging.mkdir()
             for name, change in changes.items():
                 for side, content in (("old", change.old), ("new", change.new)):
                     if content is not None:
                         _write(staging / side / name, content, root / name)
             with _undisturbed():
-                staging.rename(beside / _JOURNAL)
-                _sync(beside)
+                staging.rename(journal)
+                files.sync_directory(journal.parent)
                 complete(root)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
         then = "; run `update` again to finish it" if waiting(root) else "; nothing was changed"
         raise BadInputError(
-            f"{error.filename or beside}: cannot be written ({error.strerror}){then}"
+            f"{error.filename or journal.parent}: cannot be written ({error.strerror}){then}"
         ) from error
 
 
@@ -93,10 +90,8 @@ def complete(root: Path) -> list[str]:
 
     Raises BadInputError where one of them was changed by somebody else since.
     """
-    beside = root / PLACE
-    for left in beside.glob(f"{_STAGING}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    journal = beside / _JOURNAL
+    journal = root / PLACE / _JOURNAL
+    files.sweep(journal.parent)
     sides = {
         side: [path for path in (journal / side).rglob("*") if path.is_file()] for side in ("old", "new")
     }
@@ -107,19 +102,17 @@ def complete(root: Path) -> list[str]:
                 f"{root / name}: was changed after an update was interrupted; restore it with git, "
                 f"or remove {journal} to keep the files as they are"
             )
-    for name in names:
-        new = _content(journal / "new" / name)
-        if new is None:
-            (root / name).unlink(missing_ok=True)
-        else:
-            put = beside / f"{_STAGING}{os.getpid()}"
-            _write(put, new, journal / "new" / name)
-            put.replace(root / name)
-        _sync((root / name).parent)
     if names:
-        done = beside / f"{_STAGING}done-{os.getpid()}"
-        journal.rename(done)
-        shutil.rmtree(done, ignore_errors=True)
+        with files.beside(journal) as beside:
+            for name in names:
+                new = _content(journal / "new" / name)
+                if new is None:
+                    (root / name).unlink(missing_ok=True)
+                else:
+                    _write(beside / "file", new, journal / "new" / name)
+                    (beside / "file").replace(root / name)
+                files.sync_directory((root / name).parent)
+            journal.rename(beside / "done")
     return names
 
 
@@ -131,15 +124,7 @@ def _write(path: Path, data: bytes, like: Path) -> None:
         file.flush()
         os.fchmod(file.fileno(), like.stat().st_mode & 0o777 if like.exists() else 0o644)
         os.fsync(file.fileno())
-    _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    files.sync_directory(path.parent)
 
 
 def _content(path: Path) -> bytes | None:

@@ -76,7 +76,9 @@ def build(
         try:
             new_manifest = _fill(inputs, version, cache, on_done)
         except OSError as error:
-            raise BadInputError(f"{out}: cannot be written ({error.strerror}: {error.filename})") from error
+            raise BadInputError(
+                f"{out}: cannot be written ({error.strerror}: {error.filename}); free some space there"
+            ) from error
         _settle(cache)
         prove(cache)
         if cache != out:

@@ -54,11 +54,11 @@ def install(
     content = _read(pins.values(), locked, tarballs)
     written: dict[str, bytes] = {}
     for name, pin in pins.items():
-        one = known[name]
+        remote = known[name]
         queries = [content[file] for file in pin.queries]
-        written[one.language_file] = content[pin.wasm]
-        for url, where in one.query_files.items():
-            written[where] = b"\n".join(queries) if url == one.highlights[0] else _NOTHING_MORE
+        written[remote.language_file] = content[pin.wasm]
+        for url, where in remote.query_files.items():
+            written[where] = b"\n".join(queries) if url == remote.highlights[0] else _NOTHING_MORE
     index = {name: known[name].files for name in pins}
     written[INDEX] = (json.dumps(index, indent=2, sort_keys=True) + "\n").encode()
     for where, body in sorted(written.items()):

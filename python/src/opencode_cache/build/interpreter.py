@@ -46,7 +46,9 @@ def give(cache: Path, interpreter: Path) -> list[Path]:
             check=False,
         )
         if done.returncode:
-            raise BadInputError(f"{path}: patchelf cannot change its loader ({done.stderr.strip()[-200:]})")
+            raise BadInputError(
+                f"{path}: patchelf cannot change it ({done.stderr.strip()[-200:]}); give another binary"
+            )
     return wanted
 
 

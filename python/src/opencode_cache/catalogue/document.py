@@ -62,7 +62,9 @@ def read(path: Path) -> dict[str, Any]:
         document = json.loads(files.read_text(path, files.DOCUMENT), parse_constant=_no_constant)
         dumps(document).encode()  # a lone surrogate is no text
     except (OSError, ValueError, RecursionError) as error:
-        raise BadInputError(f"{path}: cannot be read as a model catalogue ({error})") from error
+        raise BadInputError(
+            f"{path}: cannot be read as a model catalogue ({error}); give an api.json of models.dev"
+        ) from error
     if not is_catalogue(document):
         raise BadInputError(f"{path}: not a model catalogue; each provider needs a table of models")
     return dict(document)

@@ -81,7 +81,9 @@ def listed(directory: str) -> list[os.DirEntry[str]]:
         with os.scandir(directory) as entries:
             visible = [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
-        raise BadInputError(f"{directory}: cannot be read ({error.strerror})") from error
+        raise BadInputError(
+            f"{directory}: cannot be read ({error.strerror}); give the sources of models.dev"
+        ) from error
     for entry in visible:
         if not entry.name.isprintable():  # it would be an id, and no JSON has bytes that are no text
             raise BadInputError(f"{entry.path!a}: the name is not plain text; rename it")
@@ -94,16 +96,20 @@ def load(path: str) -> dict[str, Any]:
         with open(path, "rb") as file:  # noqa: PTH123 - thousands of them, and Path.open takes its time
             content = file.read(_LARGEST + 1)
         if len(content) > _LARGEST:
-            raise BadInputError(f"{path}: is larger than {_LARGEST // 1000} kB, as no model's file is")
+            raise BadInputError(
+                f"{path}: is larger than {_LARGEST // 1000} kB, as no model's file is; make it smaller"
+            )
         table = tomllib.loads(content.decode("utf-8-sig"))  # upstream reads past a byte order mark, too
     except OSError as error:
-        raise BadInputError(f"{path}: cannot be read ({error.strerror})") from error
+        raise BadInputError(
+            f"{path}: cannot be read ({error.strerror}); give the sources of models.dev"
+        ) from error
     except UnicodeDecodeError as error:
         raise BadInputError(
             f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
         ) from error
     except (ValueError, RecursionError) as error:  # not TOML, or a number with thousands of digits
-        raise BadInputError(f"{path}: not TOML: {error}") from error
+        raise BadInputError(f"{path}: not TOML: {error}; fix it") from error
     try:
         return {key: plain(value, key) for key, value in table.items()}
     except ValueError as error:

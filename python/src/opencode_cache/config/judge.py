@@ -33,10 +33,10 @@ PLAN = "run it without --plan, or add it to the plan"
 
 def judge(configuration: Configuration, offer: Offer) -> list[Judgement]:
     """What becomes of everything that the configuration asks for."""
-    return [one(entry, offer) for entry in entries(configuration)]
+    return [judge_entry(entry, offer) for entry in entries(configuration)]
 
 
-def one(entry: Entry, offer: Offer) -> Judgement:
+def judge_entry(entry: Entry, offer: Offer) -> Judgement:
     """What becomes of an entry."""
     if entry.off:
         return Judgement(entry, "not needed", entry.off)

@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from opencode_cache.base import files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\Z)|//[^\n]*|/\*.*?(?:\*/|\Z)|,(?=\s*[}\]])', re.DOTALL)
-_ENV = re.compile(r"\{env:([^}]+)\}")
-_FILE = re.compile(r"\{file:([^}]+)\}")
+# The end of the text ends one as well, which then stays as it is: else each of many that nobody closed would
+# be read to the end.
+_ENV = re.compile(r"\{env:([^}]+)(\}|\Z)")
+_FILE = re.compile(r"\{file:([^}]+)(\}|\Z)")
+_COMMENT = re.compile(r"[^\S\n]*//")
 
 
 class TextError(Exception):
@@ -59,15 +62,37 @@ def _lines(token: str) -> str:
 
 def substitute(text: str, directory: Path, environ: Mapping[str, str]) -> str:
     """The text with what it refers to put in. Raises TextError."""
-    given = _ENV.sub(lambda match: environ.get(match[1], ""), text)
+    given = _replaced(_ENV, text, lambda match: environ.get(match[1], ""))
+    contents: dict[str, str] = {}
+    line, ends, comment = 0, 0, _COMMENT.match(given)
 
     def content(match: re.Match[str]) -> str:
-        line = given[given.rfind("\n", 0, match.start()) + 1 : match.start()]
-        if line.lstrip().startswith("//"):
+        nonlocal line, ends, comment
+        begins = given.rfind("\n", ends, match.start()) + 1
+        if begins > line:
+            line, comment = begins, _COMMENT.match(given, begins, match.start())
+        ends = match.end()
+        if comment and comment.end() <= match.start():
             return match[0]
-        return json.dumps(_read(match[1], directory, environ), ensure_ascii=False)[1:-1]
+        if match[1] not in contents:
+            read = _read(match[1], directory, environ)
+            contents[match[1]] = json.dumps(read, ensure_ascii=False)[1:-1]
+        return contents[match[1]]
 
-    return _FILE.sub(content, given)
+    return _replaced(_FILE, given, content)
+
+
+def _replaced(reference: re.Pattern[str], text: str, content: Callable[[re.Match[str]], str]) -> str:
+    """The text with each reference replaced by its content. Raises TextError for a text without bound."""
+    pieces, end, length = [], 0, len(text)
+    for match in reference.finditer(text):
+        if match[2]:
+            pieces += [text[end : match.start()], content(match)]
+            length += len(pieces[-1])
+            end = match.end()
+        if length > files.DOCUMENT:
+            raise TextError(f"has more than {files.DOCUMENT} characters with what it refers to")
+    return "".join([*pieces, text[end:]])
 
 
 def _read(name: str, directory: Path, environ: Mapping[str, str]) -> str:

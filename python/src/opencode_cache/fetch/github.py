@@ -27,7 +27,6 @@ def downloaded(pinned: Pin, to: Path, most: int = http.MOST) -> Iterator[Path]:
     url = http.checked_base(pinned.url, repository.ARCHIVES)
     with ExitStack() as stack:
         try:
-            files.make_directories(to)
             part = stack.enter_context(files.beside(to / "archive")) / "archive"
             with part.open("xb") as file:
                 http.Client().save(url, file, most=most)
@@ -47,6 +46,7 @@ def downloaded(pinned: Pin, to: Path, most: int = http.MOST) -> Iterator[Path]:
 
 def fetch(packages: Iterable[Package], to: Path) -> None:
     """Make sure that `to` holds the archive of each package that comes from GitHub. Raises NetworkError."""
+    files.sweep(to)
     for package in packages:
         archive = to / package.tarball
         pinned = repository.pin(f"github:{package.github}")

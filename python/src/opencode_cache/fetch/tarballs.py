@@ -159,7 +159,7 @@ def _missing(
 
 def _fetch_all(wanted: Iterable[Package], downloads: _Downloads, on_done: Callable[[Package], None]) -> None:
 
-    def one(package: Package) -> None:
+    def fetch_one(package: Package) -> None:
         if downloads.stop.is_set():
             return
         downloads.fetch(package)
@@ -170,7 +170,7 @@ def _fetch_all(wanted: Iterable[Package], downloads: _Downloads, on_done: Callab
         missing = _missing(pool, list(wanted), downloads, on_done)
         if missing:
             npm.registry()  # asked once, before the threads want it; npm need not be there when all else is
-        futures = [pool.submit(one, package) for package in missing]
+        futures = [pool.submit(fetch_one, package) for package in missing]
         try:
             # Waiting in slices keeps Ctrl-C prompt.
             pending = set(futures)
@@ -193,9 +193,9 @@ def sizes(packages: Iterable[Package]) -> dict[str, int]:
     """Length in bytes of each tarball, by key; those that the registry does not tell are left out."""
     asking, registry = client(), npm.registry()
 
-    def one(package: Package) -> tuple[str, int | None]:
+    def size_of(package: Package) -> tuple[str, int | None]:
         url = registry.tarball(package.name, package.version)
         return package.key, asking.length(url, registry.headers(url))
 
     with ThreadPoolExecutor(_WORKERS * 2) as pool:
-        return {key: size for key, size in pool.map(one, packages) if size is not None}
+        return {key: size for key, size in pool.map(size_of, packages) if size is not None}

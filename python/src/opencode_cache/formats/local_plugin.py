@@ -28,10 +28,12 @@ def dependencies(path: str) -> list[str]:
         return []
     try:
         needed = json.loads(files.read_text(manifest, files.SETTINGS)).get("dependencies", {})
-        found = [f"{name}@{wanted}" if wanted else name for name, wanted in sorted(needed.items())]
+        specs = [f"{name}@{wanted}" if wanted else name for name, wanted in sorted(needed.items())]
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else type(error).__name__
-        raise BadInputError(f"plugins: {manifest}: cannot be read as a package.json ({why})") from error
-    for spec in found:
+        raise BadInputError(
+            f"plugins: {manifest}: cannot be read as a package.json ({why}); fix it"
+        ) from error
+    for spec in specs:
         npm_spec.check(f"plugins: {manifest}: dependencies", spec)
-    return found
+    return specs

@@ -120,7 +120,7 @@ def read(cache: Path) -> Manifest:
         return Manifest.model_validate_json(files.read_bytes(path, files.DOCUMENT))
     except OSError as error:
         raise BadInputError(
-            f"{cache}: not a cache made by `opencode-cache build` ({FILE}: {error.strerror})"
+            f"{cache}: not a cache made by `opencode-cache build` ({FILE}: {error.strerror}); give one"
         ) from error
     except ValidationError as error:
         raise BadInputError(f"{path}: {first_problem(error)}; build the cache again") from error

@@ -180,7 +180,7 @@ class Plan(BaseModel):
                 dependencies(spec)
         user_files.read(self.files)
         if self.catalogue and not Path(self.catalogue).exists():
-            raise BadInputError(f"catalogue: {self.catalogue}: no such file or directory")
+            raise BadInputError(f"catalogue: {self.catalogue}: no such file or directory; correct the plan")
 
     def stamp(self) -> str:
         """A digest of the plan and of what it reads from files: equal where the lock would be."""
@@ -216,9 +216,9 @@ def read(path: Path, opencode: str | None = None) -> Plan:
     try:
         data = tomllib.loads(files.read_text(path, files.SETTINGS))
     except OSError as error:
-        raise BadInputError(f"{path}: cannot be read ({error.strerror})") from error
+        raise BadInputError(f"{path}: cannot be read ({error.strerror}); give a TOML file") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError
-        raise BadInputError(f"{path}: not TOML: {error}") from error
+        raise BadInputError(f"{path}: not TOML: {error}; fix it") from error
     known = set(Plan.model_fields)
     for key in data:
         if key not in known:

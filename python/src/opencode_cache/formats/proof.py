@@ -178,7 +178,7 @@ def sha256(path: Path) -> str:
             while block := file.read(_BLOCK):
                 digest.update(block)
     except OSError as error:
-        raise BadInputError(f"{path}: cannot be read ({error.strerror})") from error
+        raise BadInputError(f"{path}: cannot be read ({error.strerror}); {MAKE_ONE}") from error
     return digest.hexdigest()
 
 
@@ -187,7 +187,7 @@ def read(path: Path) -> Proof:
     try:
         return Proof.model_validate_json(files.read_bytes(path, files.DOCUMENT))
     except OSError as error:
-        raise BadInputError(f"{path}: cannot be read as a proof ({error.strerror})") from error
+        raise BadInputError(f"{path}: cannot be read as a proof ({error.strerror}); {MAKE_ONE}") from error
     except ValidationError as error:
         raise BadInputError(f"{path}: {_problem(error)}; {MAKE_ONE}") from error
 

@@ -56,7 +56,7 @@ def read(sources: Mapping[str, str]) -> dict[str, str]:
             text = files.read_text(Path(source), files.SETTINGS)
         except OSError as error:
             raise BadInputError(
-                f"files: {source}: cannot be read as UTF-8 text ({error.strerror})"
+                f"files: {source}: cannot be read as UTF-8 text ({error.strerror}); give a text file"
             ) from error
         size = len(text.encode())
         if size > _LARGEST:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -127,12 +126,12 @@ def next_start(manifest: Manifest, cache: Path, environ: Mapping[str, str]) -> l
     text = render.render(manifest, cache, cache / "opencode", cache / "preload.js")
     env = {name: value for name, value in environ.items() if name != "OPENCODE_SERVER_PASSWORD"}
     env["OPENCODE_CACHE_TRACE"] = "dry-run"
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", errors="surrogateescape", suffix=".sh") as script:
-        script.write(text)
-        script.flush()
+    with files.scratch() as directory:
+        script = directory / "wrapper.sh"
+        script.write_text(text, encoding="utf-8", errors="surrogateescape")
         try:
             done = subprocess.run(
-                [render.SHELL, script.name],
+                [render.SHELL, script],
                 env=env,
                 cwd="/",
                 stdin=subprocess.DEVNULL,

@@ -91,7 +91,7 @@ class AllowList(Model):
 
 
 def allow_list(
-    made: Manifest,
+    manifest: Manifest,
     proof: Proof | None,
     proved: str | None,
     catalogue: Mapping[str, Any],
@@ -110,7 +110,7 @@ def allow_list(
             for what, hosts, when in FEATURES
             for host in hosts
         ]
-    return AllowList(opencode=made.opencode, proved=proved, rows=tuple(dict.fromkeys(rows)))
+    return AllowList(opencode=manifest.opencode, proved=proved, rows=tuple(dict.fromkeys(rows)))
 
 
 def _of_proof(proof: Proof | None) -> Iterator[Row]:
@@ -128,7 +128,9 @@ def _of_proof(proof: Proof | None) -> Iterator[Row]:
 def _of_provider(name: str, catalogue: Mapping[str, Any]) -> Iterator[Row]:
     provider = catalogue.get(name)
     if provider is None:
-        raise BadInputError(f"--provider {name!r}: the model catalogue has none of that name")
+        raise BadInputError(
+            f"--provider {name!r}: the model catalogue has none of that name; see `opencode models`"
+        )
     npm, address = str(provider.get("npm", "")), str(provider.get("api") or "")
     hosts = (urlsplit(address).hostname or "",) if address else SDK_HOSTS.get(npm, ())
     if not hosts or not all(_NAME.match(host) for host in hosts):
@@ -143,17 +145,17 @@ def _of_provider(name: str, catalogue: Mapping[str, Any]) -> Iterator[Row]:
         yield Row(host=host, port="tcp/80", who=f"provider {name}", when=when, source="provider")
 
 
-def plain(found: AllowList) -> str:
+def plain(hosts: AllowList) -> str:
     """One host a line."""
-    return "".join(f"{host}\n" for host in _hosts(found.rows))
+    return "".join(f"{host}\n" for host in _hosts(hosts.rows))
 
 
-def squid(found: AllowList) -> str:
+def squid(hosts: AllowList) -> str:
     """Lines for squid.conf: who is asked, and at which ports."""
-    names = [host.removeprefix("*") for host in _hosts(found.rows) if not _is_address(host)]
-    addresses = [host for host in _hosts(found.rows) if _is_address(host)]
-    ports = sorted({int(row.port[4:]) for row in found.rows if row.port.startswith("tcp/")})
-    lines = [f"# OpenCode {found.opencode}", *(f"acl opencode_ports port {port}" for port in ports)]
+    names = [host.removeprefix("*") for host in _hosts(hosts.rows) if not _is_address(host)]
+    addresses = [host for host in _hosts(hosts.rows) if _is_address(host)]
+    ports = sorted({int(row.port[4:]) for row in hosts.rows if row.port.startswith("tcp/")})
+    lines = [f"# OpenCode {hosts.opencode}", *(f"acl opencode_ports port {port}" for port in ports)]
     for acl, kind, values in (
         ("opencode_names", "dstdomain", names),
         ("opencode_addresses", "dst", addresses),
@@ -163,11 +165,11 @@ def squid(found: AllowList) -> str:
     return "\n".join(lines) + "\n"
 
 
-def network_policy(found: AllowList) -> str:
+def network_policy(allowed: AllowList) -> str:
     """A CiliumNetworkPolicy: Kubernetes' own NetworkPolicy knows no names."""
     egress: list[dict[str, Any]] = []
-    for port in sorted({row.port for row in found.rows}):
-        hosts = _hosts(row for row in found.rows if row.port == port)
+    for port in sorted({row.port for row in allowed.rows}):
+        hosts = _hosts(row for row in allowed.rows if row.port == port)
         names = [_matching(host) for host in hosts if not _is_address(host)]
         blocks = [str(ipaddress.ip_network(host)) for host in hosts if _is_address(host)]
         kind, _, number = port.partition("/")

@@ -67,7 +67,9 @@ def take(cache: Path, proof: Path | None = None, opencode: Path | None = None) -
     try:
         trees = _trees(cache, manifest)
     except OSError as error:
-        raise BadInputError(f"{error.filename}: cannot be read ({error.strerror})") from error
+        raise BadInputError(
+            f"{error.filename}: cannot be read ({error.strerror}); build the cache again"
+        ) from error
     last_proof = proved(cache, manifest, proof, opencode)
     return Inventory(
         manifest=manifest,

@@ -33,6 +33,7 @@ class Locked(Model):
 
     @property
     def packed(self) -> int:
+        """Bytes of its tarballs, as far as the registry says."""
         return sum(package.packed or 0 for package in self.packages)
 
 

@@ -10,14 +10,13 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opencode_cache.base import store
+from opencode_cache.base import files, store
 from opencode_cache.base.errors import BadInputError, NetworkError, OpencodeCacheError
 from opencode_cache.base.model import parsed_json
 from opencode_cache.npm import answers, failures
@@ -103,18 +102,18 @@ def project(manifest: Mapping[str, Any] | None = None) -> Iterator[Path]:
     Raises BadInputError where the cache cannot be written.
     """
     around = store.cache_home() / "npm-projects"
-    try:
-        around.mkdir(parents=True, exist_ok=True)
-        directory = Path(tempfile.mkdtemp(dir=around))
-        (directory / "package.json").write_text(json.dumps(dict(manifest or {})), encoding="utf-8")
-    except OSError as error:
-        raise BadInputError(
-            f"{around}: cannot be written ({error.strerror}); free some space there, or set XDG_CACHE_HOME"
-        ) from error
-    try:
+    with ExitStack() as stack:
+        try:
+            around.mkdir(parents=True, exist_ok=True)
+            directory = stack.enter_context(files.beside(around / "project")) / "project"
+            directory.mkdir()
+            (directory / "package.json").write_text(json.dumps(dict(manifest or {})), encoding="utf-8")
+        except OSError as error:
+            raise BadInputError(
+                f"{around}: cannot be written ({error.strerror}); "
+                "free some space there, or set XDG_CACHE_HOME"
+            ) from error
         yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 @contextmanager

@@ -104,7 +104,9 @@ def source(spec: str) -> Source | None:
     if match["repo"] in (".", ".."):
         raise BadInputError(f"plugins: {spec!r} names no repository; write 'github:OWNER/REPO'")
     if max(map(len, spec.split("/"))) > LONGEST_PART:
-        raise BadInputError(f"plugins: {spec[:LONGEST_PART]!r}… is too long for the name of a directory")
+        raise BadInputError(
+            f"plugins: {spec[:LONGEST_PART]!r}… is too long for the name of a directory; shorten it"
+        )
     if name is not None and not is_name(name):
         raise BadInputError(f"plugins: {spec!r}: {name!r} is not an npm package name; write another")
     ref = match["ref"] or ""

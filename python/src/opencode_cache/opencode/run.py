@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -16,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError, TooSlowError
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ _STOP_TIMEOUT = 10
 @contextmanager
 def private_home() -> Iterator[Path]:
     """A HOME that nobody else sees and that is gone afterwards; `work` in it is a directory to start in."""
-    with tempfile.TemporaryDirectory(prefix="opencode-home-", ignore_cleanup_errors=True) as directory:
-        home = Path(directory).resolve()
+    with files.scratch() as directory:
+        home = directory.resolve()
         (home / "work").mkdir()
         (home / "tmp").mkdir()
         yield home
@@ -132,7 +132,9 @@ def version(program: Path, timeout: float = VERSION_TIMEOUT) -> str:
             done = run(program, ["--version"], home, timeout=timeout)
         except (OSError, subprocess.TimeoutExpired) as error:
             reason = getattr(error, "strerror", None) or "no answer to --version"
-            raise BadInputError(f"{program}: cannot be run as OpenCode ({reason})") from error
+            raise BadInputError(
+                f"{program}: cannot be run as OpenCode ({reason}); give an OpenCode program for this machine"
+            ) from error
     match = _VERSION.search(done.stdout.strip())
     if done.returncode != 0 or not match:
         raise BadInputError(

@@ -74,7 +74,7 @@ def verify(
         proof = Proof.model_validate_json(output)
     except ValidationError as error:
         reason = " ".join(errors.split())[-400:] or "it gave no result in time"
-        raise BadInputError(f"{cache}: the proof did not finish ({reason})") from error
+        raise BadInputError(f"{cache}: the proof did not finish ({reason}); start it again") from error
     on_file.put(proof)
     return proof
 

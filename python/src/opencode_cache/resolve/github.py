@@ -42,7 +42,9 @@ def take(pinned: Pin, to: Path) -> tuple[Package, Path]:
             part.replace(archive)
     except (ValueError, TypeError, RecursionError) as error:
         why = first_problem(error) if isinstance(error, ValidationError) else error
-        raise BadInputError(f"{pinned.source}: its package.json cannot be used ({why})") from error
+        raise BadInputError(
+            f"{pinned.source}: its package.json cannot be used ({why}); name another commit"
+        ) from error
     return package, archive
 
 
@@ -84,7 +86,9 @@ def _manifest(archive: Path, pinned: Pin, digest: str) -> dict[str, Any]:
     except (HostileError, policy.RefusedError) as error:
         raise BadInputError(f"{pinned.source}: its archive {_why(error)}; it cannot be used") from error
     if document is None:
-        raise BadInputError(f"{pinned.source}: has no package.json, so npm cannot install it")
+        raise BadInputError(
+            f"{pinned.source}: has no package.json, so npm cannot install it; name another plugin"
+        )
     return document
 
 

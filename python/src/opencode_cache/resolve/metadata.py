@@ -58,7 +58,7 @@ def nodes(tree: str, document: dict[str, Any]) -> dict[str, Package]:
         )
         if entry.get("link") or foreign or not entry.get("integrity"):
             raise BadInputError(
-                f"{tree}: {path} does not come from a registry, so no hash can be locked for it"
+                f"{tree}: {path} is from no registry, so no hash can be locked; name another version"
             )
         try:
             packages[path] = package_from(entry, name)

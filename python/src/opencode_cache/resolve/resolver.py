@@ -63,7 +63,7 @@ def binaries(version: str, names: Iterable[str]) -> tuple[dict[str, Package], di
     packages: dict[str, Package] = {}
     missing: dict[str, str] = {}
 
-    def one(system: platforms.System) -> None:
+    def look_up(system: platforms.System) -> None:
         for name in system.binaries:
             try:
                 entries = npm.view(f"{name}@{version}")
@@ -78,7 +78,7 @@ def binaries(version: str, names: Iterable[str]) -> tuple[dict[str, Package], di
         missing[system.name] = f"the registry has no {' or '.join(system.binaries)} {version}"
 
     with ThreadPoolExecutor(_WORKERS) as pool:
-        list(pool.map(one, [platforms.named(name) for name in names]))
+        list(pool.map(look_up, [platforms.named(name) for name in names]))
     return packages, missing
 
 
@@ -221,7 +221,7 @@ class Resolver:
     ) -> tuple[list[Request], list[Unavailable]]:
         self.on_step(f"choosing versions for {len(wanted)} specs")
 
-        def one(want: _Wanted) -> Request | Unavailable:
+        def choose(want: _Wanted) -> Request | Unavailable:
             name = want.name
             if want.kind == "plugin" and plugins.ignored(want.spec, self.plan.opencode):
                 return Unavailable(spec=want.spec, kind=want.kind, reason=plugins.TAKE_IT_OUT)
@@ -255,7 +255,7 @@ class Resolver:
             )
 
         with ThreadPoolExecutor(_WORKERS) as pool:
-            chosen = list(pool.map(one, wanted))
+            chosen = list(pool.map(choose, wanted))
         return (
             [c for c in chosen if isinstance(c, Request)],
             [c for c in chosen if isinstance(c, Unavailable)],
@@ -272,14 +272,14 @@ class Resolver:
     def _grammars(self, pins: dict[str, Grammar]) -> dict[str, Package]:
         specs = grammar.packages(pins.values())
 
-        def one(spec: str) -> Package:
+        def package_of(spec: str) -> Package:
             try:
                 return package_from(next(iter(npm.view(spec)), {}), split_spec(spec)[0])
             except UnavailableError as error:
                 raise NetworkError(f"grammars: {spec}: {error}; pin another package") from error
 
         with ThreadPoolExecutor(_WORKERS) as pool:
-            return dict(zip(specs, pool.map(one, specs), strict=True))
+            return dict(zip(specs, pool.map(package_of, specs), strict=True))
 
 
 def _with_terms(request: Request, tree: Mapping[str, str], packages: Mapping[str, Package]) -> Request:

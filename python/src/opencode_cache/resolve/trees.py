@@ -58,7 +58,7 @@ class Trees:
 
         broken: list[Unavailable] = []
 
-        def one(item: tuple[str, list[Request]]) -> tuple[str, dict[str, Package]]:
+        def resolve_tree(item: tuple[str, list[Request]]) -> tuple[str, dict[str, Package]]:
             tree, members = item
             inside: dict[str, Package] = {}
             try:
@@ -73,7 +73,7 @@ class Trees:
             return one((tree, left)) if left else (tree, {})
 
         with ThreadPoolExecutor(_WORKERS) as pool:
-            resolved = {tree: inside for tree, inside in pool.map(one, by_tree.items()) if inside}
+            resolved = {tree: inside for tree, inside in pool.map(resolve_tree, by_tree.items()) if inside}
         packages: dict[str, Package] = {}
         for inside in resolved.values():
             for package in inside.values():

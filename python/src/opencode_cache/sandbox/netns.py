@@ -18,13 +18,12 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opencode_cache.base import python
+from opencode_cache.base import files, python
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.sandbox import mounts
 from opencode_cache.sandbox.confine import confine
@@ -145,11 +144,11 @@ def _own_resolver(libc: ctypes.CDLL) -> None:
         # A file that is missing, or a link to nowhere, means the C library's default: DNS at 127.0.0.1.
         if not Path(name).exists():
             continue
-        with tempfile.NamedTemporaryFile("w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            Path(file.name).chmod(0o644)
-            mounts.bind_read_only(libc, Path(file.name), Path(name))
+        with files.scratch() as directory:
+            file = directory / "text"
+            file.write_text(text, encoding="ascii")
+            file.chmod(0o644)
+            mounts.bind_read_only(libc, file, Path(name))
     for name in _RESOLVER_SOCKETS:
         if Path(name).is_dir() and not Path("/etc/resolv.conf").resolve().is_relative_to(name):
             mounts.mount(libc, None, Path(name), 0, b"tmpfs")

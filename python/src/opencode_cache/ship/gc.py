@@ -40,6 +40,7 @@ class Unused:
 
     @property
     def paths(self) -> tuple[Path, ...]:
+        """All of them, in the order in which they are removed."""
         return (*self.entries, *self.files)
 
 
@@ -47,22 +48,22 @@ def unused(keep: int, environ: Mapping[str, str]) -> Unused:
     """What nobody uses, with the `keep` newest wrapped programs in use as well. Changes nothing."""
     if keep < 0:
         raise BadInputError(f"--keep {keep}: give 0 or more")
-    place = store.default()
-    entries = place.entries()
+    cache_store = store.default()
+    entries = cache_store.entries()
     wrapped = [entry for entry in entries if _WRAPPED in entry.name]
-    needs = {entry: {entry, *_needs(entry, place, entries)} for entry in wrapped}
+    needs = {entry: {entry, *_needs(entry, cache_store, entries)} for entry in wrapped}
     # Not the time of the files, which is the same for all; a store's entry is renamed once.
     newest = sorted(wrapped, key=lambda entry: entry.lstat().st_ctime_ns)[-keep:] if keep else []
-    seeds = {*newest, *_roots(place, environ), *_running(place)}
+    seeds = {*newest, *_roots(cache_store, environ), *_running(cache_store)}
     used = set(seeds)
     for wrapper, needed in needs.items():
         # Whoever has a cache started a program that names it.
         if wrapper in seeds or any(one in seeds and (one / manifest.FILE).is_file() for one in needed):
             used |= needed
     for entry in list(used):
-        used |= _tui(entry, place)
+        used |= _tui(entry, cache_store)
     gone = [entry for entry in entries if entry not in used]
-    held = {entry: made for entry in used if (made := _manifest(entry))}
+    held = {entry: cache_manifest for entry in used if (cache_manifest := _manifest(entry))}
     files = (*_downloads(held.values()), *_proofs(held), *_locks(held.values()))
     return Unused(tuple(sorted(gone, key=lambda entry: _WRAPPED not in entry.name)), files)
 
@@ -87,37 +88,37 @@ def size(path: Path) -> int:
     )
 
 
-def _roots(place: store.Store, environ: Mapping[str, str]) -> Iterator[Path]:
+def _roots(cache_store: store.Store, environ: Mapping[str, str]) -> Iterator[Path]:
     caches = [places(environ).cache, Path(environ.get("HOME") or "/", ".cache-nix", "opencode")]
     pointers = [pointer for cache in caches for pointer in cache.glob(".nix/*") if pointer.is_symlink()]
-    for link in (*roots.links(place), *pointers):
-        if entry := place.entry(link):
+    for link in (*roots.links(cache_store), *pointers):
+        if entry := cache_store.entry(link):
             yield entry
 
 
-def _running(place: store.Store) -> Iterator[Path]:
+def _running(cache_store: store.Store) -> Iterator[Path]:
     """What processes of this user were started from, where there is a /proc."""
-    root = os.fsencode(place.root.resolve()) + b"/"
+    root = os.fsencode(cache_store.root.resolve()) + b"/"
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if entry := place.entry(process / "exe"):
+            if entry := cache_store.entry(process / "exe"):
                 yield entry
             for piece in (process / "environ").read_bytes().split(root)[1:]:
-                entry = place.root / os.fsdecode(piece.split(b"/")[0].split(b"\0")[0].split(b":")[0])
+                entry = cache_store.root / os.fsdecode(piece.split(b"/")[0].split(b"\0")[0].split(b":")[0])
                 if entry.is_dir():
                     yield entry
 
 
-def _needs(wrapped: Path, place: store.Store, entries: Iterable[Path]) -> set[Path]:
+def _needs(wrapped: Path, cache_store: store.Store, entries: Iterable[Path]) -> set[Path]:
     """The entries that a wrapped program names: it has their paths in its text."""
     text = b"".join(path.read_bytes() for path in wrapped.glob("*/*") if path.is_file())
     named = {entry for entry in entries if os.fsencode(entry.name) in text} - {wrapped}
-    return named.union(*(_tui(entry, place) for entry in named))
+    return named.union(*(_tui(entry, cache_store) for entry in named))
 
 
-def _tui(entry: Path, place: store.Store) -> set[Path]:
+def _tui(entry: Path, cache_store: store.Store) -> set[Path]:
     """Of a cache: the program that `tui/` leads to."""
-    return {found for link in entry.glob("tui/*") if (found := place.entry(link))}
+    return {linked for link in entry.glob("tui/*") if (linked := cache_store.entry(link))}
 
 
 def _manifest(entry: Path) -> Manifest | None:
@@ -129,10 +130,10 @@ def _manifest(entry: Path) -> Manifest | None:
 def _downloads(held: Iterable[Manifest]) -> Iterator[Path]:
     wanted = {
         f"{package.name.replace('/', '+')}@{package.version}.tgz"
-        for made in held
-        for package in made.packages
+        for cache_manifest in held
+        for package in cache_manifest.packages
     }
-    programs = {f"@{made.opencode}.tgz" for made in held}
+    programs = {f"@{cache_manifest.opencode}.tgz" for cache_manifest in held}
     for path in _files(store.downloads()):
         program = path.name.startswith("opencode-") and any(path.name.endswith(end) for end in programs)
         if path.name not in wanted and not program:
@@ -141,18 +142,24 @@ def _downloads(held: Iterable[Manifest]) -> Iterator[Path]:
 
 def _proofs(held: Mapping[Path, Manifest]) -> Iterator[Path]:
     """Those of caches that go."""
-    kept = {on_file.identity(cache, made).file_name for cache, made in held.items() if made.opencode_sha256}
+    kept = {
+        on_file.identity(cache, cache_manifest).file_name
+        for cache, cache_manifest in held.items()
+        if cache_manifest.opencode_sha256
+    }
     return (path for path in _files(store.data_home() / "proofs") if path.name not in kept)
 
 
 def _locks(held: Iterable[Manifest]) -> Iterator[Path]:
     """Locks that were made for a plan, and whose cache does not stay. One that cannot be read does."""
-    known = [(made.opencode, made.requests, made.packages) for made in held]
+    known = [
+        (cache_manifest.opencode, cache_manifest.requests, cache_manifest.packages) for cache_manifest in held
+    ]
     for path in _files(store.data_home() / "locks"):
         with contextlib.suppress(OpencodeCacheError):
-            found = lock.read(path)
-            packages = contents.cached(found, contents.selected(found, platforms.current()))
-            if (found.opencode.version, contents.entries(found), packages) not in known:
+            cache_lock = lock.read(path)
+            packages = contents.cached(cache_lock, contents.selected(cache_lock, platforms.current()))
+            if (cache_lock.opencode.version, contents.entries(cache_lock), packages) not in known:
                 yield path
 
 

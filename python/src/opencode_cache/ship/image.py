@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
 from opencode_cache.ship import oci_base, source_date
@@ -22,7 +23,6 @@ from opencode_cache.ship.file_format import OPENCODE, PROGRAM
 from opencode_cache.ship.installation import CYCLONEDX, installation
 from opencode_cache.ship.items import Item
 from opencode_cache.ship.oci_layout import Layout, tar
-from opencode_cache.ship.workspace import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -91,7 +91,7 @@ def image(
     if out.is_dir():
         raise BadInputError(f"{out}: is a directory; give the name of a file, such as {out / 'x.oci.tar'}")
     try:
-        with workspace(out) as beside:
+        with files.beside(out) as beside:
             layout = Layout(beside)
             under = _base(layout, base, architecture)
             layout.add_layer(tar(_with_parents(program)), "OpenCode")
@@ -121,11 +121,11 @@ def _base(layout: Layout, base: Path | None, architecture: str) -> oci_base.Base
     if base is None:
         return oci_base.Base()
     if oci_base.is_layout(base):
-        found = oci_base.read(base, architecture)
-        for layer in found.layers:
+        base_image = oci_base.read(base, architecture)
+        for layer in base_image.layers:
             layout.copy_layer(layer)
-        layout.history += found.history
-        return found
+        layout.history += base_image.history
+        return base_image
     if not base.is_dir():
         raise BadInputError(f"{base}: neither a file nor a directory; give an OCI layout or a root directory")
     layout.add_layer(tar(dict(_root(base))), f"the root directory {base.name}")

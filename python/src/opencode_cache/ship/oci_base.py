@@ -120,10 +120,10 @@ class _Layout:
             raise self.refused(f"{name} has {size} bytes")
         if digest and hashlib.sha256(data).hexdigest() != digest:
             raise self.refused(f"{name}: checksum mismatch")
-        found = json.loads(data)
-        if not isinstance(found, dict):
+        parsed = json.loads(data)
+        if not isinstance(parsed, dict):
             raise self.refused(f"{name} is no object")
-        return found
+        return parsed
 
     def hexadecimal(self, descriptor: dict[str, Any]) -> str:
         match = _DIGEST.fullmatch(str(descriptor["digest"]))
@@ -158,14 +158,14 @@ class _Layout:
         kept = {key: descriptor[key] for key in ("mediaType", "digest", "size")}
 
         def pieces() -> Iterator[bytes]:
-            found, size = hashlib.sha256(), 0
+            actual, size = hashlib.sha256(), 0
             file, _ = self.opened(f"blobs/sha256/{digest}")
             with file:
                 while piece := file.read(_CHUNK):
-                    found.update(piece)
+                    actual.update(piece)
                     size += len(piece)
                     yield piece
-            if (found.hexdigest(), size) != (digest, descriptor["size"]):
+            if (actual.hexdigest(), size) != (digest, descriptor["size"]):
                 raise self.refused(f"layer {digest}: checksum mismatch")
 
         return Layer(kept, diff_id, pieces)

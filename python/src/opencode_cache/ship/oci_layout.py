@@ -21,6 +21,7 @@ _LEVEL = 6
 
 
 def tar(items: Mapping[str, Item]) -> Iterator[bytes]:
+    """The pieces of a layer's tar: path -> item, directories before what is in them."""
     for path in sorted(items, key=lambda path: path.split("/")):
         item = items[path]
         if item.target:
@@ -74,6 +75,7 @@ class Layout:
         self.history.append({"created_by": f"opencode-cache image: {what}"})
 
     def copy_layer(self, layer: oci_base.Layer) -> None:
+        """Add a layer of the base image as it is. Raises BadInputError where its digest is another."""
         self._blob(layer.pieces())
         self.layers.append(layer.descriptor)
         self.diff_ids.append(layer.diff_id)
@@ -92,11 +94,11 @@ class Layout:
             "annotations": annotations,
         }
         descriptor = self._document(document, oci_base.MANIFEST)
-        about = {
+        labels = {
             "platform": {"architecture": config["architecture"], "os": config["os"]},
             "annotations": {"org.opencontainers.image.ref.name": name},
         }
-        index = {"schemaVersion": 2, "mediaType": oci_base.INDEX, "manifests": [descriptor | about]}
+        index = {"schemaVersion": 2, "mediaType": oci_base.INDEX, "manifests": [descriptor | labels]}
         self._documents["index.json"] = _json(index)
         self._documents["oci-layout"] = _json({"imageLayoutVersion": "1.0.0"})
         return str(descriptor["digest"])

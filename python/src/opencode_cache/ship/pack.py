@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import zstandard
 
 from opencode_cache import __version__
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
 from opencode_cache.ship import policy, signing, source_date
@@ -42,7 +43,6 @@ from opencode_cache.ship.file_format import (
 )
 from opencode_cache.ship.installation import installation
 from opencode_cache.ship.items import Item
-from opencode_cache.ship.workspace import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -118,7 +118,7 @@ def bundle(
         raise BadInputError(
             f"{out}: is a directory; give the name of a file, such as {out / 'opencode.tar.zst'}"
         )
-    with _explained(out), workspace(out) as beside:
+    with _explained(out), files.beside(out) as beside:
         listing = _listing(items, cache)
         signature = signing.sign(listing.sums, sign_key, beside) if sign_key else None
         sha256, packed = _write(listing, items, signature, beside / "bundle")

@@ -62,18 +62,23 @@ def places(environment: Mapping[str, str]) -> Places:
     return Places(root / "opencode", config / "opencode" if config.is_absolute() else None)
 
 
-def remove(found: Places, *, dry_run: bool = False) -> list[Step]:
+def remove(directories: Places, *, dry_run: bool = False) -> list[Step]:
     """Take away what is ours, and say what was done; with `dry_run`, what would be. Raises BadInputError."""
     try:
-        steps = [*_in_config(found), *_in_cache(found.cache)]
-        _refuse_while_starting(found.cache / _OWN)
+        steps = [*_in_config(directories), *_in_cache(directories.cache)]
+        _refuse_while_starting(directories.cache / _OWN)
         if steps and not dry_run:
             for step in steps:
                 _do(step)
-            for directory in [*_scopes(found.cache / "packages"), *(step.path.parent for step in steps)]:
-                _remove_empty(directory, found)
+            for directory in [
+                *_scopes(directories.cache / "packages"),
+                *(step.path.parent for step in steps),
+            ]:
+                _remove_empty(directory, directories)
     except OSError as error:
-        raise BadInputError(f"{error.filename}: cannot be removed ({error.strerror})") from error
+        raise BadInputError(
+            f"{error.filename}: cannot be removed ({error.strerror}); see who may write there"
+        ) from error
     return steps
 
 
@@ -167,8 +172,8 @@ def _back(cache: Path, removed: list[Path]) -> Iterator[Step]:
             yield Step("keep", aside, why=f"{name} is there")
 
 
-def _in_config(found: Places) -> Iterator[Step]:
-    config = found.config
+def _in_config(directories: Places) -> Iterator[Step]:
+    config = directories.config
     if config is None or not config.is_dir():
         return
     modules = config / "node_modules"
@@ -180,7 +185,7 @@ def _in_config(found: Places) -> Iterator[Step]:
                 ours.append(link)
     yield from (Step("remove", link) for link in ours)
     lock = config / "package-lock.json"
-    if lock.is_file() and _is_our_lock(lock, found.cache / _OWN):
+    if lock.is_file() and _is_our_lock(lock, directories.cache / _OWN):
         yield Step("remove", lock)
 
 
@@ -218,11 +223,15 @@ def _scopes(packages: Path) -> list[Path]:
     return listed[::-1]
 
 
-def _remove_empty(directory: Path, found: Places) -> None:
+def _remove_empty(directory: Path, directories: Places) -> None:
     """A directory that held nothing but ours goes, and those above it: scopes, packages/, node_modules."""
-    tops = {found.cache, found.cache.parent} if found.cache.parent.name == ".cache-nix" else {found.cache}
-    if found.config is not None:
-        tops.add(found.config / "node_modules")
+    tops = (
+        {directories.cache, directories.cache.parent}
+        if directories.cache.parent.name == ".cache-nix"
+        else {directories.cache}
+    )
+    if directories.config is not None:
+        tops.add(directories.config / "node_modules")
     while any(directory == top or top in directory.parents for top in tops):
         try:
             directory.rmdir()

@@ -12,12 +12,14 @@ import base64
 import binascii
 import struct
 import subprocess
-import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from opencode_cache.base import console
+from opencode_cache.base import console, files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.ship.policy import shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NAMESPACE = "opencode-cache-bundle"
 """A signature made for anything else, such as a git commit, does not count."""
@@ -66,8 +68,8 @@ def check(text: bytes, signature: bytes, trusted: Path, file: Path) -> str:
     if minisign != signature.startswith(_MINISIGN):
         name, why = "", f"it is one of {'OpenSSH' if minisign else 'minisign'}'s"
     else:
-        with tempfile.TemporaryDirectory() as scratch:
-            name, why = (_minisigns if minisign else _opensshs)(text, signature, keys, Path(scratch))
+        with files.scratch() as scratch:
+            name, why = (_minisigns if minisign else _opensshs)(text, signature, keys, scratch)
     if name:
         return f"the key {trusted}" if minisign else shown(name)
     raise BadInputError(
@@ -82,7 +84,7 @@ def _read(file: Path, missing: str) -> bytes:
         with file.open("rb") as opened:
             data = opened.read(MAX_TRUSTED + 1)
     except OSError as error:
-        raise BadInputError(f"{file}: cannot be read ({error.strerror})") from error
+        raise BadInputError(f"{file}: cannot be read ({error.strerror}); give another file") from error
     if len(data) > MAX_TRUSTED:
         raise BadInputError(
             f"{file}: is longer than {MAX_TRUSTED} bytes, and so no file of keys; give another"

@@ -45,12 +45,12 @@ def renew(root: Path) -> list[str]:
             console.step(f"{path.name}: has no OpenCode for {system}, which is what can be proved here")
             continue
         built, _ = pipeline.built(path)
-        place = shipped.proof_path(path, system)
-        if _speaks_for(place, built):
+        proof_file = shipped.proof_path(path, system)
+        if _speaks_for(proof_file, built):
             continue
         console.step(f"proving {path.name} for {system}")
-        files.write_atomically(place, on_file.dumps(prove(built)))
-        changed.append(str(place.relative_to(root)))
+        files.write_atomically(proof_file, on_file.dumps(prove(built)))
+        changed.append(str(proof_file.relative_to(root)))
     return changed + _without_a_lock(root)
 
 
@@ -85,10 +85,10 @@ def settle(root: Path, before: Mapping[str, str], proof: Proof | None) -> list[s
             if one.name.startswith(f"{stem}.") and "." not in _system(one, f"{stem}."):
                 new[directory / f"{name}.{_system(one, f'{stem}.')}{shipped.PROOF}"] = old[one]
         if proof and lock.read(path).opencode.version == proof.opencode:
-            place = shipped.proof_path(path, platforms.current().name)
-            kept = proofs.Proof.model_validate_json(new[place]) if place in new else None
+            proof_file = shipped.proof_path(path, platforms.current().name)
+            kept = proofs.Proof.model_validate_json(new[proof_file]) if proof_file in new else None
             if kept is None or not on_file.of(kept).is_of(proof):
-                new[place] = on_file.dumps(proof)
+                new[proof_file] = on_file.dumps(proof)
     for path in old.keys() - new.keys():
         path.unlink()
     for path, text in new.items():
@@ -103,12 +103,12 @@ def _system(path: Path, prefix: str) -> str:
     return path.name.removeprefix(prefix).removesuffix(shipped.PROOF)
 
 
-def _speaks_for(place: Path, built: Built) -> bool:
-    if not place.exists():
+def _speaks_for(proof_file: Path, built: Built) -> bool:
+    if not proof_file.exists():
         return False
     wanted = on_file.identity(built.cache, manifest.read(built.cache), built.opencode)
     try:
-        return wanted.is_of(proofs.read(place))
+        return wanted.is_of(proofs.read(proof_file))
     except BadInputError:  # of another version of this program
         return False
 
@@ -141,12 +141,12 @@ def _ripgrep(path: str) -> list[str]:
     if shutil.which("rg", path=os.pathsep.join(_PATH)):
         return []
     beside = Path(sys.executable).with_name("rg")
-    found = shutil.which("rg", path=path) or (str(beside) if beside.is_file() else None)
-    if found is None:
+    program = shutil.which("rg", path=path) or (str(beside) if beside.is_file() else None)
+    if program is None:
         raise BadInputError("a proof that is shipped is made with ripgrep on PATH; install ripgrep")
     link = store.data_home() / "path" / "rg"
     link.parent.mkdir(parents=True, exist_ok=True)
     if not link.exists():
         link.unlink(missing_ok=True)
-        link.symlink_to(Path(found).resolve())
+        link.symlink_to(Path(program).resolve())
     return [str(link.parent)]

@@ -5,8 +5,6 @@ Networked up to the last step; the repository's files are read once at the start
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opencode_cache import pipeline
@@ -24,6 +22,7 @@ from opencode_cache.update.github import GitHub
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from opencode_cache.formats.proof import Proof
     from opencode_cache.update.archives import Pinned
@@ -208,8 +207,8 @@ def _left_systems(now: Checkout, wanted: Sequence[str], moving: Sequence[str], c
 
 
 def _prove(new_lock: lock.Lock) -> Proof | None:
-    with tempfile.TemporaryDirectory(prefix="opencode-cache-update-") as directory:
-        path = Path(directory) / "candidate.lock.json"
+    with files.scratch() as directory:
+        path = directory / "candidate.lock.json"
         files.write_atomically(path, lock.dumps(new_lock))
         console.step(f"proving the lock for OpenCode {new_lock.opencode.version}")
         return proofs.prove(pipeline.built(path)[0])

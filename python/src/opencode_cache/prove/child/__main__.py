@@ -13,7 +13,6 @@ import platform
 import re
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opencode_cache import __version__
+from opencode_cache.base import files
 from opencode_cache.base.errors import OpencodeCacheError
 from opencode_cache.formats import manifest, proof
 from opencode_cache.layouts import accepts
@@ -50,10 +50,10 @@ def prove(options: argparse.Namespace, say: Callable[[str, float], None]) -> pro
     contents = manifest.read(cache)
     version, start_seconds = _first_start(binary, contents, say)
     with (
-        tempfile.TemporaryDirectory(prefix="opencode-wrapped-") as out,
+        files.scratch() as out,
         ThreadPoolExecutor(lanes.at_once()) as pool,
     ):
-        program = wrapper.wrap(cache, binary, Path(out) / "wrapped")
+        program = wrapper.wrap(cache, binary, out / "wrapped")
         lane = lanes.Lanes(
             pool,
             Subject(cache, binary, program, contents, {}),
