@@ -29,14 +29,13 @@ def dates(monkeypatch):
     """Package -> what the registry says of its day."""
     said = {"old": "2026-06-07T23:59:59.000Z", "young": "2026-06-08T00:00:00.000Z"}
 
-    def view(spec):
-        name, _, version = spec.rpartition("@")
-        return [{"name": name, "version": version, "time": {version: said[name]} if said[name] else {}}]
+    def read(_client, url, _headers):
+        name = url.rpartition("/")[2]
+        return json.dumps({"time": {"1.0.0": said[name]} if said[name] else {}}).encode()
 
-    monkeypatch.setattr(npm, "view", view)
-    monkeypatch.setattr(
-        npm, "registry", lambda: Registry("https://user:secret@mirror.test/npm", {}, {}, None)
-    )
+    mirror = Registry("https://user:secret@mirror.test/npm", {}, {}, None)
+    monkeypatch.setattr(http.Client, "read", read)
+    monkeypatch.setattr(npm, "registry", lambda: mirror)
     return said
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError, NetworkError
+from opencode_cache.base.model import parsed_json
 from opencode_cache.fetch import tarballs
 from opencode_cache.formats import ages
 from opencode_cache.npm import client as npm
@@ -96,7 +98,7 @@ def keys() -> dict[str, str]:
     registry = npm.registry()
     url = f"{registry.default.rstrip('/')}/-/npm/v1/keys"
     try:
-        answer = json.loads(tarballs.client().read(url, registry.headers(url)))
+        answer = parsed_json(tarballs.client().read(url, registry.headers(url)).decode())
         return dict(sorted(_key(one) for one in answer["keys"]))
     except (NetworkError, ValueError, RecursionError, KeyError, TypeError):
         return {}  # a mirror: `unchecked` or npm's own root of trust tells the rest
@@ -123,11 +125,20 @@ def _key(one: Any) -> tuple[str, str]:  # noqa: ANN401 - the registry's JSON
 
 
 def _date(package: Package) -> str:
-    """When the registry says that a version was published; empty where it does not say."""
-    for entry in npm.view(package.key):
-        if entry.get("version") == package.version:
-            return str((entry.get("time") or {}).get(package.version, ""))
-    return ""
+    """When the registry says that a version was published; empty where it does not say.
+
+    Asked without npm, which would be a process for each package.
+    """
+    registry = npm.registry()
+    url = f"{registry.url(package.name)}/{quote(package.name, safe='@')}"
+    client = replace(tarballs.client(), most=files.DOCUMENT)
+    try:
+        answer = parsed_json(client.read(url, registry.headers(url)).decode())
+    except (ValueError, RecursionError):
+        return ""
+    times = answer.get("time") if isinstance(answer, dict) else None
+    said = times.get(package.version) if isinstance(times, dict) else None
+    return said if isinstance(said, str) and said.isprintable() else ""
 
 
 def _wrong(text: str, now: dt.datetime) -> str:

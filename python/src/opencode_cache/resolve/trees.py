@@ -70,7 +70,7 @@ class Trees:
                 return tree, inside
             broken.extend(gone for _, gone in lost)
             left = [request for request in members if all(request is not other for other, _ in lost)]
-            return one((tree, left)) if left else (tree, {})
+            return resolve_tree((tree, left)) if left else (tree, {})
 
         with ThreadPoolExecutor(_WORKERS) as pool:
             resolved = {tree: inside for tree, inside in pool.map(resolve_tree, by_tree.items()) if inside}
