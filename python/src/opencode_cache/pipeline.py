@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import shutil
 from dataclasses import dataclass
@@ -13,14 +14,14 @@ from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.build import assemble, builder
 from opencode_cache.fetch import github as github_archives
 from opencode_cache.fetch import tarballs as tarball
-from opencode_cache.formats import contents, lock, manifest, shipped
+from opencode_cache.formats import ages, contents, lock, manifest, shipped
 from opencode_cache.formats import proof as proofs
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import nodejs, platforms
 from opencode_cache.prove import on_file, warm_up, who_asks
 from opencode_cache.prove.verify import verify
+from opencode_cache.resolve import floor, resolver
 from opencode_cache.resolve import missing as missing_names
-from opencode_cache.resolve import resolver
 from opencode_cache.wrapper import render as wrapper
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def fetch(cache_lock: Lock, system: platforms.System, to: Path, *, with_binary: 
         wanted.append(contents.binary_package(cache_lock, system))
     total = sum(package.size or 0 for package in wanted if not (to / package.tarball).exists())
     if any(not (to / package.tarball).exists() for package in wanted):
+        floor.check_again(cache_lock, wanted, console.step)
         console.step(f"fetching {len(wanted)} tarballs")
     with console.downloading(len(wanted), total) as on_bytes:
         tarball.fetch([package for package in wanted if not package.github], to, on_bytes=on_bytes)
@@ -96,6 +98,11 @@ def make_lock(plan: Plan, before: date | None, *, allow_missing: bool = False) -
             f"OpenCode {plan.opencode} cannot be asked here: {missing[here.name]}{hint}"
         )
     package = binaries[here.name]
+    if plan.min_age:
+        # At once: with wrong dates nothing would be old enough, and everything "not to be had".
+        floor.require_age(plan.min_age, [package])
+        limit = ages.first_day_too_young(plan.min_age, dt.datetime.now(dt.timezone.utc).date())
+        before = min(before or limit, limit)
     console.step(f"fetching {package.key}")
     tarball.fetch([package], tarballs)
     program = binary(package, tarballs, cache_store)

@@ -69,6 +69,8 @@ BUN = manifest(
     [cached("a", specs=("a", "b")), cached("b", specs=("a", "b"))], [entry("a"), entry("b")], layout="bun"
 )
 EMPTY = manifest([], [])
+OWN = ["opencode", "wrapper", "preload"]
+"""OpenCode's program, and this program's own files."""
 ALL = pytest.mark.parametrize("made", [SMALL, BUN, EMPTY], ids=["small", "bun", "empty"])
 
 
@@ -157,10 +159,11 @@ def test_the_graph_goes_from_the_cache_over_the_requests_to_the_packages():
     graph = {d["ref"]: d["dependsOn"] for d in sbom.cyclonedx(SMALL)["dependencies"]}
     sdk, plugin = "pkg:npm/%40scope/sdk@2.0.0%2Bbuild", "pkg:npm/plugin@1.0.0"
     shared = ["pkg:npm/shared@1.0.0", "pkg:npm/shared@2.0.0"]
-    assert graph["opencode-cache"] == [sdk, plugin, "models.json"]
+    assert graph["opencode-cache"] == [sdk, plugin, "models.json", *OWN]
+    assert graph["wrapper"] == ["opencode", "preload"]
     assert graph[plugin] == shared
     assert graph[sdk] == [f"pkg:npm/licence-{n}@1.0.0" for n in range(len(LICENCES))] + shared[:1]
-    assert {tuple(graph[ref]) for ref in set(graph) - {"opencode-cache", sdk, plugin}} == {()}
+    assert {tuple(graph[ref]) for ref in set(graph) - {"opencode-cache", "wrapper", sdk, plugin}} == {()}
     document = sbom.spdx(SMALL)
     names = {p["SPDXID"]: (p["name"], p.get("versionInfo")) for p in document["packages"]}
     edges = {
@@ -175,7 +178,8 @@ def test_the_graph_goes_from_the_cache_over_the_requests_to_the_packages():
 def test_one_tree_for_all_requests_does_not_say_who_needs_what():
     graph = {d["ref"]: d["dependsOn"] for d in sbom.cyclonedx(BUN)["dependencies"]}
     packages = ["pkg:npm/a@1.0.0", "pkg:npm/b@1.0.0"]
-    assert graph == {"opencode-cache": packages} | {ref: [] for ref in packages}
+    own = {"opencode": [], "wrapper": ["opencode", "preload"], "preload": []}
+    assert graph == {"opencode-cache": [*packages, *OWN]} | {ref: [] for ref in packages} | own
 
 
 @ALL
@@ -183,7 +187,7 @@ def test_every_package_is_there_once_and_every_reference_leads_to_one(made):
     cyclonedx, spdx = sbom.cyclonedx(made), sbom.spdx(made)
     refs = [component["bom-ref"] for component in cyclonedx["components"]]
     data = 1 if made.catalogue else 0
-    assert len(set(refs)) == len(refs) == len(made.packages) + data
+    assert len(set(refs)) == len(refs) == len(made.packages) + data + len(OWN)
     assert {d["ref"] for d in cyclonedx["dependencies"]} == {*refs, "opencode-cache"}
     ids = [package["SPDXID"] for package in spdx["packages"]]
     assert len(set(ids)) == len(ids) == len(refs) + 1
@@ -209,7 +213,7 @@ def test_a_manifest_has_one_bill_and_another_one_another(form):
 
 
 def test_the_time_is_the_one_that_is_asked_for(monkeypatch):
-    assert "timestamp" not in sbom.cyclonedx(SMALL)["metadata"]
+    assert sbom.cyclonedx(SMALL)["metadata"]["timestamp"] == "1970-01-01T00:00:01Z"
     assert sbom.spdx(SMALL)["creationInfo"]["created"] == "1970-01-01T00:00:01Z"
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1782924028")
     assert sbom.cyclonedx(SMALL)["metadata"]["timestamp"] == "2026-07-01T16:40:28Z"
@@ -221,3 +225,109 @@ def test_a_time_that_is_none_is_refused(monkeypatch, text):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", text)
     with pytest.raises(BadInputError, match=r"SOURCE_DATE_EPOCH: .* is not a time in seconds"):
         sbom.cyclonedx(SMALL)
+
+
+# What stands beside the packages, and what the packages' own files say
+
+
+def test_opencode_and_our_own_files_are_in_both():
+    made = manifest([], [], opencode_sha256="cd" * 32)
+    parts = {part["bom-ref"]: part for part in sbom.cyclonedx(made)["components"]}
+    assert parts["opencode"]["hashes"] == [{"alg": "SHA-256", "content": "cd" * 32}]
+    assert parts["opencode"]["purl"] == "pkg:github/anomalyco/opencode@v1.18.33"
+    assert parts["wrapper"]["version"] == parts["preload"]["version"] == made.builder
+    named = {package["name"]: package for package in sbom.spdx(made)["packages"]}
+    assert named["opencode"]["checksums"] == [{"algorithm": "SHA256", "checksumValue": "cd" * 32}]
+    assert {"opencode-cache wrapper (bin/opencode)", "opencode-cache preload"} <= set(named)
+
+
+TEXT = "SOME LICENCE\n\nYou may look at it.\n"
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """A cache with a tree: root -> inner -> outer, and lonely, which nothing leads to."""
+    inside = {
+        "node_modules/root": {"author": "Ann Author <ann@example.com>", "dependencies": {"inner": "1"}},
+        "node_modules/inner": {
+            "repository": {"url": "git+https://github.com/somebody/inner.git"},
+            "dependencies": {"outer": "1", "not-there": "1"},
+        },
+        "node_modules/outer": {"author": {"name": "O (\u001b[31m)"}},
+        "node_modules/lonely": {},
+    }
+    for place, fields in inside.items():
+        directory = tmp_path / "packages/root" / place
+        directory.mkdir(parents=True)
+        document = {"name": directory.name, "version": "1.0.0"} | fields
+        (directory / "package.json").write_text(json.dumps(document))
+    (tmp_path / "packages/root/node_modules/inner/LICENSE").write_text(TEXT)
+    return tmp_path
+
+
+TREE = manifest(
+    [
+        cached("root", specs=("root",)),
+        cached("inner", specs=("root",), licence="SEE LICENSE IN LICENSE"),
+        cached("outer", specs=("root",)),
+        cached("lonely", specs=("root",)),
+    ],
+    [entry("root")],
+)
+
+
+def test_the_packages_own_files_tell_supplier_text_and_dependencies(cache):
+    bill = sbom.take(TREE, cache)
+    document = sbom.cyclonedx(bill)
+    parts = {part["name"]: part for part in document["components"]}
+    suppliers = {name: parts[name]["supplier"]["name"] for name in ("root", "inner", "outer", "lonely")}
+    assert suppliers == {
+        "root": "Ann Author",
+        "inner": "github.com/somebody",
+        "outer": "O",
+        "lonely": "the publishers of lonely on npm",
+    }
+    (licence,) = parts["inner"]["licenses"]
+    assert licence["license"]["text"]["content"] == TEXT
+    graph = {d["ref"]: d["dependsOn"] for d in document["dependencies"]}
+    names = [f"pkg:npm/{name}@1.0.0" for name in ("root", "inner", "outer", "lonely")]
+    assert [graph[name] for name in names] == [[names[1]], [names[2]], [], []]
+    assert graph["opencode-cache"] == [names[0], names[3], *OWN]
+    assert document["compositions"][0]["aggregate"] == "complete"
+    (text,) = sbom.spdx(bill)["hasExtractedLicensingInfos"]
+    assert (text["name"], text["extractedText"]) == ("SEE LICENSE IN LICENSE", TEXT)
+
+
+def test_everything_that_is_listed_is_reached_from_the_cache(cache):
+    graph = sbom.take(TREE, cache).graph
+    seen, waiting = set(), ["opencode-cache"]
+    while waiting:
+        one = waiting.pop()
+        if one not in seen:
+            seen.add(one)
+            waiting += graph[one]
+    assert seen == set(graph)
+
+
+@pytest.mark.parametrize("with_cache", [True, False])
+def test_the_minimum_elements_are_there(cache, tmp_path, json_validators, with_cache):
+    checker = pytest.importorskip(
+        "ntia_conformance_checker.ntia_checker", reason="ntia-conformance-checker is not installed"
+    )
+    bill = sbom.take(TREE if with_cache else SMALL, cache if with_cache else None)
+    file = tmp_path / "bom.spdx.json"
+    file.write_text(sbom.dumps(sbom.spdx(bill)))
+    found = checker.NTIAChecker(str(file))
+    assert found.compliant, found.table_elements
+    version = pytest.importorskip("cyclonedx.schema").SchemaVersion.V1_6
+    text = sbom.dumps(sbom.cyclonedx(bill))
+    assert json_validators.JsonStrictValidator(version).validate_str(text) is None
+    # The same elements by its rules, of the format that it does not read.
+    document = json.loads(text)
+    assert document["metadata"]["authors"]
+    assert document["metadata"]["timestamp"]
+    for part in (document["metadata"]["component"], *document["components"]):
+        assert part["name"]
+        assert part["version"]
+        assert part["bom-ref"]
+        assert part["supplier"]["name"]

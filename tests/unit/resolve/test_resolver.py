@@ -779,3 +779,62 @@ def test_a_lock_carries_what_the_plan_says_of_the_build(registry, locked, tmp_pa
 
 def test_a_plan_that_says_nothing_of_the_build_leaves_no_trace_in_the_lock(registry, locked):
     assert not {"warmup", "files", "catalogue"} & set(json.loads(lock.dumps(locked())))
+
+
+# What may not be passed on
+
+XSSEC = "node_modules/@sap/xssec"
+
+
+@pytest.fixture
+def sap(registry, monkeypatch):
+    """A catalogue of two providers, of which one brings what may not be passed on."""
+    registry.has("free")
+    registry.has("bound")
+    monkeypatch.setattr(embedded, "catalogue", lambda _: {})
+    packages = {"free": ["a"], "bound": ["b"]}
+    monkeypatch.setattr(catalogue, "packages", lambda _: packages)
+    plain = registry.package_lock
+
+    def package_lock(specs, before=None, overrides=None):
+        document = plain(specs, before, overrides)
+        if any(spec.startswith("bound@") for spec in specs):
+            document["packages"][XSSEC] = {
+                "version": "4.15.0",
+                "integrity": making.integrity(b"xssec"),
+                "license": "SAP DEVELOPER LICENSE AGREEMENT",
+            }
+        return document
+
+    monkeypatch.setattr(npm, "package_lock", package_lock)
+    return registry
+
+
+@pytest.mark.parametrize("opencode", ["1.18.33", "1.0.200"])
+def test_the_catalogue_brings_nothing_that_may_not_be_passed_on(sap, locked, opencode):
+    made = locked(opencode=opencode, providers="catalogue")
+    assert list(versions(made)) == ["free"]
+    assert list(made.packages) == ["free@1.0.0"]
+    (gone,) = made.unavailable
+    assert (gone.kind, gone.spec) == ("provider", "bound")
+    assert gone.reason == (
+        "its dependency @sap/xssec may not be passed on (SAP Developer License); "
+        "name it yourself with --provider to lock it for yourself"
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"providers": ["bound"]}, {"providers": "catalogue", "extra_providers": ["bound"]}],
+    ids=["plan", "option"],
+)
+@pytest.mark.parametrize("opencode", ["1.18.33", "1.0.200"])
+def test_what_a_person_named_is_locked_with_a_note(sap, locked, fields, opencode):
+    made = locked(opencode=opencode, **fields)
+    assert "@sap/xssec@4.15.0" in made.packages
+    assert made.unavailable == ()
+    (note,) = [request.note for request in made.requests if request.spec == "bound"]
+    assert note == (
+        "its dependency @sap/xssec may not be passed on (SAP Developer License); "
+        "`bundle` takes it with --accept-licence @sap/xssec alone"
+    )

@@ -108,10 +108,11 @@ def list_command(
     if html:
         files.write_atomically(html, page.render(inventory.take(cache, proof, opencode)))
     elif sbom_format:
-        document = sbom.cyclonedx(contents) if sbom_format is _Sbom.CYCLONEDX else sbom.spdx(contents)
+        bill = sbom.take(contents, cache)
+        document = sbom.cyclonedx(bill) if sbom_format is _Sbom.CYCLONEDX else sbom.spdx(bill)
         answer.document(sbom.dumps(document))
     elif json:
-        answer.document(manifest.dumps(contents))
+        answer.document(manifest.dumps_with_licences(contents))
     else:
         tables.contents(cache, contents, inventory.proved(cache, contents, proof, opencode))
 

@@ -10,6 +10,7 @@ import typer
 
 from opencode_cache import pipeline
 from opencode_cache.base import answer, console, files
+from opencode_cache.base.errors import BadInputError
 from opencode_cache.build import builder
 from opencode_cache.catalogue import document as catalogue
 from opencode_cache.catalogue import generate
@@ -17,6 +18,7 @@ from opencode_cache.cli import options, process, subject
 from opencode_cache.cli.app import app
 from opencode_cache.formats import lock
 from opencode_cache.npm import platforms
+from opencode_cache.resolve import floor
 from opencode_cache.wrapper import render as wrapper
 
 
@@ -32,12 +34,18 @@ def lock_command(
     tool: options.Tools = [],  # noqa: B006
     resolve: options.Resolve = [],  # noqa: B006
     before: options.Before = None,
+    min_age: options.MinAge = None,
     *,
+    require_signatures: options.RequireSignatures = False,
+    accept_keys: options.AcceptKeys = False,
     allow_missing: options.AllowMissing = False,
 ) -> None:
     """Resolve a plan with npm into exact versions and hashes (needs the registry)."""
     chosen, _ = options.planned(plan_file, opencode_version, provider, plugin, tool, resolve)
+    chosen = options.with_floor(chosen, require_signatures=require_signatures, age=min_age)
     new_lock = pipeline.make_lock(chosen, before.date() if before else None, allow_missing=allow_missing)
+    if not accept_keys:
+        _same_keys(output, new_lock)
     files.write_atomically(output, lock.dumps(new_lock))
     for request in new_lock.requests:
         if request.note:
@@ -47,6 +55,18 @@ def lock_command(
     for system, why in new_lock.opencode.missing.items():
         console.step(f"unavailable: OpenCode for {system}: {why}")
     console.step(f"{output}: {len(new_lock.requests)} specs, {len(new_lock.packages)} packages")
+
+
+def _same_keys(output: Path, new_lock: lock.Lock) -> None:
+    """Raises BadInputError where the lock that is to be replaced was made with other keys of the registry."""
+    if not output.exists() or not new_lock.signatures:
+        return
+    try:
+        last = lock.read(output).signatures
+    except BadInputError:
+        console.step(f"{output}: is no whole lock, so the registry's keys are compared with none")
+        return
+    floor.same_keys(last.keys if last else {}, new_lock.signatures.keys, str(output))
 
 
 @app.command("fetch", epilog="Example: opencode-cache fetch my.lock.json --to tarballs")

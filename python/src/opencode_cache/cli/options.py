@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opencode_cache.base.errors import BadInputError
-from opencode_cache.formats import plan, shipped
+from opencode_cache.formats import ages, plan, shipped
 from opencode_cache.npm import platforms
 from opencode_cache.opencode import tools
 
@@ -81,6 +81,21 @@ Tools = Annotated[
 Resolve = Annotated[
     list[str], typer.Option("--resolve", help="Version range behind a spec.", metavar="NAME=RANGE")
 ]
+MinAge = Annotated[
+    str | None,
+    typer.Option("--min-age", help="Only versions that are so old: 7d, 2w.", metavar="AGE"),
+]
+RequireSignatures = Annotated[
+    bool,
+    typer.Option("--require-signatures", help="Only what the registry signed, as npm verifies it."),
+]
+AcceptKeys = Annotated[
+    bool, typer.Option("--accept-keys", help="Although the registry's keys are not the last lock's.")
+]
+AcceptLicences = Annotated[
+    list[str],
+    typer.Option("--accept-licence", help="Take a package along that may not be passed on.", metavar="NAME"),
+]
 Before = Annotated[
     datetime | None,
     typer.Option("--before", formats=["%Y-%m-%d"], help="Only versions published before that day."),
@@ -88,6 +103,21 @@ Before = Annotated[
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Go on without what was asked for and cannot be had.")
 ]
+
+
+def with_floor(chosen: plan.Plan, *, require_signatures: bool, age: str | None) -> plan.Plan:
+    """The plan with what the options demand of every package. Raises BadInputError."""
+    if age is not None:
+        try:
+            ages.days(age)
+        except ValueError as error:
+            raise BadInputError(f"--min-age: {error}") from error
+    return chosen.model_copy(
+        update={
+            "require_signatures": require_signatures or chosen.require_signatures,
+            "min_age": age or chosen.min_age,
+        }
+    )
 
 
 def planned(

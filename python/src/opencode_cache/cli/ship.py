@@ -40,6 +40,7 @@ def bundle_command(
     serial: Annotated[
         int, typer.Option("--serial", help="Tells bundles of one day apart, in their order.", metavar="N")
     ] = 0,
+    accept_licence: options.AcceptLicences = [],  # noqa: B006 - typer makes a new list each time
     *,
     offline: options.Offline = True,
     allow_missing: options.AllowMissing = False,
@@ -55,7 +56,15 @@ def bundle_command(
             raise CheckFailedError(f"{proof}: {verdict(given)}; what is not proved is not shipped")
         pipeline.say_who_asks(given)
     bundle = pack.bundle(
-        cache, opencode, output, ripgrep=ripgrep, node=node, sign_key=sign_key, serial=serial, offline=offline
+        cache,
+        opencode,
+        output,
+        ripgrep=ripgrep,
+        node=node,
+        sign_key=sign_key,
+        serial=serial,
+        offline=offline,
+        accept_licences=accept_licence,
     )
     console.step(
         f"OpenCode {bundle.info.opencode} for {bundle.info.system}: {len(bundle.listing.entries)} entries, "
@@ -80,6 +89,7 @@ def image_command(
     opencode: options.BinaryOfCache = None,
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
+    accept_licence: options.AcceptLicences = [],  # noqa: B006
     *,
     offline: options.Offline = True,
     allow_missing: options.AllowMissing = False,
@@ -91,7 +101,16 @@ def image_command(
     node = _node(cache, opencode, ripgrep, node)
     if not base:
         console.step("without --base there is no shell or libc in it: for `COPY --from` and image mounts")
-    made = image.image(cache, opencode, output, base=base, ripgrep=ripgrep, node=node, offline=offline)
+    made = image.image(
+        cache,
+        opencode,
+        output,
+        base=base,
+        ripgrep=ripgrep,
+        node=node,
+        offline=offline,
+        accept_licences=accept_licence,
+    )
     console.step(
         f"OpenCode {made.version}: {made.layers} layers, {console.megabytes(made.size)}; "
         f"manifest {made.digest}"

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from opencode_cache.base.console import escape, megabytes, stdout
+from opencode_cache.formats.manifest import licences
 from opencode_cache.formats.proof import Proof, verdict, where_and_when
 
 if TYPE_CHECKING:
@@ -94,8 +95,7 @@ def contents(cache: Path, manifest: Manifest, proof: Found | None) -> None:
     for column in ("KIND", "SPEC", "VERSION", "PACKAGES"):
         table.add_column(column)
     table.add_column("SIZE", justify="right")
-    table.add_column("LICENCE")
-    licences = {(package.name, package.version): package.license for package in manifest.packages}
+    table.add_column("LICENCES")
     for entry in manifest.requests:
         members = sum(entry.spec in package.specs for package in manifest.packages)
         table.add_row(
@@ -104,7 +104,7 @@ def contents(cache: Path, manifest: Manifest, proof: Found | None) -> None:
             escape(entry.version),
             str(members),
             megabytes(_size(cache / entry.tree if manifest.layout == "packages" else cache / entry.path)),
-            escape(licences.get((entry.name, entry.version)) or "unknown"),
+            escape(", ".join(licences(manifest, entry))),
         )
     console.print(table)
     for entry in manifest.requests:

@@ -23,7 +23,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import Model, RelativePath, first_problem, safe_relative
-from opencode_cache.formats import user_files
+from opencode_cache.formats import ages, user_files
 from opencode_cache.formats.accept import Accepted
 from opencode_cache.formats.grammar import Grammar
 from opencode_cache.npm import repository
@@ -160,6 +160,8 @@ class Signatures(Model):
     """How many of the packages carry a signature that npm verified."""
     missing: tuple[str, ...] = ()
     """Packages without one, of a registry that signs."""
+    keys: dict[str, str] = Field(default_factory=dict)
+    """The registry's keys then, as far as it shows them: name -> sha256."""
     unchecked: str | None = None
     """Why nothing could be verified, where nothing could."""
 
@@ -228,6 +230,10 @@ class Lock(Model):
     packages: dict[str, Package]
     unavailable: tuple[Unavailable, ...] = ()
     signatures: Signatures | None = None
+    require_signatures: bool = False
+    """Whether the plan wanted each package signed; then each one is."""
+    min_age: Annotated[str, Field(pattern=ages.PATTERN)] | None = None
+    """How old each version had to be."""
     warmup: tuple[str, ...] | None = None
     """OpenCode's arguments, one string for each start, that must work without asking the registry."""
     files: dict[Annotated[RelativePath, AfterValidator(user_files.place)], str] = Field(default_factory=dict)
@@ -245,6 +251,10 @@ class Lock(Model):
         _check_trees(self.trees, self.packages)
         _check_languages(self.languages, self.packages)
         _check_requests(self)
+        if self.require_signatures and (
+            self.signatures is None or self.signatures.unchecked or self.signatures.missing
+        ):
+            raise ValueError("require_signatures: not every package's signature was verified")
         return self
 
 

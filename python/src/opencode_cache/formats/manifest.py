@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = "manifest.json"
+NOT_STATED = "not stated"
 
 
 class Entry(Model):
@@ -109,6 +110,12 @@ class Manifest(Model):
     """Content of all regular files of the cache, manifest.json apart."""
 
 
+def licences(manifest: Manifest, entry: Entry) -> list[str]:
+    """The licences of a request's whole tree, each once, sorted; `not stated` where a package says none."""
+    inside = (package for package in manifest.packages if entry.spec in package.specs)
+    return sorted({package.license or NOT_STATED for package in inside}, key=str.casefold)
+
+
 def read(cache: Path) -> Manifest:
     """The manifest of a cache directory. Raises BadInputError where there is none or it is damaged."""
     path = cache / FILE
@@ -124,5 +131,16 @@ def read(cache: Path) -> Manifest:
 
 def dumps(manifest: Manifest) -> str:
     """The text of `manifest.json`: sorted keys, two spaces, a newline at the end."""
+    return _text(manifest.model_dump(mode="json", exclude_none=True))
+
+
+def dumps_with_licences(manifest: Manifest) -> str:
+    """The same with `licences` in each request: those of its whole tree. What `list --json` prints."""
     data = manifest.model_dump(mode="json", exclude_none=True)
+    for shown, entry in zip(data["requests"], manifest.requests, strict=True):
+        shown["licences"] = licences(manifest, entry)
+    return _text(data)
+
+
+def _text(data: object) -> str:
     return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

@@ -34,7 +34,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import first_problem, safe_relative
-from opencode_cache.formats import shipped, user_files
+from opencode_cache.formats import ages, shipped, user_files
 from opencode_cache.formats.accept import ANYBODY, Accepted
 from opencode_cache.formats.grammar import Grammar
 from opencode_cache.formats.local_plugin import dependencies, is_local
@@ -59,8 +59,6 @@ _PROVIDERS_OF_1_0 = (
     "@ai-sdk/openai-compatible",
     "@aws-sdk/credential-providers",
 )
-
-
 _FIRST_WITH_BUNDLED_SDKS = (1, 0, 152)
 
 
@@ -95,6 +93,10 @@ class Plan(BaseModel):
     """Languages that the interface shows in colours offline; "pinned": all that there is a pin for."""
     grammars: dict[str, Grammar] = Field(default_factory=dict)
     """Language -> the plan's own pin, which wins; such a language need not be named in `languages` too."""
+    require_signatures: bool = False
+    """Whether every package must carry a signature of the registry that npm verified."""
+    min_age: str | None = None
+    """How old each version must be when it is locked: "7d", "2w"."""
     catalogue: str | None = None
     """A model catalogue to build with: an api.json, or a directory with the sources of models.dev."""
     files: dict[str, str] = Field(default_factory=dict)
@@ -133,6 +135,10 @@ class Plan(BaseModel):
         for command in self.warmup or ():
             words(command)
         self._check_specs()
+        try:
+            ages.days("1d" if self.min_age is None else self.min_age)
+        except ValueError as error:
+            raise BadInputError(f"min_age: {error}") from error
         if self.tools and versions.layout_name(self.opencode) == "bun":
             raise BadInputError(
                 f"tools: OpenCode {self.opencode} keeps npm tools outside its cache directory; "

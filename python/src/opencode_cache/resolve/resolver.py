@@ -19,7 +19,7 @@ from opencode_cache.base.errors import BadInputError, NetworkError
 from opencode_cache.base.model import first_problem
 from opencode_cache.catalogue import document as catalogue
 from opencode_cache.fetch import tarballs
-from opencode_cache.formats import grammar, user_files
+from opencode_cache.formats import grammar, redistribution, user_files
 from opencode_cache.formats.local_plugin import dependencies, is_local
 from opencode_cache.formats.lock import Lock, Opencode, Request, Signatures, Unavailable
 from opencode_cache.formats.plan import CATALOGUE, default
@@ -28,14 +28,14 @@ from opencode_cache.npm import platforms, repository
 from opencode_cache.npm.client import NotInRegistryError
 from opencode_cache.npm.spec import split_spec
 from opencode_cache.opencode import ask, embedded, highlighting, plugins, tools
-from opencode_cache.resolve import git, github, grammars, signatures
+from opencode_cache.resolve import floor, git, github, grammars, signatures
 from opencode_cache.resolve import missing as missing_names
 from opencode_cache.resolve.choose_version import UnavailableError, Versions
 from opencode_cache.resolve.metadata import package_from
 from opencode_cache.resolve.trees import Trees
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import date
 
     from opencode_cache.formats.grammar import Grammar
@@ -138,11 +138,13 @@ class Resolver:
         wanted += [_Wanted("command", spec) for spec in self.plan.commands]
         wanted += [_Wanted("config", spec) for spec in _unnamed(self.plan.config, needed)]
         requests, unavailable = self._choose(list(dict.fromkeys(wanted)), self._bundled(facts))
-        trees, packages, broken = self.trees.resolve(requests)
+        named = {(want.kind, want.spec) for want in self._named(wanted)}
+        trees, packages, broken = self.trees.resolve(requests, named)
         unavailable += sorted(broken, key=lambda gone: (gone.kind, gone.spec))
         lost = {(gone.kind, gone.spec) for gone in broken}
         requests = [request for request in requests if (request.kind, request.spec) not in lost]
-        asked = missing_names.named(unavailable, {(want.kind, want.spec) for want in self._named(wanted)})
+        requests = [_with_terms(request, trees[request.tree], packages) for request in requests]
+        asked = missing_names.named(unavailable, named)
         if asked and not self.allow_missing:
             raise missing_names.MissingError(asked)
         packages |= self._grammars(languages)
@@ -151,6 +153,13 @@ class Resolver:
         sizes = tarballs.sizes(everything)
         packages = {k: p.model_copy(update={"size": sizes.get(k, p.size)}) for k, p in packages.items()}
         programs = {s: p.model_copy(update={"size": sizes.get(p.key)}) for s, p in programs.items()}
+        signed = self._signatures([*everything])
+        in_lock = [*packages.values(), *programs.values()]
+        if self.plan.require_signatures:
+            floor.require_signed(signed, in_lock)
+        if self.plan.min_age:
+            self.on_step(f"asking the registry whether they are {self.plan.min_age} old")
+            floor.require_age(self.plan.min_age, in_lock)
         return Lock(
             opencode=Opencode(
                 version=self.plan.opencode,
@@ -169,13 +178,16 @@ class Resolver:
             warmup=None if self.plan.warmup is None else tuple(self.plan.warmup),
             files=files,
             accept=self.plan.accept,
-            signatures=self._signatures([*everything]),
+            signatures=signed,
+            require_signatures=self.plan.require_signatures,
+            min_age=self.plan.min_age,
             catalogue=catalogue.describe(given, "file").sha256 if given is not None else None,
         )
 
     def _signatures(self, packages: Sequence[Package]) -> Signatures:
         self.on_step("asking npm whether the registry signed them")
-        return signatures.check(packages)
+        found = signatures.check(packages)
+        return found.model_copy(update={"keys": floor.keys()}) if found.verified else found
 
     @cached_property
     def models(self) -> dict[str, Any]:
@@ -269,6 +281,15 @@ class Resolver:
 
         with ThreadPoolExecutor(_WORKERS) as pool:
             return dict(zip(specs, pool.map(package_of, specs), strict=True))
+
+
+def _with_terms(request: Request, tree: Mapping[str, str], packages: Mapping[str, Package]) -> Request:
+    """The request, with a note where its tree holds what may not be passed on."""
+    held = redistribution.forbidden(packages[key] for key in tree.values())
+    if not held:
+        return request
+    said = redistribution.note(request.name, held)
+    return request.model_copy(update={"note": f"{request.note}; {said}" if request.note else said})
 
 
 def _unnamed(config: Sequence[str], needed: Iterable[str]) -> list[str]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from opencode_cache.base.errors import BadInputError
+from opencode_cache.formats import redistribution
+from opencode_cache.formats.lock import Unavailable
 from opencode_cache.npm import client as npm
 from opencode_cache.npm.client import NotInRegistryError
 from opencode_cache.npm.spec import split_spec
@@ -15,11 +17,11 @@ from opencode_cache.resolve import missing as missing_names
 from opencode_cache.resolve.metadata import nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import date
     from pathlib import Path
 
-    from opencode_cache.formats.lock import Package, Request, Unavailable
+    from opencode_cache.formats.lock import Package, Request
 
 _WORKERS = 4
 
@@ -36,9 +38,13 @@ class Trees:
     """Spec -> the package out of GitHub and its archive."""
 
     def resolve(
-        self, requests: Sequence[Request]
+        self, requests: Sequence[Request], named: Collection[tuple[str, str]] = ()
     ) -> tuple[dict[str, dict[str, str]], dict[str, Package], list[Unavailable]]:
-        """Tree → place → key, key → package, and the requests behind which something is missing."""
+        """Tree → place → key, key → package, and the requests that are left out.
+
+        Those are the requests behind which something is missing, and, unless their kind and spec are among
+        the `named`, those with something that may not be passed on.
+        """
         by_tree: dict[str, list[Request]] = {}
         for request in requests:
             members = by_tree.setdefault(request.tree, [])
@@ -54,13 +60,17 @@ class Trees:
 
         def resolve_tree(item: tuple[str, list[Request]]) -> tuple[str, dict[str, Package]]:
             tree, members = item
+            inside: dict[str, Package] = {}
             try:
-                return tree, self._tree(tree, members)
+                inside = self._tree(tree, members)
+                lost = self._not_passed_on(tree, members, inside, named)
             except NotInRegistryError as error:
                 lost = self._lacking(tree, members, error)
+            if not lost:
+                return tree, inside
             broken.extend(gone for _, gone in lost)
             left = [request for request in members if all(request is not other for other, _ in lost)]
-            return tree, self._tree(tree, left) if left else {}
+            return resolve_tree((tree, left)) if left else (tree, {})
 
         with ThreadPoolExecutor(_WORKERS) as pool:
             resolved = {tree: inside for tree, inside in pool.map(resolve_tree, by_tree.items()) if inside}
@@ -102,6 +112,24 @@ class Trees:
         if not lacking:
             raise error
         return lacking
+
+    def _not_passed_on(
+        self,
+        tree: str,
+        members: Sequence[Request],
+        inside: Mapping[str, Package],
+        named: Collection[tuple[str, str]],
+    ) -> list[tuple[Request, Unavailable]]:
+        """Which of a tree's requests that nobody named bring something that may not be passed on."""
+        found = []
+        for request in members if redistribution.forbidden(inside.values()) else ():
+            if (request.kind, request.spec) in named:
+                continue
+            alone = inside if len(members) == 1 else self._tree(tree, [request])
+            if held := redistribution.forbidden(alone.values()):
+                reason = redistribution.reason(request.kind, request.name, held)
+                found.append((request, Unavailable(kind=request.kind, spec=request.spec, reason=reason)))
+        return found
 
     def _tree(self, tree: str, members: Sequence[Request]) -> dict[str, Package]:
         """Place below the tree -> package, as npm resolves it."""

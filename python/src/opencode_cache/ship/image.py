@@ -18,21 +18,20 @@ from typing import TYPE_CHECKING, Any
 from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
-from opencode_cache.inspect import sbom
 from opencode_cache.ship import oci_base, source_date
-from opencode_cache.ship.file_format import DATA_MODE, OPENCODE, PROGRAM
-from opencode_cache.ship.installation import installation
+from opencode_cache.ship.file_format import OPENCODE, PROGRAM
+from opencode_cache.ship.installation import CYCLONEDX, installation
 from opencode_cache.ship.items import Item
 from opencode_cache.ship.oci_layout import Layout, tar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from opencode_cache.formats.manifest import Manifest
 
 ROOT = "opt/opencode"
 """Where it lies in the image."""
-BILL = f"{ROOT}/bill.cdx.json"
+BILL = f"{ROOT}/{CYCLONEDX}"
 HOME = "/home/opencode"
 USER = "1000:1000"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -66,6 +65,7 @@ def image(
     ripgrep: Path | None = None,
     node: Path | None = None,
     offline: bool = True,
+    accept_licences: Collection[str] = (),
 ) -> Image:
     """Write the image of a cache and an OpenCode program to `out`, at once or not at all.
 
@@ -75,10 +75,18 @@ def image(
     """
     manifest = manifests.read(cache)
     architecture = _architecture(manifest)
-    items = installation(manifest, cache, opencode, ripgrep=ripgrep, node=node, offline=offline)
-    bill = sbom.dumps(sbom.cyclonedx(manifest)).encode()
+    items = installation(
+        manifest,
+        cache,
+        opencode,
+        ripgrep=ripgrep,
+        node=node,
+        offline=offline,
+        accept_licences=accept_licences,
+    )
+    bill = items[CYCLONEDX].data or b""
     program = {f"{ROOT}/{OPENCODE}": items.pop(OPENCODE)}
-    mine = {f"{ROOT}/{path}": item for path, item in items.items()} | {BILL: Item(data=bill, mode=DATA_MODE)}
+    mine = {f"{ROOT}/{path}": item for path, item in items.items()}
     mine |= {path: Item(mode=_ANYBODYS) for path in _ANYBODYS_DIRECTORIES}
     if out.is_dir():
         raise BadInputError(f"{out}: is a directory; give the name of a file, such as {out / 'x.oci.tar'}")

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opencode_cache.base.errors import BadInputError
+from opencode_cache.inspect import sbom
+from opencode_cache.ship import licences
 from opencode_cache.ship.file_format import DATA_MODE, OPENCODE, PROGRAM, PROGRAM_MODE
 from opencode_cache.ship.items import Item, program, tree
 from opencode_cache.wrapper import render as wrapper
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from opencode_cache.formats.manifest import Manifest
 
 CACHE = "cache"
+CYCLONEDX, SPDX = "bill.cdx.json", "bill.spdx.json"
+_PROGRAMS = (
+    ("rg", "ripgrep", "Andrew Gallant, github.com/BurntSushi/ripgrep", "Unlicense OR MIT"),
+    ("node", "nodejs", "the OpenJS Foundation, github.com/nodejs/node", "MIT"),
+)
+"""File, name, supplier and licence of what is brought beside OpenCode."""
 _TOOLS = "libexec/path"
 _ROOT = Path("/bundle")
 """Stands for wherever it is unpacked; not a word of it is in the wrapper."""
@@ -28,11 +39,14 @@ def installation(
     ripgrep: Path | None = None,
     node: Path | None = None,
     offline: bool = True,
+    accept_licences: Collection[str] = (),
 ) -> dict[str, Item]:
     """Path -> where its content comes from, directories included. Options as in `pack.bundle`.
 
-    Raises BadInputError for a cache that is not whole and for programs that run nowhere else.
+    Raises BadInputError for a cache that is not whole, for what may not be passed on, and for programs that
+    run nowhere else.
     """
+    licences.check(manifest, accept_licences)
     items = {
         PROGRAM: Item(
             data=_wrapper(manifest, offline=offline, tools=bool(ripgrep or node)), mode=PROGRAM_MODE
@@ -44,6 +58,7 @@ def installation(
         items[f"{_TOOLS}/rg"] = program(ripgrep, "ripgrep as one static binary")
     if node:
         items[f"{_TOOLS}/node"] = program(node, "Node.js's own build")
+    items |= _bills(manifest, cache, items)
     items |= dict(tree(cache.resolve(), CACHE, opencode.resolve()))
     lacking = [entry for entry in (*manifest.links, *manifest.copies) if f"{CACHE}/{entry}" not in items]
     if lacking:
@@ -51,6 +66,29 @@ def installation(
     for path in list(items):
         items |= {str(above): items.get(str(above), Item()) for above in Path(path).parents if above.name}
     return items
+
+
+def _bills(manifest: Manifest, cache: Path, items: Mapping[str, Item]) -> dict[str, Item]:
+    """The bills of materials of all that is shipped."""
+    names = {sbom.OPENCODE: OPENCODE, sbom.WRAPPER: PROGRAM, sbom.PRELOAD: _PRELOAD}
+    beside = [
+        sbom.program_part(name, name, supplier, _sha256(items[f"{_TOOLS}/{file}"]), licence)
+        for file, name, supplier, licence in _PROGRAMS
+        if f"{_TOOLS}/{file}" in items
+    ]
+    digests = {part: _sha256(items[path]) for part, path in names.items()}
+    bill = sbom.take(manifest, cache, digests=digests, beside=beside)
+    documents = {CYCLONEDX: sbom.cyclonedx(bill), SPDX: sbom.spdx(bill)}
+    return {
+        name: Item(data=sbom.dumps(document).encode(), mode=DATA_MODE) for name, document in documents.items()
+    }
+
+
+def _sha256(item: Item) -> str:
+    digest = hashlib.sha256()
+    for piece in item.pieces():
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _wrapper(manifest: Manifest, *, offline: bool, tools: bool) -> bytes:

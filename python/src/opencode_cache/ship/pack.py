@@ -45,7 +45,7 @@ from opencode_cache.ship.installation import installation
 from opencode_cache.ship.items import Item
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
     from typing import BinaryIO
 
@@ -79,11 +79,13 @@ def bundle(
     sign_key: Path | None = None,
     serial: int = 0,
     offline: bool = True,
+    accept_licences: Collection[str] = (),
 ) -> Bundle:
     """Write the bundle of a cache and an OpenCode program to `out`, at once or not at all.
 
     `ripgrep` and `node` are programs that OpenCode finds at the end of PATH. `sign_key` is a private key of
-    SSH's or of minisign's; `serial` tells bundles of one day apart; `offline` as in `wrapper.render`. Raises
+    SSH's or of minisign's; `serial` tells bundles of one day apart; `offline` as in `wrapper.render`;
+    `accept_licences` names packages that are taken although they may not be passed on. Raises
     BadInputError for a directory that is not a whole cache, for a program that runs nowhere else, for names
     that cannot be in a bundle, for a SOURCE_DATE_EPOCH that is no time, and where `out` cannot be written.
     """
@@ -102,7 +104,15 @@ def bundle(
     items = {
         INFO: Item(data=(info.model_dump_json(indent=2) + "\n").encode(), mode=DATA_MODE),
         INSTALLER: Item(data=_installer(), mode=PROGRAM_MODE),
-        **installation(manifest, cache, opencode, ripgrep=ripgrep, node=node, offline=offline),
+        **installation(
+            manifest,
+            cache,
+            opencode,
+            ripgrep=ripgrep,
+            node=node,
+            offline=offline,
+            accept_licences=accept_licences,
+        ),
     }
     if out.is_dir():
         raise BadInputError(

@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from opencode_cache.base.console import megabytes
+from opencode_cache.formats.manifest import NOT_STATED, licences
 from opencode_cache.inspect.page import last_proof, size_map
 from opencode_cache.inspect.page.markup import Content, document, h, raw, source, table
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from opencode_cache.inspect.inventory import Inventory
 
 _MEGABYTE = 1_000_000
-_NO_LICENCE = "not stated"
 _FEW = 12
 _KINDS = {
     "provider": "provider SDK",
@@ -123,13 +123,14 @@ def _requests(inventory: Inventory) -> Iterator[Content]:
                 entry.version,
                 members,
                 _number(size),
+                ", ".join(licences(inventory.manifest, entry)),
                 "the cache itself" if entry.tree == "." else h("code", entry.tree),
             ]
         )
     yield table(
         "requests",
         "What OpenCode asks for and finds here, with all that it needs.",
-        ["Request", "Kind", "Version", "Packages", "MB", "Tree"],
+        ["Request", "Kind", "Version", "Packages", "MB", "Licences", "Tree"],
         rows,
         {
             "Request": "long",
@@ -137,6 +138,7 @@ def _requests(inventory: Inventory) -> Iterator[Content]:
             "Version": "word",
             "Packages": "number",
             "MB": "number",
+            "Licences": "long",
             "Tree": "name",
         },
     )
@@ -170,7 +172,7 @@ def _sizes(drawing: Element) -> Iterator[Content]:
 def _by_licence(inventory: Inventory) -> dict[str, list[CachedPackage]]:
     groups: dict[str, list[CachedPackage]] = {}
     for package in inventory.manifest.packages:
-        groups.setdefault(package.license or _NO_LICENCE, []).append(package)
+        groups.setdefault(package.license or NOT_STATED, []).append(package)
     return groups
 
 
@@ -237,7 +239,7 @@ def _packages(inventory: Inventory) -> Iterator[Content]:
         [
             h("span", package.name, h("span", package.github, class_="soft") if package.github else None),
             package.version,
-            package.license or _NO_LICENCE,
+            package.license or NOT_STATED,
             _number(sizes[package]),
             ", ".join(package.specs),
         ]
