@@ -159,7 +159,13 @@ if (existsSync(join(config, "node_modules"))) {
   const { HOME, OPENCODE_CONFIG_DIR, XDG_CONFIG_HOME } = started
   const usersConfig = XDG_CONFIG_HOME || (HOME && join(HOME, ".config"))
   const places = [usersConfig && join(usersConfig, "opencode"), OPENCODE_CONFIG_DIR && resolve(OPENCODE_CONFIG_DIR)]
-  const there = places.filter((path) => path && existsSync(path)).flatMap((path) => [path, fs.realpathSync(path)])
+  const there = places.filter((path) => path && existsSync(path)).flatMap((path) => {
+    try {
+      return [path, fs.realpathSync(path)]
+    } catch {
+      return [path] // Bun takes a backslash for a slash there
+    }
+  })
   const directories = ["/(?:.*/)?\\.opencode", ...there.map((path) => path.replace(/[^\w/]/g, "\\$&"))].join("|")
   const filter = new RegExp(`^(?:${directories})/(?!(.*/)?node_modules/).*\\.[cm]?[jt]sx?$`)
   const imported = /(\bfrom\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*)(["'])([@\w][^"':\n]*)\2/g
