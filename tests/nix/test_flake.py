@@ -86,7 +86,7 @@ def test_two_such_packages_and_another_share_a_profile(flake, machine, default, 
     ):
         flake.nix("profile", verb, "--profile", str(profile), "--priority", priority, at=f"#{package}")
     listed = machine.run("ls", "-A", f"{profile}/").stdout.split()
-    assert set(listed) <= {"bin", "share", "lib", "manifest.json"}
+    assert set(listed) <= {"bin", "share", "lib", "libexec", "manifest.json"}
     assert set(machine.run("ls", f"{profile}/bin").stdout.split()) == {"opencode", "opencode-cache"}
     said = machine.run(f"{profile}/bin/opencode", "--version", offline=True).stdout.strip()
     assert said == flake.value("default", "p: p.version")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from opencode_cache.sandbox import netns
 
 LOCKS = REPOSITORY / "nix" / "locks"
 TEST_LOCKS = Path(__file__).parent / "locks"
+
+sys.path.append(str(Path(__file__).parents[1] / "unit"))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import signal
 import stat
@@ -13,8 +14,9 @@ import pytest
 from conftest import LOCKS
 
 from opencode_cache import pipeline
-from opencode_cache.formats import lock
-from opencode_cache.formats.proof import Proof
+from opencode_cache.formats import lock, manifest
+from opencode_cache.formats.proof import Proof, Step
+from opencode_cache.prove import on_file
 
 LOCK = LOCKS / "opencode-cache.lock.json"
 
@@ -33,9 +35,30 @@ def ready(home, monkeypatch, made_118):
     """What `run` does before it starts OpenCode, but for the proof, which other tests are for."""
     monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
-    proof = Proof(opencode="1.18.33", isolated=True, steps=(), hosts=(), ok=True)
+    # None has come along.
+    monkeypatch.setenv("OPENCODE_CACHE_LOCKS", str(home))
     proved = []
-    monkeypatch.setattr(pipeline, "verify", lambda *_, **__: (proved.append(1), proof)[1])
+
+    def verify(cache, opencode, **_):
+        proved.append(1)
+        proof = Proof(
+            **on_file.identity(cache, manifest.read(cache), opencode).model_dump(),
+            tool="0",
+            opencode="1.18.33",
+            time=dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc),
+            machine="x86_64, 2 CPUs",
+            kernel="Linux 6.1.0",
+            start_seconds=1,
+            path=(),
+            isolated=True,
+            steps=(Step(name="models", ok=True, seconds=1, detail=""),),
+            hosts=(),
+            ok=True,
+        )
+        on_file.put(proof)
+        return proof
+
+    monkeypatch.setattr(pipeline, "verify", verify)
     return lambda: (pipeline.ready(LOCK), len(proved))
 
 

@@ -8,7 +8,7 @@ import pytest
 from opencode_cache import pipeline
 from opencode_cache.base.errors import CheckFailedError
 from opencode_cache.formats import manifest
-from opencode_cache.formats.proof import Step
+from opencode_cache.formats.proof import OPENCODE, Host, Step
 from opencode_cache.prove import on_file
 
 
@@ -113,3 +113,27 @@ def test_what_does_not_hold_is_not_started(proving, monkeypatch, slow, said):
         prove(cache)
     assert said in str(raised.value)
     assert ("failed" in str(raised.value)) is not slow
+
+
+def test_a_plugins_own_question_is_a_line_and_no_refusal(proving, monkeypatch, capsys):
+    cache, proof, calls = proving
+    asked = (Host(name="h.example", count=1, step="serve", who="plugin x"),)
+    noisy = making.proof(**(proof.model_dump() | {"hosts": asked, "ok": False, "quiet": False}))
+    monkeypatch.setattr(
+        pipeline, "verify", lambda *_, **__: calls.append(noisy) or on_file.put(noisy) or noisy
+    )
+    line = "h.example: plugin x asks for it, not OpenCode"
+    prove(cache)
+    assert line in capsys.readouterr().err
+    prove(cache, is_new=False)
+    assert line in capsys.readouterr().err
+    assert calls == [noisy]
+
+
+def test_opencodes_own_question_is_a_refusal(proving, monkeypatch):
+    cache, proof, _ = proving
+    asked = (Host(name="h.example", count=1, step="serve", who=OPENCODE),)
+    fields = {"hosts": asked, "ok": False, "quiet": False, "complete": False}
+    monkeypatch.setattr(pipeline, "verify", lambda *_, **__: making.proof(**(proof.model_dump() | fields)))
+    with pytest.raises(CheckFailedError, match=r"asked for: h\.example"):
+        prove(cache)

@@ -18,7 +18,7 @@ from opencode_cache.formats import ages, contents, lock, manifest, shipped
 from opencode_cache.formats import proof as proofs
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import nodejs, platforms
-from opencode_cache.prove import on_file, warm_up
+from opencode_cache.prove import on_file, warm_up, who_asks
 from opencode_cache.prove.verify import verify
 from opencode_cache.resolve import floor, resolver
 from opencode_cache.resolve import missing as missing_names
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from opencode_cache.formats.lock import Lock, Package
     from opencode_cache.formats.plan import Plan
+    from opencode_cache.formats.proof import Proof
 
 NO_RIPGREP = (
     "ripgrep (rg) is not on PATH, and OpenCode then downloads it from GitHub to search; "
@@ -236,14 +237,23 @@ def _prove(cache: Path, opencode: Path, *, again: bool, is_new: bool) -> None:
                 f"proved elsewhere, on {proofs.where_and_when(last_proof.proof)}; "
                 "`opencode-cache run --prove` does it here"
             )
+        say_who_asks(last_proof.proof)
         return
     console.step("verifying: offline, in a network namespace of its own")
     proof = verify(cache, opencode, on_step=console.step)
-    if not proof.ok:
+    say_who_asks(proof)
+    if not proof.complete:
         raise CheckFailedError(
             f"{cache}: {proofs.verdict(proof)}; "
             f"see `opencode-cache verify --cache {cache} --opencode {opencode}`"
         )
+
+
+def say_who_asks(proof: Proof) -> None:
+    """A line for each host that a plugin asks for, which is not what the cache is for."""
+    if proof.complete:
+        for line in who_asks.lines(proof):
+            console.step(line)
 
 
 def locked(plan: Plan, before: date | None = None, *, is_default: bool, allow_missing: bool = False) -> Path:

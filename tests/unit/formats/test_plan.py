@@ -348,3 +348,26 @@ def test_a_local_plugin_that_is_not_there_is_refused(tmp_path):
         local_plugin.dependencies(str(tmp_path))
     (tmp_path / "one.js").touch()
     assert local_plugin.dependencies(str(tmp_path / "one.js")) == []
+
+
+def test_hosts_are_accepted_from_a_plugin_or_from_anybody(read):
+    head = 'plugins = ["x@latest", "@a/y"]\n'
+    named = read(head + '[accept]\nx = ["H.example", "192.0.2.1"]\n"@a/y" = ["::1"]\n"*" = []\n').accept
+    assert named == {"x": ("h.example", "192.0.2.1"), "@a/y": ("::1",), "*": ()}
+    assert read(head + 'accept = ["h.example"]').accept == {"*": ("h.example",)}
+    assert read(head).accept == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('accept = ["https://h.example"]', "without https:// and port"),
+        ('accept = ["*.example"]', "is no host"),
+        ('accept = ["h.example:443"]', "is no host"),
+        ('accept = "h.example"', "accept: "),
+        ('[accept]\nopencode-wakatine = ["h.example"]', "did you mean 'opencode-wakatime'?"),
+        ('[accept]\nzzz = ["h.example"]', "names no 'zzz'"),
+    ],
+)
+def test_what_cannot_be_accepted_is_refused(refused, text, said):
+    assert said in refused('plugins = ["opencode-wakatime"]\n' + text)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 import sys
+from pathlib import Path
 
 import making
 import pytest
-from kept import REPOSITORY
 
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.cli import main as cli
@@ -17,6 +17,7 @@ from opencode_cache.formats.proof import Host
 from opencode_cache.inspect import hosts
 from opencode_cache.prove import on_file
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 MODELS = {"m": {"name": "m"}}
 CATALOGUE = {
     "anthropic": {"npm": "@ai-sdk/anthropic", "models": MODELS},

@@ -145,6 +145,12 @@ def test_a_server_that_answers_has_started(home):
     started([sys.executable, "-c", SERVER], home, {})
 
 
+def test_what_it_can_do_may_hold_any_word(home):
+    """Vue's server answers with the types of its tokens, and one of those is "method"."""
+    tokens = SERVER.replace('{"capabilities": {}}', '{"capabilities": {"tokenTypes": ["method"]}}')
+    started([sys.executable, "-c", tokens], home, {})
+
+
 @pytest.mark.parametrize(
     ("program", "said"),
     [("raise SystemExit('no such module')", "no such module"), ("", "it says nothing")],

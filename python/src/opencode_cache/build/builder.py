@@ -172,6 +172,7 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
         languages=tuple(sorted(lock.languages)),
         languages_fetched=tuple(grammars.missing(known, lock.languages)),
         signatures=lock.signatures,
+        accept=lock.accept or None,
         files=count,
         bytes=size,
     )

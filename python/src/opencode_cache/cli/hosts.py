@@ -60,7 +60,7 @@ def hosts_command(
         raise BadInputError("give either --format or --json")
     contents = manifest.read(cache)
     last_proof = inventory.proved(cache, contents, proof, opencode)
-    proved = where_and_when(last_proof.proof) if last_proof and last_proof.proof.ok else None
+    proved = where_and_when(last_proof.proof) if last_proof and last_proof.proof.complete else None
     listed = hosts.allow_list(
         contents,
         last_proof.proof if last_proof else None,

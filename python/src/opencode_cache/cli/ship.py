@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from opencode_cache import pipeline
 from opencode_cache.base import answer, console
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.cli import options, subject
@@ -51,8 +52,9 @@ def bundle_command(
     node = _node(cache, opencode, ripgrep, node)
     if proof:
         given = on_file.given(proof, cache, manifest.read(cache), opencode).proof
-        if not given.ok:
+        if not given.complete:
             raise CheckFailedError(f"{proof}: {verdict(given)}; what is not proved is not shipped")
+        pipeline.say_who_asks(given)
     bundle = pack.bundle(
         cache,
         opencode,

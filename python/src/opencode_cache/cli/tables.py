@@ -152,6 +152,7 @@ def proof_table(proof: Proof) -> Group:
         hosts = Table("host or address", "times", "in step", "by", "", box=None, pad_edge=False)
         for host in proof.hosts:
             note = f"known: {host.known}" if host.known else host.fix or "not known"
+            note = "accepted in the plan" if host.accepted else note
             name = " ".join([host.name, *host.ports])
             who = host.who or "OpenCode, or a plugin"
             hosts.add_row(escape(name), str(host.count), escape(host.step), escape(who), escape(note))
@@ -161,7 +162,7 @@ def proof_table(proof: Proof) -> Group:
     parts += [Text(f"weaker proof: {text}", style="yellow") for text in proof.unseen]
     parts.append(Text(f"manifest.json {proof.manifest_sha256}\nprogram       {proof.binary_sha256}"))
     parts.append(Text(f"made on {where_and_when(proof)}"))
-    parts.append(Text(verdict(proof), style="green" if proof.ok else "red"))
+    parts.append(Text(verdict(proof), style="green" if proof.ok else "yellow" if proof.complete else "red"))
     return Group(*parts)
 
 

@@ -7,7 +7,7 @@ A lock is sorted, stable and free of registry hosts, so that it reads well in a 
 * `trees`: for each tree (its directory in the cache), place of a package below it -> its key, `name@version`;
 * `packages`: for each key, integrity, size, platform fields, bins and licence;
 * `unavailable`: what was asked for and could not be locked, with the reason;
-* `warmup`, `files`, `catalogue`: what the plan says of the build, where it does.
+* `warmup`, `files`, `catalogue`, `accept`: what the plan says of the build and its proof, where it does.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import Model, RelativePath, first_problem, safe_relative
 from opencode_cache.formats import ages, user_files
+from opencode_cache.formats.accept import Accepted
 from opencode_cache.formats.grammar import Grammar
 from opencode_cache.npm import repository
 from opencode_cache.npm import spec as npm_spec
@@ -241,6 +242,8 @@ class Lock(Model):
     """Language of the interface -> where its grammar and queries come from, which `packages` has."""
     catalogue: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     """sha256 of the `models.json` that a build has to be given."""
+    accept: Accepted = Field(default_factory=dict)
+    """Plugin, or `*` -> hosts that it may ask for."""
 
     @model_validator(mode="after")
     def _whole(self) -> Lock:

@@ -15,6 +15,7 @@ from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import Model, RelativePath, first_problem
 from opencode_cache.catalogue.document import Catalogue
+from opencode_cache.formats.accept import Accepted
 from opencode_cache.formats.lock import Kind, Module, Name, Signatures, Spec, TreeId, Unavailable, Version
 from opencode_cache.opencode import versions
 
@@ -102,6 +103,8 @@ class Manifest(Model):
     """Languages without a pin: the interface asks GitHub when it first shows one."""
     signatures: Signatures | None = None
     """What npm found of the registry's signatures when the lock was made."""
+    accept: Accepted | None = None
+    """Plugin, or `*` -> hosts that the plan lets it ask for, where it does."""
     files: int
     bytes: int
     """Content of all regular files of the cache, manifest.json apart."""

@@ -14,6 +14,9 @@ catalogue = "api.json"              # or a directory with the sources of models.
 
 [files]
 "skills/house-style.md" = "notes/house-style.md"   # place below the cache = file beside the plan
+
+[accept]                            # or accept = ["api.example.org"], from anybody but OpenCode itself
+"opencode-wakatime" = ["github.com"]
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import first_problem, safe_relative
 from opencode_cache.formats import ages, shipped, user_files
+from opencode_cache.formats.accept import ANYBODY, Accepted
 from opencode_cache.formats.grammar import Grammar
 from opencode_cache.formats.local_plugin import dependencies, is_local
 from opencode_cache.npm import platforms, repository
@@ -55,8 +59,6 @@ _PROVIDERS_OF_1_0 = (
     "@ai-sdk/openai-compatible",
     "@aws-sdk/credential-providers",
 )
-
-
 _FIRST_WITH_BUNDLED_SDKS = (1, 0, 152)
 
 
@@ -99,6 +101,8 @@ class Plan(BaseModel):
     """A model catalogue to build with: an api.json, or a directory with the sources of models.dev."""
     files: dict[str, str] = Field(default_factory=dict)
     """Place below the cache -> a small text file."""
+    accept: Accepted = Field(default_factory=dict)
+    """Plugin, or `*` -> hosts that it may ask for; the proof calls them accepted."""
 
     def with_more(
         self,
@@ -172,6 +176,15 @@ class Plan(BaseModel):
                 npm_spec.check(field, spec)
         for name, wanted in self.resolve.items():
             npm_spec.check_range(name, wanted)
+        self._check_accept([*providers, *self.extra_providers, *self.plugins, *self.tools])
+
+    def _check_accept(self, specs: Sequence[str]) -> None:
+        known = {name for spec in specs for name in (spec, split_spec(spec)[0])}
+        for name in self.accept:
+            if name != ANYBODY and name not in known:
+                near = difflib.get_close_matches(name, known, 1, 0.5)
+                hint = f"did you mean {near[0]!r}?" if near else f"or write {ANYBODY!r}, for all of them"
+                raise BadInputError(f"accept: the plan names no {name!r} to accept hosts from; {hint}")
 
     def check_files(self) -> None:
         """Refuse paths that lead to nothing usable. Raises BadInputError."""

@@ -8,9 +8,17 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    StringConstraints,
+    ValidationError,
+    computed_field,
+    model_validator,
+)
 
 from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
@@ -25,6 +33,9 @@ if TYPE_CHECKING:
 _SHOWN_DIGITS = 12
 _SHOWN_FAILURES = 3
 _BLOCK = 1 << 20
+
+OPENCODE = "OpenCode"
+"""Who asks where no plugin has to be there for it."""
 
 MAKE_ONE = "make it with `opencode-cache verify --json`"
 
@@ -61,15 +72,27 @@ class Host(Model):
     ports: tuple[str, ...] = ()
     """Of an address: `tcp/443`, `udp/53`, `icmp`."""
     who: str | None = None
-    """Who asked, as far as the step tells: `provider @ai-sdk/x`."""
+    """Who asked: `provider @ai-sdk/x`, `plugin x`, OPENCODE itself; None where that could not be told."""
     known: str | None = None
     """Why this version asks and what it costs, where nobody can stop it."""
     fix: str | None = None
     """What would stop it, where that is known."""
+    accepted: bool = False
+    """Whether the plan says that those who ask for it may."""
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it is known or accepted, so that nobody has to be told."""
+        return self.accepted or self.known is not None
+
+    @property
+    def is_opencodes(self) -> bool:
+        """Whether OpenCode asks, or may be the one who does."""
+        return self.who in (None, OPENCODE)
 
 
 class Proof(Model):
-    """The result. It is `ok` when every step is, and every host asked for is a known one."""
+    """The result, with two verdicts that are never mixed: `complete`, and `quiet`. `ok` is both."""
 
     proof_version: Literal[2] = 2
     manifest_sha256: Sha256
@@ -98,45 +121,90 @@ class Proof(Model):
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
     hosts: tuple[Host, ...]
     ok: bool
+    """Complete and quiet."""
 
-    @model_validator(mode="after")
-    def _ok_is_what_the_rest_says(self) -> Self:
-        if self.ok != holds(self.steps, self.hosts):
-            raise ValueError("`ok` contradicts the steps and hosts")
-        return self
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def complete(self) -> bool:
+        """Every step went well, and OpenCode itself asked for nothing that is not known."""
+        return is_complete(self.steps, self.hosts)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def quiet(self) -> bool:
+        """Nobody asked for anything but what is known or accepted."""
+        return is_quiet(self.hosts)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _verdicts_are_what_the_rest_says(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401 - whatever a file holds
+        names = ("complete", "quiet")  # which proofs of before there were two do not have
+        is_table = isinstance(data, dict)
+        rest = {key: value for key, value in data.items() if key not in names} if is_table else data
+        proof = handler(rest)
+        said = {name: data[name] for name in names if is_table and name in data}
+        for name, value in {"ok": proof.ok, **said}.items():
+            if value != (holds(proof.steps, proof.hosts) if name == "ok" else getattr(proof, name)):
+                raise ValueError(f"`{name}` contradicts the steps and hosts")
+        return proof
 
     @property
     def too_slow(self) -> bool:
         """Whether nothing speaks against the cache but that the machine was too slow."""
         failed = [step for step in self.steps if not step.ok]
-        return bool(failed) and all(step.too_slow for step in failed) and all(h.known for h in self.hosts)
+        return bool(failed) and all(step.too_slow for step in failed) and _has_all(self.hosts)
 
 
 def holds(steps: tuple[Step, ...], hosts: tuple[Host, ...]) -> bool:
-    """Whether every step went well, and every host is known."""
-    return all(step.ok for step in steps) and all(host.known for host in hosts)
+    """Whether every step went well, and every host is known or accepted."""
+    return is_complete(steps, hosts) and is_quiet(hosts)
+
+
+def is_complete(steps: tuple[Step, ...], hosts: tuple[Host, ...]) -> bool:
+    """Whether every step went well, and what OpenCode itself asked for is known."""
+    return all(step.ok for step in steps) and _has_all(hosts)
+
+
+def _has_all(hosts: tuple[Host, ...]) -> bool:
+    """Whether OpenCode itself asked for nothing that is not known."""
+    return all(host.known or not host.is_opencodes for host in hosts)
+
+
+def is_quiet(hosts: tuple[Host, ...]) -> bool:
+    """Whether every host is known or accepted."""
+    return all(host.is_quiet for host in hosts)
 
 
 def verdict(proof: Proof) -> str:
     """The result in one line: proved, or what failed with its reason, and which hosts were asked for."""
     if proof.ok:
-        asked = "only for hosts that are known" if proof.hosts else "for no host"
+        accepted = " or accepted" if any(host.accepted for host in proof.hosts) else ""
+        asked = f"only for hosts that are known{accepted}" if proof.hosts else "for no host"
         return f"proved: OpenCode {proof.opencode} asked {asked}"
     failed = [step for step in proof.steps if not step.ok]
     if proof.too_slow:
         return f"too slow: {_named(failed)}; be more patient with `opencode-cache verify --patience N`"
-    unknown = sorted({host.name for host in proof.hosts if not host.known})
+    asking = [host for host in proof.hosts if not host.is_quiet]
+    own, others = [h for h in asking if h.is_opencodes], [h for h in asking if not h.is_opencodes]
+    asked_by = _part(f"asked for by {', '.join(sorted({host.who or '' for host in others}))}", _names(others))
+    if proof.complete:
+        return f"complete, not quiet: {asked_by}"
     slow = [step for step in failed if step.too_slow]
     reasons = [
         _part("failed", _named([step for step in failed if not step.too_slow])),
         _part("too slow", _named(slow)),
-        _part("asked for", ", ".join(unknown)),
+        _part("asked for", _names(own)),
+        asked_by,
     ]
     return "not proved: " + "; ".join(filter(None, reasons))
 
 
 def _part(what: str, which: str) -> str:
     return f"{what}: {which}" if which else ""
+
+
+def _names(hosts: list[Host]) -> str:
+    return ", ".join(sorted({host.name for host in hosts}))
 
 
 def _named(steps: list[Step]) -> str:

@@ -54,14 +54,14 @@ def find(wanted: Identity) -> Found | None:
         proof = proofs.read(path) if path.exists() else None
     except BadInputError:  # no HOME, or of another version of this program
         proof = None
-    if proof is not None and proof.ok and wanted.is_of(proof):
+    if proof is not None and proof.complete and wanted.is_of(proof):
         return Found(proof, here=True)
     travelled = shipped.proof_of(wanted)
     return Found(travelled, here=False) if travelled else None
 
 
 def put(proof: Proof) -> None:
-    """File a proof that holds; one that does not hold takes an earlier one of the same away.
+    """File a proof of a complete cache; one of a cache that is not takes an earlier one of the same away.
 
     Where the machine was only too slow nothing changes. Without a HOME that can be written, as in a build
     of Nix, nothing is filed: the proof itself is what was asked for.
@@ -70,7 +70,7 @@ def put(proof: Proof) -> None:
         path = _directory() / of(proof).file_name
     except BadInputError:
         return
-    if proof.ok:
+    if proof.complete:
         with contextlib.suppress(BadInputError):
             files.write_atomically(path, dumps(proof))
     elif not proof.too_slow:

@@ -177,6 +177,7 @@ class Resolver:
             languages=languages,
             warmup=None if self.plan.warmup is None else tuple(self.plan.warmup),
             files=files,
+            accept=self.plan.accept,
             signatures=signed,
             require_signatures=self.plan.require_signatures,
             min_age=self.plan.min_age,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from xml.etree.ElementTree import Element
 
-    from opencode_cache.formats.proof import Proof
+    from opencode_cache.formats.proof import Host, Proof
     from opencode_cache.inspect.inventory import Inventory
 
 _MAKE_ONE = (
@@ -28,6 +28,12 @@ def verdict_line(proof: Proof | None) -> Element:
         )
     sentence = verdict(proof)
     return h("p", f"{sentence[0].upper()}{sentence[1:]}.", class_=None if proof.ok else "warn")
+
+
+def _why(host: Host) -> Content:
+    if host.accepted:
+        return "accepted in the plan"
+    return host.known or h("span", f"not known. {host.fix or ''}".rstrip(), class_="warn")
 
 
 def section(inventory: Inventory) -> Iterator[Content]:
@@ -61,7 +67,7 @@ def section(inventory: Inventory) -> Iterator[Content]:
                 host.count,
                 host.step,
                 host.who or "OpenCode, or a plugin",
-                host.known or h("span", f"not known. {host.fix or ''}".rstrip(), class_="warn"),
+                _why(host),
             ]
             for host in proof.hosts
         ]

@@ -19,7 +19,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from opencode_cache import __version__
 from opencode_cache.base import files
@@ -27,7 +27,7 @@ from opencode_cache.base.errors import OpencodeCacheError
 from opencode_cache.formats import manifest, proof
 from opencode_cache.layouts import accepts
 from opencode_cache.opencode import run as opencode
-from opencode_cache.prove.child import hosts, lanes, providers, serving, steps, tools
+from opencode_cache.prove.child import attribution, hosts, lanes, providers, serving, steps, tools
 from opencode_cache.prove.child.record import PATIENCE, Patience, Subject, Wanted
 from opencode_cache.sandbox import netns, reap
 from opencode_cache.wrapper import render as wrapper
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from opencode_cache.prove.child.record import Record
 
     Result = Future[tuple[Record, list[str], object]]
+    Served = Future[tuple[Record, list[str], float]]
 
 _FIRST_START = 600
 """Seconds for the one `--version` that tells how fast this machine is."""
@@ -62,10 +63,16 @@ def prove(options: argparse.Namespace, say: Callable[[str, float], None]) -> pro
             say=say,
         )
         digest = pool.submit(lambda: proof.sha256(opencode.image(binary)))
-        results = [one.result() for one in _all(lane, contents, options.ask)]
+        drivable, served, others = _all(lane, contents, options.ask)
+        results = [one.result() for one in others]
+        record, _, seconds = served.result()
+        askers, untold = attribution.askers(
+            lane, contents, attribution.sought(contents, record), drivable, seconds
+        )
         identity = proof.of(cache, digest.result())
     records = [record for record, _, _ in results]
-    asked = hosts.all_of(contents, sum((record.asked for record in records), Counter[tuple[str, Wanted]]()))
+    everybody = sum((record.asked for record in records), Counter[tuple[str, Wanted]]())
+    asked = hosts.all_of(contents, everybody, askers)
     tried = tuple(step for record in records for step in record.steps)
     return proof.Proof(
         **identity.model_dump(),
@@ -78,7 +85,7 @@ def prove(options: argparse.Namespace, say: Callable[[str, float], None]) -> pro
         path=_path(os.environ),
         isolated=options.weaker_because is None,
         weaker_because=options.weaker_because,
-        unseen=tuple(dict.fromkeys(text for _, unseen, _ in results for text in unseen)),
+        unseen=tuple(dict.fromkeys([*(text for _, unseen, _ in results for text in unseen), *untold])),
         steps=tried,
         hosts=asked,
         ok=proof.holds(tried, asked),
@@ -95,19 +102,24 @@ def _first_start(
     return version, time.monotonic() - start
 
 
-def _all(lane: lanes.Lanes, contents: manifest.Manifest, ask: Sequence[str]) -> list[Result]:
-    """Every step, begun in the order in which others wait for them, told in the order of this list."""
+def _all(
+    lane: lanes.Lanes, contents: manifest.Manifest, ask: Sequence[str]
+) -> tuple[list[manifest.Entry], Served, list[Result]]:
+    """Every step, begun in the order in which others wait for them, told in the order of the list.
+
+    Also the providers that can be driven, and which of the list is the lane with the server.
+    """
     kinds = {kind: [e for e in contents.requests if e.kind == kind] for kind in ("provider", "tool")}
     models: Result = lane.start(steps.prove_models)
     imports: list[Result] = [
         lane.start(partial(steps.prove_import, entry=entry)) for entry in kinds["provider"]
     ]
     drivable = [e for e, one in zip(kinds["provider"], imports, strict=True) if one.result()[2]]
-    served: Result = lane.start(partial(serving.prove_serving, drivable=drivable))
+    served: Served = lane.start(partial(serving.prove_serving, drivable=drivable))
     interface: Result = lane.start(serving.prove_interface)
     others: list[Result] = [lane.start(partial(tools.prove_tool, entry=entry)) for entry in kinds["tool"]]
     asked: list[Result] = [lane.start(partial(providers.prove_ask, model=model)) for model in ask]
-    return [models, *imports, *others, served, interface, *asked]
+    return drivable, served, [models, *imports, *others, cast("Result", served), interface, *asked]
 
 
 def _numbers(release: str) -> str:

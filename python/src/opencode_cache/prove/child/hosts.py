@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from opencode_cache.formats.proof import Host
+from opencode_cache.formats.accept import accepts
+from opencode_cache.formats.manifest import Entry
+from opencode_cache.formats.proof import OPENCODE, Host
+from opencode_cache.prove import opt_outs
 from opencode_cache.prove.child.record import Wanted, version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from opencode_cache.formats.manifest import Manifest
 
@@ -47,38 +51,74 @@ _FIXES = {
 _WHO = {"import": "provider", "tool": "tool", "ask": "provider"}
 """First word of a step's name -> what it is that was tried in it and nowhere else."""
 
+_WITHOUT_PLUGINS = ("models", "tui")
 
-def judged(manifest: Manifest, wanted: Wanted, step: str, count: int, ports: Sequence[str] = ()) -> Host:
+
+Askers = Mapping[str, tuple[Entry, ...]]
+"""Host -> the plugins without which it is not asked for; none: OpenCode asks by itself."""
+
+
+def why_known(manifest: Manifest, name: str, step: str) -> str | None:
+    """Why that version asks for a host in a step and nobody can stop it, if so."""
+    for host, first, last, why in _KNOWN:
+        if host == name and first <= version(manifest.opencode) <= last:
+            return why
+    if step.startswith("ask "):
+        return "that provider was asked for an answer, and this is whom it asks"
+    return None
+
+
+def judged(
+    manifest: Manifest,
+    wanted: Wanted,
+    step: str,
+    count: int,
+    ports: Sequence[str] = (),
+    askers: Askers | None = None,
+) -> Host:
     """A host or address that was asked for `count` times in a step, with what is known of it."""
-    known = next(
-        (
-            why
-            for host, first, last, why in _KNOWN
-            if host == wanted.name and first <= version(manifest.opencode) <= last
-        ),
-        None,
-    )
-    if known is None and step.startswith("ask "):
-        known = "that provider was asked for an answer, and this is whom it asks"
+    known = why_known(manifest, wanted.name, step)
+    plugins = (askers or {}).get(wanted.name)
+    who, specs = _who(step, plugins)
     return Host(
         name=wanted.name,
         count=count,
         step=step,
         ports=tuple(ports),
-        who=_who(step),
+        who=who,
         known=known,
-        fix=None if known else _FIXES.get(wanted.name),
+        fix=None if known else _fix(wanted.name, who, plugins or ()),
+        accepted=not known and accepts(manifest.accept or {}, specs, wanted.name),
     )
 
 
-def _who(step: str) -> str | None:
-    """Who asked, where the step tries one thing alone. Several answer at once, so those do not tell."""
+def _who(step: str, plugins: tuple[Entry, ...] | None) -> tuple[str | None, list[str]]:
+    """Who asked, in words and as specs: by the step where that tries one thing alone, else as told."""
     kind, _, spec = step.partition(" ")
-    return f"{_WHO[kind]} {spec}" if spec and kind in _WHO else None
+    if spec and kind in _WHO:
+        return f"{_WHO[kind]} {spec}", [spec]
+    if plugins is None:
+        return None, []
+    specs = [entry.spec for entry in plugins]
+    return ", ".join(f"plugin {spec}" for spec in specs) or OPENCODE, specs
 
 
-def all_of(manifest: Manifest, asked: Mapping[tuple[str, Wanted], int]) -> tuple[Host, ...]:
-    """Everybody that was asked, by name and step; an address once, with all its ports."""
+def _fix(host: str, who: str | None, plugins: tuple[Entry, ...]) -> str | None:
+    fix = _FIXES.get(host)
+    if who in (None, OPENCODE) or fix == _METADATA:
+        return fix
+    switches = [(entry.name, opt_outs.switch(entry.name, host)) for entry in plugins]
+    named = len(plugins) > 1
+    return "; ".join(f"{name}: {text}" if named else text for name, text in switches if text) or None
+
+
+def all_of(
+    manifest: Manifest, asked: Mapping[tuple[str, Wanted], int], askers: Askers | None = None
+) -> tuple[Host, ...]:
+    """Everybody that was asked, by name and step; an address once, with all its ports.
+
+    `askers` is of the steps with plugins; in the others there are none to ask.
+    """
     counts: Counter[tuple[str, str]] = Counter()
     ports: dict[tuple[str, str], set[str]] = {}
     for (step, wanted), count in asked.items():
@@ -86,6 +126,13 @@ def all_of(manifest: Manifest, asked: Mapping[tuple[str, Wanted], int]) -> tuple
         counts[key] += count
         ports.setdefault(key, set()).update([wanted.port] if wanted.port else [])
     return tuple(
-        judged(manifest, Wanted(name), step, count, sorted(ports[name, step]))
+        judged(
+            manifest,
+            Wanted(name),
+            step,
+            count,
+            sorted(ports[name, step]),
+            {name: ()} if step in _WITHOUT_PLUGINS else askers,
+        )
         for (name, step), count in sorted(counts.items())
     )

@@ -1,17 +1,10 @@
-"""The steps of the proof that need OpenCode to stay up: plugins, local tools, answers, the interface.
-
-Loading is proved from inside: a local plugin in the private HOME reads Bun's `require.cache` in its
-`config` hook, which OpenCode calls when all plugins are loaded, and so sees every module file that the
-process has. (1.18.33 skips a plugin that is missing without a word; seen in 1.0.61 and 1.18.33.)
-"""
+"""The steps of the proof that need OpenCode to stay up: plugins, local tools, answers, the interface."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import time
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from opencode_cache.base.errors import CheckFailedError, OpencodeCacheError, TooSlowError
 from opencode_cache.opencode import run as opencode
-from opencode_cache.prove.child import terminal
+from opencode_cache.prove.child import configured, terminal
+from opencode_cache.prove.child.configured import IMPORTED, Driven
 from opencode_cache.prove.child.record import ended
+from opencode_cache.prove.child.second_start import First, configuration, prove_second_start
 from opencode_cache.sandbox.loopback import ANSWER, ModelServer
 
 if TYPE_CHECKING:
@@ -32,88 +27,15 @@ if TYPE_CHECKING:
 
 _DRIVEN = ("@ai-sdk/openai-compatible", "@ai-sdk/anthropic", "@ai-sdk/openai", "@ai-sdk/google")
 """SDKs whose API the loopback model speaks, the first one for `run`."""
-_LISTEN_TIMEOUT = 60
+LISTEN_TIMEOUT = 60
 _LOADED_TIMEOUT = 120
 _PROMPT_TIMEOUT = 90
 _PROMPTS_AT_ONCE = 4
-
-_SPY = """
-import { writeFileSync, renameSync } from "node:fs"
-export const Proof = async () => ({
-  config: async () => {
-    const file = process.env.HOME + "/loaded.json"
-    writeFileSync(file + ".part", JSON.stringify(Object.keys(require.cache)))
-    renameSync(file + ".part", file)
-  },
-})
-"""
-
-_IMPORTED = "@opencode-ai/plugin"
-_TOOL = """
-import { tool } from "@opencode-ai/plugin"
-export default tool({
-  description: "proves that local tools load",
-  args: { word: tool.schema.string() },
-  async execute(args) { return args.word },
-})
-"""
-
-
-@dataclass(frozen=True)
-class Driven:
-    """A provider of the private opencode.json: `id` is also the name of its only model."""
-
-    id: str
-    npm: str
-    locked: bool
-    note: str | None = None
-    """What the lock says against this version: it is there, and may not work."""
-
-    @property
-    def label(self) -> str:
-        """The step's name in the proof."""
-        return f"answer {self.npm}" + ("" if self.locked else " (bundled)")
-
-
-def _configure(subject: Subject, home: Path, driven: Sequence[Driven], model: ModelServer) -> None:
-    providers = {
-        one.id: {
-            "npm": one.npm,
-            "name": one.id,
-            # An address of its own: what each SDK asked for can be told apart.
-            "options": {"baseURL": f"{model.url}/{one.id}/v1", "apiKey": "loopback"},
-            "models": {one.id: {"name": one.id}},
-        }
-        for one in driven
-    }
-    plugins = [entry.spec for entry in subject.of_kind("plugin")]
-    config = {"provider": providers, "plugin": plugins, "permission": {"bash": "allow"}, "share": "disabled"}
-    if subject.manifest.layout == "bun":
-        # 1.1 to 1.3 write titles with a model of opencode.ai unless another one is named.
-        config["small_model"] = f"{driven[0].id}/{driven[0].id}"
-    opencode.write_config(home, config)
-    files = {"plugin/proof.js": _SPY} | ({"tool/proof_tool.ts": _TOOL} if subject.of_kind("config") else {})
-    for name, text in files.items():
-        path = home / ".config" / "opencode" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
 
 
 def _logged(home: Path) -> str:
     logs = sorted((home / ".local" / "share" / "opencode" / "log").glob("*.log"))
     return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in logs)
-
-
-def _loaded(home: Path, seconds: float) -> list[str]:
-    """The module files of the running OpenCode, by real path."""
-    report = home / "loaded.json"
-    limit = time.monotonic() + seconds
-    while not report.exists():
-        if time.monotonic() > limit:
-            raise TooSlowError(f"OpenCode loaded no plugins within {seconds:.0f} s")
-        time.sleep(0.05)
-    names: list[str] = json.loads(report.read_text(encoding="utf-8"))
-    return names
 
 
 def _prove_start(subject: Subject, record: Record, home: Path, server: opencode.Server) -> list[str]:
@@ -123,16 +45,14 @@ def _prove_start(subject: Subject, record: Record, home: Path, server: opencode.
     def serves(patience: Patience) -> str:
         limit = patience.limit(_LOADED_TIMEOUT)
         server.post("/session", {}, timeout=limit)
-        modules.extend(_loaded(home, limit))
+        modules.extend(configured.loaded(home, limit))
         return "starts and loads local plugins"
 
-    def configured(entry: Entry, patience: Patience) -> str:
-        address = f"{server.url}/experimental/tool/ids"
-        with urllib.request.urlopen(address, timeout=patience.limit(_PROMPT_TIMEOUT)) as answer:  # noqa: S310 - loopback
-            tools = json.load(answer)
-        if "proof_tool" not in tools:
-            raise CheckFailedError(f"a local tool that imports {_IMPORTED} did not load")
-        if entry.name == _IMPORTED:
+    def prepared(entry: Entry, patience: Patience) -> str:
+        tools = configured.tool_ids(server, patience.limit(_PROMPT_TIMEOUT))
+        if "proof_tool" not in (tools or ()):
+            raise CheckFailedError(f"a local tool that imports {IMPORTED} did not load")
+        if entry.name == IMPORTED:
             return f"{entry.version}: a local TypeScript tool that imports it is offered"
         if (home / ".config" / "opencode" / "node_modules" / entry.name).is_dir():
             return f"{entry.version}: local plugins and tools can import it"
@@ -140,7 +60,7 @@ def _prove_start(subject: Subject, record: Record, home: Path, server: opencode.
 
     record.step("serve", serves)
     for entry in subject.of_kind("config"):
-        record.step(f"config {entry.spec}", partial(configured, entry))
+        record.step(f"config {entry.spec}", partial(prepared, entry))
     return modules
 
 
@@ -218,36 +138,50 @@ def _judged(one: Driven, text: str, model: ModelServer) -> tuple[str, bool]:
     return "answered, but the bash tool call gave nothing" if answered else text[:300] or "no answer", False
 
 
-def prove_serving(subject: Subject, record: Record, drivable: Sequence[Entry]) -> None:
-    """Everything that is asked of one server, and one prompt on the command line."""
+def all_driven(subject: Subject, drivable: Sequence[Entry]) -> list[Driven]:
+    """The providers that are asked to answer: those that the binary bundles, and those of the cache."""
     locked = {entry.spec: entry.note for entry in drivable}
     bundled = [name for name in _DRIVEN if name in subject.manifest.bundled and name not in locked]
     names = [(name, False) for name in bundled] + [(name, True) for name in locked]
-    driven = [
+    return [
         Driven(f"proof{index}", npm, is_locked, locked.get(npm))
         for index, (npm, is_locked) in enumerate(names)
     ]
+
+
+def prove_serving(subject: Subject, record: Record, drivable: Sequence[Entry]) -> float:
+    """Everything that is asked of a server, one prompt on the command line, and a second start.
+
+    Returns for how many seconds the first server was up.
+    """
+    driven = all_driven(subject, drivable)
     with opencode.private_home() as home, ModelServer() as model:
-        _configure(subject, home, driven, model)
-        modules = _prove_server(subject, record, home, driven, model)
-        _prove_plugins(subject, record, home, modules)
+        configured.configure(subject, home, driven, model)
+        before = configuration(home)
+        first = _prove_server(subject, record, home, driven, model)
+        _prove_plugins(subject, record, home, first.modules)
         if driven:
             record.step("run", partial(_prompted, subject, home, driven[0], model))
+        if first.modules:  # else it did not start, which is said already
+            prove_second_start(subject, record, home, before, first)
+    return first.seconds
 
 
 def _prove_server(
     subject: Subject, record: Record, home: Path, driven: Sequence[Driven], model: ModelServer
-) -> list[str]:
-    """The steps while the server runs; the modules that OpenCode loaded."""
+) -> First:
+    """The steps while the server runs; what this start was like."""
     start, detail, slow = time.monotonic(), "", False
     for patience in (record.patience, record.patience.for_another_try()):
-        limit = patience.limit(_LISTEN_TIMEOUT)
+        limit = patience.limit(LISTEN_TIMEOUT)
         record.say("serve: starting", limit)
         try:
             with opencode.serve(subject.program, home, extra=subject.extra, timeout=limit) as server:
+                up = time.monotonic()
                 modules = _prove_start(subject, record, home, server)
                 _prove_answers(record, driven, server, model)
-                return modules
+                tools = configured.tool_ids(server, limit) if modules else None
+                return First(modules, tools, time.monotonic() - up)
         except TooSlowError as error:
             detail, slow = str(error), True
         except OpencodeCacheError as error:
@@ -255,7 +189,7 @@ def _prove_server(
             detail, slow = str(error), False
             break
     record.note("serve", detail, ok=False, seconds=time.monotonic() - start, slow=slow)
-    return []
+    return First()
 
 
 def _prompted(subject: Subject, home: Path, one: Driven, model: ModelServer, patience: Patience) -> str:

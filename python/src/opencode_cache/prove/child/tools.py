@@ -179,6 +179,15 @@ def _answer(process: subprocess.Popen[bytes], seconds: float) -> str | None:
             while (start := _HEADER.search(heard)) and len(heard) >= start.end() + int(start[1]):
                 message = heard[start.end() : start.end() + int(start[1])]
                 heard = heard[start.end() + int(start[1]) :]
-                if b'"id":1' in message.replace(b" ", b"") and b'"method"' not in message:
+                if _is_answer(message):
                     return message.decode("utf-8", "replace")
     return None
+
+
+def _is_answer(message: bytes) -> bool:
+    """Whether it answers request 1: a request of the server's own has a `method`, and maybe that number."""
+    try:
+        document = json.loads(message)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and document.get("id") == 1 and "method" not in document
