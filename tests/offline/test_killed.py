@@ -24,7 +24,7 @@ from opencode_cache.formats import lock
 from opencode_cache.npm import client as npm
 
 EVERY = bool(os.environ.get("OPENCODE_CACHE_TEST_EVERY"))
-MOMENTS = [n / 12 for n in range(1, 12)] if EVERY else [0.3, 0.7]
+MOMENTS = [n / 12 for n in range(1, 12)] if EVERY else [0.5]
 LOCK = LOCKS / "opencode-cache.lock.json"
 LEFT = re.compile(
     r"^\.?making-opencode-|\.part$|^journal$|^staging|^opencode-(home|wrapped|cache)-[a-z0-9_]{8}$"
@@ -207,7 +207,7 @@ def test_run_beside_bundle_and_one_of_them_killed(machine, tarballs, victim):
     one = machine("one")
     one.with_downloads(tarballs)
     with one.start(*commands[other]) as survivor:
-        for moment in (1.0, 3.0, 6.0) if not EVERY else (0.5, 1, 1.5, 2, 3, 4, 5, 6, 8):
+        for moment in (3.0,) if not EVERY else (0.5, 1, 1.5, 2, 3, 4, 5, 6, 8):
             one.killed(moment, *commands[victim])
         _, err = survivor.communicate(timeout=LIMIT)
         assert survivor.returncode == 0, err
