@@ -116,6 +116,6 @@ def test_every_sdk_imports(made_118, tmp_path):
 
 
 def test_locks_name_no_host(request):
-    for path in (request.config.rootpath / "nix" / "locks").glob("*.json"):
+    for path in (request.config.rootpath / "nix" / "locks").glob("*.lock.json"):
         assert "://" not in path.read_text(encoding="utf-8")
         assert lock.dumps(lock.read(path)) == path.read_text(encoding="utf-8")
