@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -39,6 +40,8 @@ class Repository:
 
 @pytest.fixture
 def made(tmp_path, monkeypatch):
+    if shutil.which("git") is None:
+        pytest.skip("needs git on PATH")
     monkeypatch.setenv(repository.GITHUB, f"file://{tmp_path}/hub/")
     return Repository(tmp_path / "hub/owner/repo")
 
