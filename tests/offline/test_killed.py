@@ -24,6 +24,7 @@ from opencode_cache.formats import lock
 from opencode_cache.npm import client as npm
 
 EVERY = bool(os.environ.get("OPENCODE_CACHE_TEST_EVERY"))
+slow = pytest.mark.skipif(not EVERY, reason="needs minutes: set OPENCODE_CACHE_TEST_EVERY=1")
 MOMENTS = [n / 12 for n in range(1, 12)] if EVERY else [0.5]
 LOCK = LOCKS / "opencode-cache.lock.json"
 LEFT = re.compile(
@@ -162,6 +163,7 @@ def files_of(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
+@slow
 def test_lock(machine):
     arguments = ["lock", "--plan", "plan.toml", "-o", "the.lock.json"]
     result = Result(lambda one: files_of(one.root / "work"))
@@ -200,6 +202,7 @@ def test_run(machine, tarballs):
     assert killed.run(*arguments).strip() == lock.read(LOCK).opencode.version
 
 
+@slow
 @pytest.mark.parametrize("victim", ["run", "bundle"])
 def test_run_beside_bundle_and_one_of_them_killed(machine, tarballs, victim):
     commands = {"run": ["run", "--", "--version"], "bundle": ["bundle", "-o", "one.tar.zst"]}
@@ -221,6 +224,7 @@ def test_run_beside_bundle_and_one_of_them_killed(machine, tarballs, victim):
     assert one.left() == []
 
 
+@slow
 def test_an_emptied_lock_of_a_plan_is_made_again(machine, tarballs):
     """The lock that `run` has kept for a plan, as a power cut may leave it."""
     one = machine("one")
