@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from kept import KEPT, REPOSITORY
+from kept import KEPT, LOCKS, TEST_LOCKS
 
 from opencode_cache import pipeline
 from opencode_cache.base import store
@@ -19,9 +19,6 @@ from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import contents, lock
 from opencode_cache.npm import platforms
 from opencode_cache.sandbox import netns
-
-LOCKS = REPOSITORY / "nix" / "locks"
-TEST_LOCKS = Path(__file__).parent / "locks"
 
 sys.path.append(str(Path(__file__).parents[1] / "unit"))
 

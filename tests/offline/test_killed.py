@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import LOCKS, TEST_LOCKS
+from kept import LOCKS, TEST_LOCKS
 from registry import Registry
 
 from opencode_cache.formats import lock

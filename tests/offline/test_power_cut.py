@@ -11,7 +11,7 @@ import sys
 import time
 
 import pytest
-from conftest import LOCKS
+from kept import LOCKS
 
 from opencode_cache import pipeline
 from opencode_cache.formats import lock, manifest

@@ -774,14 +774,14 @@ def refused(file: Path, prefix: Path, trusted: Path, match: str) -> None:
 def test_bundle_that_nobody_trusted_signed(signed, files, keys, tmp_path):
     to = tmp_path / "to"
     refused(files["1"], to, keys / "trusted", "not signed")
-    refused(make_bundle(tmp_path, sign_key=keys / "other"), to, keys / "trusted", "nobody's")
+    refused(make_bundle(tmp_path, sign_key=keys / "other"), to, keys / "trusted", "signed with no key in")
     refused(signed, to, tmp_path / "missing", "is not a file")
     (tmp_path / "empty").write_text("")
-    refused(signed, to, tmp_path / "empty", "nobody's")
+    refused(signed, to, tmp_path / "empty", "signed with no key in")
     (tmp_path / "git").write_text(
         (keys / "trusted").read_text().replace("me@example ", 'me@example namespaces="git" ')
     )
-    refused(signed, to, tmp_path / "git", "nobody's")
+    refused(signed, to, tmp_path / "git", "signed with no key in")
 
 
 def test_signature_of_something_else(signed, keys, tmp_path):
@@ -790,7 +790,9 @@ def test_signature_of_something_else(signed, keys, tmp_path):
     tar, theirs = unpacked_tar(signed), unpacked_tar(other)
     at, there = offset_of(tar, SIGNATURE), offset_of(theirs, SIGNATURE)
     swapped = tar[:at] + theirs[there : there + BLOCK] + tar[at + BLOCK :]
-    refused(packed_again(swapped, tmp_path / "bad"), tmp_path / "to", keys / "trusted", "nobody's")
+    refused(
+        packed_again(swapped, tmp_path / "bad"), tmp_path / "to", keys / "trusted", "signed with no key in"
+    )
     length = file_format.size_in(tar[at - BLOCK : at])
     # Not the last letters: some of their bits only fill up.
     body = range(
@@ -801,7 +803,7 @@ def test_signature_of_something_else(signed, keys, tmp_path):
         if tar[place : place + 1] in b"=\n":
             continue  # says the same without them
         bad = packed_again(flipped(tar, place, 1), tmp_path / "bad")
-        refused(bad, tmp_path / "to", keys / "trusted", "nobody's")
+        refused(bad, tmp_path / "to", keys / "trusted", "signed with no key in")
 
 
 def test_bundle_signed_with_minisign(minisigns, keys, tmp_path):
@@ -823,7 +825,7 @@ def test_bundle_signed_with_minisign(minisigns, keys, tmp_path):
     said = subprocess.run(by_hand, cwd=done.generation, check=True, capture_output=True, text=True).stdout
     assert said.strip() == "opencode-cache-bundle"
     assert by_sh(file, tmp_path / "sh")
-    refused(file, tmp_path / "no", minisigns / "other.pub", "nobody's")
+    refused(file, tmp_path / "no", minisigns / "other.pub", "signed with no key in")
     refused(file, tmp_path / "no", keys / "trusted", "one of minisign's")
     refused(
         make_bundle(tmp_path / "ssh", sign_key=keys / "key"),
@@ -839,7 +841,7 @@ def test_what_minisign_signed_for_something_else(minisigns, tmp_path):
     bad = packed_again(
         tar.replace(b"opencode-cache-bundle\n", b"opencode-cache-bumble\n", 1), tmp_path / "bad"
     )
-    refused(bad, tmp_path / "no", minisigns / "key.pub", "nobody's")
+    refused(bad, tmp_path / "no", minisigns / "key.pub", "signed with no key in")
     done = unbundle.unbundle(file, tmp_path / "to")
     words = ["minisign", "-S", "-s", minisigns / "key", "-t", "release", "-x", tmp_path / "sig", "-m"]
     subprocess.run([*words, done.generation / SUMS], check=True, capture_output=True)

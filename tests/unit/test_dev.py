@@ -341,3 +341,11 @@ def test_every_folder_of_tests_is_in_the_whole_run():
         path.relative_to(REPOSITORY / "tests").parts[0] for path in REPOSITORY.glob("tests/*/**/test_*.py")
     }
     assert {name for name in folders if f'"$root/tests/{name}"' not in text} == set()
+
+
+def test_no_two_files_of_tests_have_one_name_and_none_asks_a_conftest():
+    """In one run of all folders, Python knows one module of a name."""
+    files = sorted(REPOSITORY.glob("tests/**/test_*.py"))
+    assert len({path.name for path in files}) == len(files)
+    line = "from " + "conftest import"
+    assert [path.name for path in files if line in path.read_text(encoding="utf-8")] == []
