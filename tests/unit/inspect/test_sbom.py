@@ -256,12 +256,13 @@ def cache(tmp_path):
         "node_modules/outer": {"author": {"name": "O (\u001b[31m)"}},
         "node_modules/lonely": {},
     }
+    tree = tmp_path / "packages" / "root"
     for place, fields in inside.items():
-        directory = tmp_path / "packages/root" / place
+        directory = tree / place
         directory.mkdir(parents=True)
         document = {"name": directory.name, "version": "1.0.0"} | fields
         (directory / "package.json").write_text(json.dumps(document))
-    (tmp_path / "packages/root/node_modules/inner/LICENSE").write_text(TEXT)
+    (tree / "node_modules/inner/LICENSE").write_text(TEXT)
     return tmp_path
 
 
