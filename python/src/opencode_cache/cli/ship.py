@@ -30,6 +30,7 @@ def bundle_command(
     opencode: options.BinaryOfCache = None,
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
+    program: options.Programs = [],  # noqa: B006 - typer makes a new list each time
     proof: Annotated[
         Path | None,
         typer.Option("--proof", help="What `verify --json` wrote of this cache and program.", metavar="FILE"),
@@ -40,7 +41,7 @@ def bundle_command(
     serial: Annotated[
         int, typer.Option("--serial", help="Tells bundles of one day apart, in their order.", metavar="N")
     ] = 0,
-    accept_licence: options.AcceptLicences = [],  # noqa: B006 - typer makes a new list each time
+    accept_licence: options.AcceptLicences = [],  # noqa: B006
     *,
     offline: options.Offline = True,
     allow_missing: options.AllowMissing = False,
@@ -61,6 +62,7 @@ def bundle_command(
         output,
         ripgrep=ripgrep,
         node=node,
+        programs=options.programs(program),
         sign_key=sign_key,
         serial=serial,
         offline=offline,
@@ -89,6 +91,7 @@ def image_command(
     opencode: options.BinaryOfCache = None,
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
+    program: options.Programs = [],  # noqa: B006
     accept_licence: options.AcceptLicences = [],  # noqa: B006
     *,
     offline: options.Offline = True,
@@ -108,6 +111,7 @@ def image_command(
         base=base,
         ripgrep=ripgrep,
         node=node,
+        programs=options.programs(program),
         offline=offline,
         accept_licences=accept_licence,
     )

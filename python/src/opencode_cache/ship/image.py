@@ -13,6 +13,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from opencode_cache.base import files
@@ -64,6 +65,7 @@ def image(
     base: Path | None = None,
     ripgrep: Path | None = None,
     node: Path | None = None,
+    programs: Mapping[str, Path] = MappingProxyType({}),
     offline: bool = True,
     accept_licences: Collection[str] = (),
 ) -> Image:
@@ -81,6 +83,7 @@ def image(
         opencode,
         ripgrep=ripgrep,
         node=node,
+        programs=programs,
         offline=offline,
         accept_licences=accept_licences,
     )
