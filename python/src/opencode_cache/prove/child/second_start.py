@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from opencode_cache.base.errors import CheckFailedError
 from opencode_cache.opencode import run as opencode
-from opencode_cache.prove.child import configured
+from opencode_cache.prove.child import commands, configured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +34,8 @@ class First:
     modules: list[str] = field(default_factory=list)
     """The module files that it loaded; [] where it did not start."""
     tools: list[str] | None = None
+    offered: frozenset[str] = frozenset()
+    """The tools that models were offered."""
     seconds: float = 0.0
     """How long it was up."""
 
@@ -69,6 +71,7 @@ def prove_second_start(
             server.post("/session", {}, timeout=loads)
             modules = configured.loaded(home, loads)
             tools = configured.tool_ids(server, loads)
+            commands.check_connected(subject, server, loads)
         check_unchanged(before, configuration(home))
         for entry in subject.of_kind("plugin"):
             directory = str((subject.cache / entry.path).resolve()) + "/"
