@@ -281,6 +281,17 @@ class TestSecondStart:
         assert "plugin old@latest writes itself into the user's configuration as new@latest" in said
         assert "name it new@latest in the plan" in said
 
+    def test_a_plugin_whose_other_name_is_cached_may_rename_itself(self):
+        before = {"opencode.json": {"plugin": ["oh-my-opencode", "x"]}}
+        after = {"opencode.json": {"plugin": ["oh-my-openagent", "x"]}}
+        cached = ["oh-my-opencode", "oh-my-openagent", "x"]
+        assert second_start.check_unchanged(before, after, cached) == ["oh-my-opencode"]
+        with pytest.raises(CheckFailedError, match="name it oh-my-openagent"):
+            second_start.check_unchanged(before, after, ["oh-my-opencode", "x"])
+        more = {"opencode.json": {"plugin": ["oh-my-openagent", "x", "y"]}}
+        with pytest.raises(CheckFailedError):
+            second_start.check_unchanged(before, more, cached)
+
     def test_other_changes_are_named_by_their_keys(self):
         assert "opencode.json (model)" in self.refused({"model": "a"}, {"model": "b"})
         assert "plugin a is not in it any more" in self.refused({"plugin": ["a"]}, {"plugin": []})
