@@ -33,6 +33,10 @@ BinaryOfCache = Annotated[
 ]
 Binary = Annotated[Path, typer.Option("--opencode", help="The OpenCode program.", metavar="BIN")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+ProofOfIt = Annotated[
+    Path | None,
+    typer.Option("--proof", help="What `verify --json` wrote of this cache and program.", metavar="FILE"),
+]
 Ripgrep = Annotated[
     Path | None,
     typer.Option("--ripgrep", help="A static ripgrep to bring along; default: none.", metavar="BIN"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,10 +14,13 @@ from opencode_cache.cli import options, subject
 from opencode_cache.cli.app import app
 from opencode_cache.formats import manifest
 from opencode_cache.formats.proof import verdict
+from opencode_cache.inspect import inventory
 from opencode_cache.layouts import accepts
 from opencode_cache.npm import nodejs, platforms
-from opencode_cache.prove import on_file
 from opencode_cache.ship import image, pack, unbundle
+
+if TYPE_CHECKING:
+    from opencode_cache.formats.proof import Proof
 
 
 @app.command("bundle", epilog="Example: opencode-cache bundle --plan my.toml -o opencode.tar.zst")
@@ -30,10 +33,7 @@ def bundle_command(
     opencode: options.BinaryOfCache = None,
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
-    proof: Annotated[
-        Path | None,
-        typer.Option("--proof", help="What `verify --json` wrote of this cache and program.", metavar="FILE"),
-    ] = None,
+    proof: options.ProofOfIt = None,
     sign_key: Annotated[
         Path | None, typer.Option("--sign-key", help="Key to sign with: SSH's or minisign's.", metavar="FILE")
     ] = None,
@@ -50,11 +50,6 @@ def bundle_command(
         cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
     )
     node = _node(cache, opencode, ripgrep, node)
-    if proof:
-        given = on_file.given(proof, cache, manifest.read(cache), opencode).proof
-        if not given.complete:
-            raise CheckFailedError(f"{proof}: {verdict(given)}; what is not proved is not shipped")
-        pipeline.say_who_asks(given)
     bundle = pack.bundle(
         cache,
         opencode,
@@ -64,6 +59,7 @@ def bundle_command(
         sign_key=sign_key,
         serial=serial,
         offline=offline,
+        proof=_proof(cache, opencode, proof),
         accept_licences=accept_licence,
     )
     console.step(
@@ -89,6 +85,7 @@ def image_command(
     opencode: options.BinaryOfCache = None,
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
+    proof: options.ProofOfIt = None,
     accept_licence: options.AcceptLicences = [],  # noqa: B006
     *,
     offline: options.Offline = True,
@@ -109,6 +106,7 @@ def image_command(
         ripgrep=ripgrep,
         node=node,
         offline=offline,
+        proof=_proof(cache, opencode, proof),
         accept_licences=accept_licence,
     )
     console.step(
@@ -116,6 +114,22 @@ def image_command(
         f"manifest {made.digest}"
     )
     answer.path(made.file)
+
+
+def _proof(cache: Path, opencode: Path, given: Path | None) -> Proof | None:
+    """The proof that travels along: the given one, else the last one of that cache and program.
+
+    Raises CheckFailedError for one that is not complete.
+    """
+    last = inventory.proved(cache, manifest.read(cache), given, opencode)
+    if last is None:
+        console.step("no proof of it was made yet, so none travels along; `opencode-cache verify` makes one")
+        return None
+    if not last.proof.complete:
+        raise CheckFailedError(f"{given}: {verdict(last.proof)}; what is not proved is not shipped")
+    if given:
+        pipeline.say_who_asks(last.proof)
+    return last.proof
 
 
 def _node(cache: Path, opencode: Path, ripgrep: Path | None, node: Path | None) -> Path | None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from opencode_cache.formats.manifest import Manifest
+    from opencode_cache.formats.proof import Proof
 
 ROOT = "opt/opencode"
 """Where it lies in the image."""
@@ -65,6 +66,7 @@ def image(
     ripgrep: Path | None = None,
     node: Path | None = None,
     offline: bool = True,
+    proof: Proof | None = None,
     accept_licences: Collection[str] = (),
 ) -> Image:
     """Write the image of a cache and an OpenCode program to `out`, at once or not at all.
@@ -82,6 +84,7 @@ def image(
         ripgrep=ripgrep,
         node=node,
         offline=offline,
+        proof=proof,
         accept_licences=accept_licences,
     )
     bill = items[CYCLONEDX].data or b""

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opencode_cache.base.errors import BadInputError
+from opencode_cache.formats import proof as proofs
 from opencode_cache.inspect import sbom
+from opencode_cache.prove import on_file
 from opencode_cache.ship import licences
 from opencode_cache.ship.file_format import DATA_MODE, OPENCODE, PROGRAM, PROGRAM_MODE
 from opencode_cache.ship.items import Item, program, tree
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from opencode_cache.formats.manifest import Manifest
+    from opencode_cache.formats.proof import Proof
 
 CACHE = "cache"
 CYCLONEDX, SPDX = "bill.cdx.json", "bill.spdx.json"
@@ -39,12 +42,13 @@ def installation(
     ripgrep: Path | None = None,
     node: Path | None = None,
     offline: bool = True,
+    proof: Proof | None = None,
     accept_licences: Collection[str] = (),
 ) -> dict[str, Item]:
     """Path -> where its content comes from, directories included. Options as in `pack.bundle`.
 
-    Raises BadInputError for a cache that is not whole, for what may not be passed on, and for programs that
-    run nowhere else.
+    Raises BadInputError for a cache that is not whole, for what may not be passed on, for programs that run
+    nowhere else, and for a proof of something else.
     """
     licences.check(manifest, accept_licences)
     items = {
@@ -59,6 +63,10 @@ def installation(
     if node:
         items[f"{_TOOLS}/node"] = program(node, "Node.js's own build")
     items |= _bills(manifest, cache, items)
+    if proof:
+        wanted = proofs.of(cache, _sha256(items[OPENCODE]))
+        proofs.check(proof, Path(proofs.FILE), manifest.opencode, wanted)
+        items[proofs.FILE] = Item(data=on_file.dumps(proof).encode(), mode=DATA_MODE)
     items |= dict(tree(cache.resolve(), CACHE, opencode.resolve()))
     lacking = [entry for entry in (*manifest.links, *manifest.copies) if f"{CACHE}/{entry}" not in items]
     if lacking:
