@@ -43,6 +43,8 @@ class Report:
     models: list[str]
     """Models that the model server was asked for."""
     tool_results: list[str]
+    tools: list[str]
+    """Tools that the models were offered."""
     extra: dict = field(default_factory=dict)
 
 
@@ -100,6 +102,7 @@ def _inside(order) -> dict:
             "hosts": sorted({name for name, _ in dns.names}),
             "models": sorted({str(request.model) for request in models.requests}),
             "tool_results": list(models.tool_results),
+            "tools": sorted({name for request in models.requests for name in request.tools}),
         }
 
 

@@ -363,6 +363,12 @@ def test_all_that_was_named_and_cannot_be_had_ends_the_lock_in_one_go(registry, 
     ]
 
 
+def test_a_plugin_that_renames_itself_is_noted_with_its_other_name(registry, locked):
+    registry.has("oh-my-opencode")
+    (request,) = locked(plugins=["oh-my-opencode"]).requests
+    assert request.note.startswith("write oh-my-openagent: at its first start it changes")
+
+
 def lacking(registry, monkeypatch, *broken):
     """npm's resolution of a tree fails where one of these is in it."""
     whole = registry.package_lock

@@ -33,6 +33,7 @@ def bundle_command(
     opencode: options.BinaryOfCache = None,
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
+    program: options.Programs = [],  # noqa: B006 - typer makes a new list each time
     proof: options.ProofOfIt = None,
     sign_key: Annotated[
         Path | None, typer.Option("--sign-key", help="Key to sign with: SSH's or minisign's.", metavar="FILE")
@@ -40,7 +41,7 @@ def bundle_command(
     serial: Annotated[
         int, typer.Option("--serial", help="Tells bundles of one day apart, in their order.", metavar="N")
     ] = 0,
-    accept_licence: options.AcceptLicences = [],  # noqa: B006 - typer makes a new list each time
+    accept_licence: options.AcceptLicences = [],  # noqa: B006
     *,
     offline: options.Offline = True,
     allow_missing: options.AllowMissing = False,
@@ -56,6 +57,7 @@ def bundle_command(
         output,
         ripgrep=ripgrep,
         node=node,
+        programs=options.programs(program),
         sign_key=sign_key,
         serial=serial,
         offline=offline,
@@ -85,6 +87,7 @@ def image_command(
     opencode: options.BinaryOfCache = None,
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
+    program: options.Programs = [],  # noqa: B006
     proof: options.ProofOfIt = None,
     accept_licence: options.AcceptLicences = [],  # noqa: B006
     *,
@@ -105,6 +108,7 @@ def image_command(
         base=base,
         ripgrep=ripgrep,
         node=node,
+        programs=options.programs(program),
         offline=offline,
         proof=_proof(cache, opencode, proof),
         accept_licences=accept_licence,

@@ -73,12 +73,11 @@ def _plugin(entry: Entry, offer: Offer) -> Judgement:
         entry, offer, "plugins", both, there=all(offer.has("plugin", each) for each in both)
     )
     if other:
-        fix = f"write {other}: at its first start it changes your configuration to that name"
         return Judgement(
             entry,
             judgement.word,
             judgement.reason,
-            judgement.fix or fix,
+            judgement.fix or plugins.other_name(spec) or "",
             judgement.plan,
             certain=judgement.certain,
         )

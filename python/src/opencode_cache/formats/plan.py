@@ -176,7 +176,7 @@ class Plan(BaseModel):
                 npm_spec.check(field, spec)
         for name, wanted in self.resolve.items():
             npm_spec.check_range(name, wanted)
-        self._check_accept([*providers, *self.extra_providers, *self.plugins, *self.tools])
+        self._check_accept([*providers, *self.extra_providers, *self.plugins, *self.tools, *self.commands])
 
     def _check_accept(self, specs: Sequence[str]) -> None:
         known = {name for spec in specs for name in (spec, split_spec(spec)[0])}

@@ -234,7 +234,9 @@ class Resolver:
                     name, version, note = package.name, package.version, None
                 else:
                     version, note = self.versions.choose(want.kind, want.spec)
-                if want.kind == "tool":
+                if want.kind == "plugin":
+                    note = plugins.other_name(want.spec) or note
+                elif want.kind == "tool":
                     note = tools.note(name) or note
                 elif want.kind == "provider" and want.spec in compiled_in:
                     note = plugins.TAKE_IT_OUT

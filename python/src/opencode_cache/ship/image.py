@@ -13,6 +13,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from opencode_cache.base import files
@@ -65,6 +66,7 @@ def image(
     base: Path | None = None,
     ripgrep: Path | None = None,
     node: Path | None = None,
+    programs: Mapping[str, Path] = MappingProxyType({}),
     offline: bool = True,
     proof: Proof | None = None,
     accept_licences: Collection[str] = (),
@@ -83,6 +85,7 @@ def image(
         opencode,
         ripgrep=ripgrep,
         node=node,
+        programs=programs,
         offline=offline,
         proof=proof,
         accept_licences=accept_licences,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from opencode_cache.base.errors import BadInputError
@@ -23,11 +25,13 @@ if TYPE_CHECKING:
 
 CACHE = "cache"
 CYCLONEDX, SPDX = "bill.cdx.json", "bill.spdx.json"
-_PROGRAMS = (
-    ("rg", "ripgrep", "Andrew Gallant, github.com/BurntSushi/ripgrep", "Unlicense OR MIT"),
-    ("node", "nodejs", "the OpenJS Foundation, github.com/nodejs/node", "MIT"),
-)
-"""File, name, supplier and licence of what is brought beside OpenCode."""
+_PROGRAMS = {
+    "rg": ("ripgrep", "Andrew Gallant, github.com/BurntSushi/ripgrep", "Unlicense OR MIT"),
+    "node": ("nodejs", "the OpenJS Foundation, github.com/nodejs/node", "MIT"),
+}
+"""Name, supplier and licence of what has an option of its own; others are known by their file's name."""
+_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
+_UNKNOWN = "whoever made the bundle"
 _TOOLS = "libexec/path"
 _ROOT = Path("/bundle")
 """Stands for wherever it is unpacked; not a word of it is in the wrapper."""
@@ -41,6 +45,7 @@ def installation(
     *,
     ripgrep: Path | None = None,
     node: Path | None = None,
+    programs: Mapping[str, Path] = MappingProxyType({}),
     offline: bool = True,
     proof: Proof | None = None,
     accept_licences: Collection[str] = (),
@@ -51,17 +56,19 @@ def installation(
     nowhere else, and for a proof of something else.
     """
     licences.check(manifest, accept_licences)
-    items = {
-        PROGRAM: Item(
-            data=_wrapper(manifest, offline=offline, tools=bool(ripgrep or node)), mode=PROGRAM_MODE
-        ),
-        _PRELOAD: Item(data=wrapper.render_preload(_ROOT / CACHE, root=_ROOT).encode(), mode=DATA_MODE),
-        OPENCODE: program(opencode, "OpenCode's release binary"),
+    given = {"rg": ripgrep, "node": node, **_named(programs)}
+    better = {"rg": "ripgrep as one static binary", "node": "Node.js's own build"}
+    beside = {
+        f"{_TOOLS}/{name}": program(path, better.get(name, f"{name} as one program"), manifest.system)
+        for name, path in given.items()
+        if path
     }
-    if ripgrep:
-        items[f"{_TOOLS}/rg"] = program(ripgrep, "ripgrep as one static binary")
-    if node:
-        items[f"{_TOOLS}/node"] = program(node, "Node.js's own build")
+    items = {
+        PROGRAM: Item(data=_wrapper(manifest, offline=offline, tools=bool(beside)), mode=PROGRAM_MODE),
+        _PRELOAD: Item(data=wrapper.render_preload(_ROOT / CACHE, root=_ROOT).encode(), mode=DATA_MODE),
+        OPENCODE: program(opencode, "OpenCode's release binary", manifest.system),
+        **beside,
+    }
     items |= _bills(manifest, cache, items)
     if proof:
         wanted = proofs.of(cache, _sha256(items[OPENCODE]))
@@ -76,13 +83,25 @@ def installation(
     return items
 
 
+def _named(programs: Mapping[str, Path]) -> Mapping[str, Path]:
+    for name, path in programs.items():
+        if name in {"rg", "node", "opencode"} or not _NAME.fullmatch(name):
+            options = {"rg": "; give --ripgrep", "node": "; give --node"}
+            hint = options.get(name, "; write it as NAME=FILE, such as gopls=./gopls")
+            raise BadInputError(f"--program {name}={path}: {name!r} cannot be its name{hint}")
+    return programs
+
+
 def _bills(manifest: Manifest, cache: Path, items: Mapping[str, Item]) -> dict[str, Item]:
     """The bills of materials of all that is shipped."""
     names = {sbom.OPENCODE: OPENCODE, sbom.WRAPPER: PROGRAM, sbom.PRELOAD: _PRELOAD}
     beside = [
-        sbom.program_part(name, name, supplier, _sha256(items[f"{_TOOLS}/{file}"]), licence)
-        for file, name, supplier, licence in _PROGRAMS
-        if f"{_TOOLS}/{file}" in items
+        sbom.program_part(name, name, supplier, _sha256(items[path]), licence)
+        for path, (name, supplier, licence) in {
+            path: _PROGRAMS.get(Path(path).name, (Path(path).name, _UNKNOWN, None))
+            for path in items
+            if path.startswith(f"{_TOOLS}/")
+        }.items()
     ]
     digests = {part: _sha256(items[path]) for part, path in names.items()}
     bill = sbom.take(manifest, cache, digests=digests, beside=beside)

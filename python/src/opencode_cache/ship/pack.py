@@ -12,6 +12,7 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import zstandard
@@ -77,6 +78,7 @@ def bundle(
     *,
     ripgrep: Path | None = None,
     node: Path | None = None,
+    programs: Mapping[str, Path] = MappingProxyType({}),
     sign_key: Path | None = None,
     serial: int = 0,
     offline: bool = True,
@@ -85,12 +87,12 @@ def bundle(
 ) -> Bundle:
     """Write the bundle of a cache and an OpenCode program to `out`, at once or not at all.
 
-    `ripgrep` and `node` are programs that OpenCode finds at the end of PATH. `sign_key` is a private key of
-    SSH's or of minisign's; `serial` tells bundles of one day apart; `offline` as in `wrapper.render`;
-    `proof` travels along; `accept_licences` names packages that are taken although they may not be passed on.
-    Raises BadInputError for a directory that is not a whole cache, for a program that runs nowhere else, for
-    a proof of something else, for names that cannot be in a bundle, for a SOURCE_DATE_EPOCH that is no time,
-    and where `out` cannot be written.
+    `ripgrep`, `node` and `programs` (name -> file) are what OpenCode finds at the end of PATH. `sign_key` is
+    a private key of SSH's or of minisign's; `serial` tells bundles of one day apart; `offline` as in
+    `wrapper.render`; `proof` travels along; `accept_licences` names packages that are taken although they may
+    not be passed on. Raises BadInputError for a directory that is not a whole cache, for a program that runs
+    nowhere else, for a proof of something else, for names that cannot be in a bundle, for a SOURCE_DATE_EPOCH
+    that is no time, and where `out` cannot be written.
     """
     if not 0 <= serial <= MAX_SERIAL:
         raise BadInputError(f"--serial {serial}: give a number from 0 to {MAX_SERIAL}")
@@ -113,6 +115,7 @@ def bundle(
             opencode,
             ripgrep=ripgrep,
             node=node,
+            programs=programs,
             offline=offline,
             proof=proof,
             accept_licences=accept_licences,
