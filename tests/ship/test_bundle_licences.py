@@ -13,7 +13,7 @@ import pytest
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
 from opencode_cache.formats.manifest import CachedPackage
-from opencode_cache.ship import licences, pack
+from opencode_cache.ship import licences
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def cache(tmp_path):
 
 def bundle(cache, directory, **options):
     program = bundle_lab.make_program(directory / "opencode")
-    return pack.bundle(cache, program, directory / "out.tar.zst", **options)
+    return bundle_lab.bundled(cache, program, directory / "out.tar.zst", **options)
 
 
 def test_a_bundle_with_what_may_not_be_passed_on_is_refused(cache, tmp_path):

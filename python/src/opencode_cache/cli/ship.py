@@ -28,6 +28,15 @@ def bundle_command(
     models: options.LockModels = None,
     cache: options.CacheOrMade = None,
     opencode: options.BinaryOfCache = None,
+    system: options.Systems = [],  # noqa: B006 - typer makes a new list each time
+    since: Annotated[
+        Path | None,
+        typer.Option(
+            "--since",
+            help="Only what has changed since this bundle, or installed generation (or its CONTENTS).",
+            metavar="OLD",
+        ),
+    ] = None,
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
     proof: Annotated[
@@ -40,35 +49,51 @@ def bundle_command(
     serial: Annotated[
         int, typer.Option("--serial", help="Tells bundles of one day apart, in their order.", metavar="N")
     ] = 0,
-    accept_licence: options.AcceptLicences = [],  # noqa: B006 - typer makes a new list each time
+    accept_licence: options.AcceptLicences = [],  # noqa: B006
     *,
     offline: options.Offline = True,
     allow_missing: options.AllowMissing = False,
 ) -> None:
-    """Put OpenCode, its cache and the wrapper into one file for a machine without a network."""
-    cache, opencode = subject.cache_and_program(
-        cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
-    )
-    node = _node(cache, opencode, ripgrep, node)
+    """Put OpenCode, its cache and the wrapper into one file for a machine without a network.
+
+    Of several systems, each machine takes what fits it.
+    """
+    if system and (cache or opencode or proof):
+        raise BadInputError(
+            "--system: needs --lock, --plan or neither, not a cache and a program; leave it out"
+        )
+    if system:
+        pairs = subject.of_systems(system, lock_file, models, plan_file, allow_missing=allow_missing)
+    else:
+        pairs = [
+            subject.cache_and_program(
+                cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
+            )
+        ]
     if proof:
+        ((cache, opencode),) = pairs
         given = on_file.given(proof, cache, manifest.read(cache), opencode).proof
         if not given.complete:
             raise CheckFailedError(f"{proof}: {verdict(given)}; what is not proved is not shipped")
         pipeline.say_who_asks(given)
-    bundle = pack.bundle(
-        cache,
-        opencode,
-        output,
-        ripgrep=ripgrep,
-        node=node,
-        sign_key=sign_key,
-        serial=serial,
-        offline=offline,
-        accept_licences=accept_licence,
-    )
+    trees = [
+        pack.tree(
+            cache,
+            opencode,
+            ripgrep=ripgrep,
+            node=_node(cache, opencode, ripgrep, node),
+            serial=serial,
+            offline=offline,
+            accept_licences=accept_licence,
+        )
+        for cache, opencode in pairs
+    ]
+    bundle = pack.bundle(trees, output, since=since, sign_key=sign_key)
+    names = " and ".join(info.system for info in bundle.infos)
     console.step(
-        f"OpenCode {bundle.info.opencode} for {bundle.info.system}: {len(bundle.listing.entries)} entries, "
-        f"{bundle.listing.bytes / 1e6:.0f} MB, packed {bundle.packed / 1e6:.0f} MB; sha256 {bundle.sha256}"
+        f"OpenCode {bundle.infos[0].opencode} for {names}{', a step' if bundle.step else ''}: "
+        f"{len(bundle.listing.entries)} entries, {bundle.listing.bytes / 1e6:.0f} MB, "
+        f"packed {bundle.packed / 1e6:.1f} MB; sha256 {bundle.sha256}"
     )
     answer.path(bundle.file)
 

@@ -41,7 +41,7 @@ def installation(
     offline: bool = True,
     accept_licences: Collection[str] = (),
 ) -> dict[str, Item]:
-    """Path -> where its content comes from, directories included. Options as in `pack.bundle`.
+    """Path -> where its content comes from, directories included. Options as in `pack.tree`.
 
     Raises BadInputError for a cache that is not whole, for what may not be passed on, and for programs that
     run nowhere else.
