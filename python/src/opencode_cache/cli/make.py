@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from opencode_cache import pipeline
-from opencode_cache.base import answer, console, files
+from opencode_cache.base import answer, console, files, roots
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.build import builder
 from opencode_cache.catalogue import document as catalogue
@@ -225,7 +225,7 @@ def run_command(
     )
     program = built.program
     for one in link:
-        pipeline.leave_link(program, one)
+        roots.leave(program, one)
     if no_start:
         answer.path(program)
         return

@@ -69,6 +69,15 @@ System = Annotated[
         autocompletion=_complete(platforms.SYSTEMS),
     ),
 ]
+Systems = Annotated[
+    list[str],
+    typer.Option(
+        "--system",
+        help="Also for others, each with one --system; `linux`: all Linux systems of the lock.",
+        metavar="SYSTEM",
+        autocompletion=_complete([*platforms.SYSTEMS, "linux"]),
+    ),
+]
 LockAsIs = Annotated[
     Path | None,
     typer.Option("--lock", help="A lock, taken as it stands: nothing is resolved.", metavar="LOCK"),

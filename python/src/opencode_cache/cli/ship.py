@@ -31,6 +31,15 @@ def bundle_command(
     models: options.LockModels = None,
     cache: options.CacheOrMade = None,
     opencode: options.BinaryOfCache = None,
+    system: options.Systems = [],  # noqa: B006 - typer makes a new list each time
+    since: Annotated[
+        Path | None,
+        typer.Option(
+            "--since",
+            help="Only what has changed since this bundle, or installed generation (or its CONTENTS).",
+            metavar="OLD",
+        ),
+    ] = None,
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
     program: options.Programs = [],  # noqa: B006 - typer makes a new list each time
@@ -46,27 +55,42 @@ def bundle_command(
     offline: options.Offline = True,
     allow_missing: options.AllowMissing = False,
 ) -> None:
-    """Put OpenCode, its cache and the wrapper into one file for a machine without a network."""
-    cache, opencode = subject.cache_and_program(
-        cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
-    )
-    node = _node(cache, opencode, ripgrep, node)
-    bundle = pack.bundle(
-        cache,
-        opencode,
-        output,
-        ripgrep=ripgrep,
-        node=node,
-        programs=options.programs(program),
-        sign_key=sign_key,
-        serial=serial,
-        offline=offline,
-        proof=_proof(cache, opencode, proof),
-        accept_licences=accept_licence,
-    )
+    """Put OpenCode, its cache and the wrapper into one file for a machine without a network.
+
+    Of several systems, each machine takes what fits it.
+    """
+    if system and (cache or opencode or proof):
+        raise BadInputError(
+            "--system: needs --lock, --plan or neither, not a cache and a program; leave it out"
+        )
+    if system:
+        pairs = subject.of_systems(system, lock_file, models, plan_file, allow_missing=allow_missing)
+    else:
+        pairs = [
+            subject.cache_and_program(
+                cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
+            )
+        ]
+    trees = [
+        pack.tree(
+            cache,
+            opencode,
+            ripgrep=ripgrep,
+            node=_node(cache, opencode, ripgrep, node),
+            programs=options.programs(program),
+            serial=serial,
+            offline=offline,
+            proof=_proof(cache, opencode, proof),
+            accept_licences=accept_licence,
+        )
+        for cache, opencode in pairs
+    ]
+    bundle = pack.bundle(trees, output, since=since, sign_key=sign_key)
+    names = " and ".join(info.system for info in bundle.infos)
     console.step(
-        f"OpenCode {bundle.info.opencode} for {bundle.info.system}: {len(bundle.listing.entries)} entries, "
-        f"{bundle.listing.bytes / 1e6:.0f} MB, packed {bundle.packed / 1e6:.0f} MB; sha256 {bundle.sha256}"
+        f"OpenCode {bundle.infos[0].opencode} for {names}{', a step' if bundle.step else ''}: "
+        f"{len(bundle.listing.entries)} entries, {bundle.listing.bytes / 1e6:.0f} MB, "
+        f"packed {bundle.packed / 1e6:.1f} MB; sha256 {bundle.sha256}"
     )
     answer.path(bundle.file)
 

@@ -74,7 +74,7 @@ def image(
     """Write the image of a cache and an OpenCode program to `out`, at once or not at all.
 
     `base` is an OCI layout (a directory, or a tar), or a directory with a root file system, of which owners,
-    times and extended attributes are not kept. Other options as in `pack.bundle`. Raises BadInputError for
+    times and extended attributes are not kept. Other options as in `pack.tree`. Raises BadInputError for
     what cannot be in an image, and where `out` cannot be written.
     """
     manifest = manifests.read(cache)

@@ -50,7 +50,7 @@ def installation(
     proof: Proof | None = None,
     accept_licences: Collection[str] = (),
 ) -> dict[str, Item]:
-    """Path -> where its content comes from, directories included. Options as in `pack.bundle`.
+    """Path -> where its content comes from, directories included. Options as in `pack.tree`.
 
     Raises BadInputError for a cache that is not whole, for what may not be passed on, for programs that run
     nowhere else, and for a proof of something else.
