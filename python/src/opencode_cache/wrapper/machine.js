@@ -79,3 +79,23 @@ process.dlopen = (module, path, ...rest) =>
     } catch {} // a real directory, or another start at the same moment
   }
 })()
+
+// OpenCode's own `upgrade` would install another OpenCode, and `uninstall` takes none of this away.
+;(() => {
+  const words = process.argv.slice(2)
+  const word = words.find((word, index) => !word.startsWith("-") && words[index - 1] !== "--log-level")
+  const asked = ["upgrade", "uninstall"].indexOf(word)
+  if (asked < 0 || !isMainThread || started.BUN_BE_BUN || /^(--help|-h)$/.test(words.at(-1))) return
+  const [, prefix] = /^(.*)\/lib\/opencode-cache\/generations\//.exec(fs.realpathSync(__dirname)) ?? []
+  const installer = `sh ${prefix}/lib/opencode-cache/current/install.sh`
+  const ways = __dirname.startsWith("/nix/store/")
+    ? ["`nix profile upgrade`, or update the flake input and build again", "`nix profile remove`, or take it out of your configuration"]
+    : prefix
+      ? [`get a newer bundle, then: ${installer} NEW.tar.zst ${prefix}`, `${installer} --remove ${prefix}`]
+      : __dirname === "/opt/opencode/libexec"
+        ? ["take a newer image", "remove the image"]
+        : ["`opencode-cache install`, with the options that it was installed with", "`opencode-cache remove --user`, then `opencode-cache gc --keep 0`"]
+  const what = asked ? "removed" : "updated"
+  process.stderr.write(`opencode: this installation has a cache of its own and is ${what} in another way: ${ways[asked]}\n`)
+  process.exit(1)
+})()
