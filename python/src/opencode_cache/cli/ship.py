@@ -82,6 +82,12 @@ def image_command(
             "--base", help="An OCI layout, as a tar or a directory, or a root directory.", metavar="PATH"
         ),
     ] = None,
+    join: Annotated[
+        list[Path],
+        typer.Option(
+            "--join", help="Images of several machines, made before, into one file.", metavar="FILE"
+        ),
+    ] = [],  # noqa: B006
     plan_file: options.Plan = None,
     lock_file: options.LockAsIs = None,
     models: options.LockModels = None,
@@ -95,6 +101,16 @@ def image_command(
     allow_missing: options.AllowMissing = False,
 ) -> None:
     """Write an OCI image, without a daemon, for `podman load`, `skopeo copy` and registries."""
+    if join:
+        if base or plan_file or lock_file or models or cache or opencode:
+            raise BadInputError("--join: takes images as they are; leave everything but -o out")
+        index = image.join(join, output)
+        console.step(
+            f"OpenCode {index.version}: {' and '.join(index.machines)}, {console.megabytes(index.size)}; "
+            f"index {index.digest}"
+        )
+        answer.path(index.file)
+        return
     cache, opencode = subject.cache_and_program(
         cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
     )
