@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import isolated
 import pytest
 from test_bundle_offline import CONFIG, HELLO, tree
 
+from opencode_cache.ship.installation import PRESET
 from opencode_cache.wrapper import render as wrapper
 
 if TYPE_CHECKING:
@@ -23,15 +25,15 @@ ANYBODY = 12345
 PROGRAM = "/opt/opencode/bin/opencode"
 
 # $1: the root directory, $2: the Debian tree, $3: the prefix, $4: who to be, $5: what /tmp and $6: what the
-# home is mounted with; then the environment and the command.
+# home is mounted with, $7: where the configuration is; then the environment and the command.
 ENTER = """
 set -eu
-root=$1 tree=$2 prefix=$3 user=$4 tmp=$5 home=$6
-shift 6
+root=$1 tree=$2 prefix=$3 user=$4 tmp=$5 home=$6 at=$7
+shift 7
 mount --bind "$root" "$root"
 mount --bind "$tree/usr" "$root/usr"
 mount --bind "$prefix" "$root/opt/opencode"
-mount --bind "$root/config/.config/opencode" "$root/etc/opencode"
+mount --bind "$root/config/.config/opencode" "$root/$at"
 mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
 mount -o "remount,bind,ro" "$root"
@@ -44,6 +46,9 @@ exec chroot --userspec="$user:$user" "$root" /usr/bin/env -i -C /scratch PATH=/u
 """
 
 
+PRESETS = str(PurePath(PRESET).parent)
+
+
 @dataclass
 class Root:
     """A root directory with OpenCode in /opt/opencode, the model server as configured in /etc/opencode."""
@@ -52,12 +57,14 @@ class Root:
     tree: Path
     prefix: Path
 
-    def run(self, *command: str, env=(), tmp="rw", home="rw", program=PROGRAM, watch=None) -> isolated.Report:
+    def run(
+        self, *command: str, env=(), tmp="rw", home="rw", at="etc/opencode", program=PROGRAM, watch=None
+    ) -> isolated.Report:
         is_root = os.geteuid() == 0
         words = [] if is_root else ["--user", "--map-root-user"]
         words = ["unshare", *words, "--mount", "--pid", "--fork", "--propagation", "private", "sh", "-c"]
         words += [ENTER, "enter", str(self.root), str(self.tree), str(self.prefix)]
-        words += [str(ANYBODY if is_root else 0), tmp, home, *env, program, *command]
+        words += [str(ANYBODY if is_root else 0), tmp, home, at, *env, program, *command]
         return isolated.run(words[0], words[1:], self.root / "config", config=CONFIG, watch=watch)
 
     def native_parts(self) -> list[Path]:
@@ -70,7 +77,8 @@ def prefix(made_118, tmp_path_factory) -> Path:
     """An installation that can be moved."""
     prefix = tmp_path_factory.mktemp("prefix")
     shutil.copytree(made_118.cache, prefix / "cache", symlinks=True)
-    (prefix / "libexec").mkdir()
+    for name in ("libexec", PRESETS):
+        (prefix / name).mkdir(parents=True)
     shutil.copy(made_118.opencode, prefix / "libexec/opencode")
     wrapper.wrap(prefix / "cache", prefix / "libexec/opencode", prefix, relocatable=True)
     prefix.chmod(0o755)
@@ -132,3 +140,12 @@ def test_without_a_home_to_write_to_one_variable_does(root, name):
     done = root.run(*HELLO, env=[*env, SCRATCH], tmp="noexec", home=home)
     assert (done.returncode, done.hosts) == (0, []), done.stderr
     assert "LOOPBACK-OK" in done.stdout
+
+
+def test_the_preset_of_a_prefix_is_everybodys_and_the_agent_sees_nothing_of_it(root):
+    asked = ["run", "-m", "extra/mock-model", "RUN:env:END"]
+    done = root.run(*asked, env=["HOME=/home/user"], at=f"opt/opencode/{PRESETS}")
+    assert (done.returncode, done.hosts) == (0, []), done.stderr
+    (said,) = done.tool_results
+    assert "HOME=/home/user" in said
+    assert "MANAGED_CONFIG" not in said

@@ -14,7 +14,7 @@ import pytest
 
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest
-from opencode_cache.ship import image
+from opencode_cache.ship import image, installation
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +119,17 @@ def test_what_is_in_it(parts, tmp_path):
         == f"sha256:{hashlib.sha256(text).hexdigest()}"
     )
     assert json.loads(text)["bomFormat"] == "CycloneDX"
+
+
+def test_a_preset_is_where_opencode_reads_it(parts, tmp_path):
+    read = Read(image.image(*parts, tmp_path / "x.oci.tar", preset=b"{}\n").file)
+    mine = read.layers[-1]
+    assert (mine["etc/opencode/opencode.json"].size, mine["etc/opencode/opencode.json"].mode) == (3, 0o444)
+    assert mine["etc/opencode"].mode == 0o755
+    assert not [name for name in mine if name.startswith("opt/opencode/etc")]
+    cache, program = parts
+    items = installation.installation(manifest.read(cache), cache, program, preset=b"{}\n")
+    assert items[installation.PRESET].data == b"{}\n"
 
 
 def test_a_root_directory_is_one_layer_below(parts, tmp_path):

@@ -10,7 +10,7 @@ import typer
 from opencode_cache import pipeline
 from opencode_cache.base import answer, console
 from opencode_cache.base.errors import BadInputError, CheckFailedError
-from opencode_cache.cli import options, subject
+from opencode_cache.cli import options, preset, subject
 from opencode_cache.cli.app import app
 from opencode_cache.formats import manifest
 from opencode_cache.formats.proof import verdict
@@ -40,6 +40,7 @@ def bundle_command(
     serial: Annotated[
         int, typer.Option("--serial", help="Tells bundles of one day apart, in their order.", metavar="N")
     ] = 0,
+    preset_file: options.Preset = None,
     accept_licence: options.AcceptLicences = [],  # noqa: B006 - typer makes a new list each time
     *,
     offline: options.Offline = True,
@@ -65,6 +66,7 @@ def bundle_command(
         serial=serial,
         offline=offline,
         accept_licences=accept_licence,
+        preset=preset.checked(preset_file, cache, opencode),
     )
     console.step(
         f"OpenCode {bundle.info.opencode} for {bundle.info.system}: {len(bundle.listing.entries)} entries, "
@@ -95,6 +97,7 @@ def image_command(
     opencode: options.BinaryOfCache = None,
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
+    preset_file: options.Preset = None,
     accept_licence: options.AcceptLicences = [],  # noqa: B006
     *,
     offline: options.Offline = True,
@@ -126,6 +129,7 @@ def image_command(
         node=node,
         offline=offline,
         accept_licences=accept_licence,
+        preset=preset.checked(preset_file, cache, opencode),
     )
     console.step(
         f"OpenCode {made.version}: {made.layers} layers, {console.megabytes(made.size)}; "

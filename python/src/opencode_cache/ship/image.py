@@ -20,8 +20,8 @@ from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
 from opencode_cache.ship import oci_base, source_date
-from opencode_cache.ship.file_format import OPENCODE, PROGRAM
-from opencode_cache.ship.installation import CYCLONEDX, installation
+from opencode_cache.ship.file_format import DATA_MODE, OPENCODE, PROGRAM
+from opencode_cache.ship.installation import CYCLONEDX, PRESET, installation
 from opencode_cache.ship.items import Item
 from opencode_cache.ship.oci_layout import Layout, tar
 
@@ -79,6 +79,7 @@ def image(
     node: Path | None = None,
     offline: bool = True,
     accept_licences: Collection[str] = (),
+    preset: bytes | None = None,
 ) -> Image:
     """Write the image of a cache and an OpenCode program to `out`, at once or not at all.
 
@@ -101,6 +102,8 @@ def image(
     program = {f"{ROOT}/{OPENCODE}": items.pop(OPENCODE)}
     mine = {f"{ROOT}/{path}": item for path, item in items.items()}
     mine |= {path: Item(mode=_ANYBODYS) for path in _ANYBODYS_DIRECTORIES}
+    if preset is not None:
+        mine[PRESET] = Item(data=preset, mode=DATA_MODE)
     with _written(out) as (layout, write):
         under = _base(layout, base, architecture)
         layout.add_layer(tar(_with_parents(program)), "OpenCode")

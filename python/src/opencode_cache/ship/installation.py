@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from opencode_cache.formats.manifest import Manifest
 
 CACHE = "cache"
+PRESET = "etc/opencode/opencode.json"
+"""Settings for everybody, where `machine.js` looks for them."""
 CYCLONEDX, SPDX = "bill.cdx.json", "bill.spdx.json"
 _PROGRAMS = (
     ("rg", "ripgrep", "Andrew Gallant, github.com/BurntSushi/ripgrep", "Unlicense OR MIT"),
@@ -40,6 +42,7 @@ def installation(
     node: Path | None = None,
     offline: bool = True,
     accept_licences: Collection[str] = (),
+    preset: bytes | None = None,
 ) -> dict[str, Item]:
     """Path -> where its content comes from, directories included. Options as in `pack.bundle`.
 
@@ -58,6 +61,8 @@ def installation(
         items[f"{_TOOLS}/rg"] = program(ripgrep, "ripgrep as one static binary")
     if node:
         items[f"{_TOOLS}/node"] = program(node, "Node.js's own build")
+    if preset is not None:
+        items |= {"etc": Item(), "etc/opencode": Item(), PRESET: Item(data=preset, mode=DATA_MODE)}
     items |= _bills(manifest, cache, items)
     items |= dict(tree(cache.resolve(), CACHE, opencode.resolve()))
     lacking = [entry for entry in (*manifest.links, *manifest.copies) if f"{CACHE}/{entry}" not in items]

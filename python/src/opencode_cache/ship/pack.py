@@ -80,12 +80,14 @@ def bundle(
     serial: int = 0,
     offline: bool = True,
     accept_licences: Collection[str] = (),
+    preset: bytes | None = None,
 ) -> Bundle:
     """Write the bundle of a cache and an OpenCode program to `out`, at once or not at all.
 
     `ripgrep` and `node` are programs that OpenCode finds at the end of PATH. `sign_key` is a private key of
     SSH's or of minisign's; `serial` tells bundles of one day apart; `offline` as in `wrapper.render`;
-    `accept_licences` names packages that are taken although they may not be passed on. Raises
+    `accept_licences` names packages that are taken although they may not be passed on; `preset` is an
+    opencode.json for everybody who uses it. Raises
     BadInputError for a directory that is not a whole cache, for a program that runs nowhere else, for names
     that cannot be in a bundle, for a SOURCE_DATE_EPOCH that is no time, and where `out` cannot be written.
     """
@@ -112,6 +114,7 @@ def bundle(
             node=node,
             offline=offline,
             accept_licences=accept_licences,
+            preset=preset,
         ),
     }
     if out.is_dir():

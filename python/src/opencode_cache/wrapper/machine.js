@@ -80,6 +80,17 @@ process.dlopen = (module, path, ...rest) =>
   }
 })()
 
+// Settings for everybody who uses this installation (`bundle --preset`), where the machine has none of its own. OpenCode
+// 1.18 asks for their directory each time (`config/managed.ts`).
+;(() => {
+  const name = "OPENCODE_TEST_MANAGED_CONFIG_DIR"
+  const preset = join(dirname(__dirname), "etc", "opencode")
+  const there = (directory) => ["opencode.json", "opencode.jsonc"].some((file) => existsSync(join(directory, file)))
+  if (started[name] || !there(preset) || there("/etc/opencode")) return
+  process.env[name] = started[name] = preset
+  ours.add(name)
+})()
+
 // OpenCode's own `upgrade` would install another OpenCode, and `uninstall` takes none of this away.
 ;(() => {
   const words = process.argv.slice(2)
