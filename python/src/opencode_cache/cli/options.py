@@ -113,6 +113,14 @@ RequireSignatures = Annotated[
 AcceptKeys = Annotated[
     bool, typer.Option("--accept-keys", help="Although the registry's keys are not the last lock's.")
 ]
+Preset = Annotated[
+    Path | None,
+    typer.Option(
+        "--preset",
+        help="An opencode.json for everybody who uses it; checked as `plan --check` does.",
+        metavar="FILE",
+    ),
+]
 AcceptLicences = Annotated[
     list[str],
     typer.Option("--accept-licence", help="Take a package along that may not be passed on.", metavar="NAME"),

@@ -10,7 +10,7 @@ import typer
 from opencode_cache import pipeline
 from opencode_cache.base import answer, console
 from opencode_cache.base.errors import BadInputError, CheckFailedError
-from opencode_cache.cli import options, subject
+from opencode_cache.cli import options, preset, subject
 from opencode_cache.cli.app import app
 from opencode_cache.formats import manifest
 from opencode_cache.formats.proof import verdict
@@ -50,6 +50,7 @@ def bundle_command(
     serial: Annotated[
         int, typer.Option("--serial", help="Tells bundles of one day apart, in their order.", metavar="N")
     ] = 0,
+    preset_file: options.Preset = None,
     accept_licence: options.AcceptLicences = [],  # noqa: B006
     *,
     offline: options.Offline = True,
@@ -82,6 +83,7 @@ def bundle_command(
             offline=offline,
             proof=_proof(cache, opencode, proof),
             accept_licences=accept_licence,
+            preset=preset.checked(preset_file, cache, opencode),
         )
         for cache, opencode in pairs
     ]
@@ -104,6 +106,12 @@ def image_command(
             "--base", help="An OCI layout, as a tar or a directory, or a root directory.", metavar="PATH"
         ),
     ] = None,
+    join: Annotated[
+        list[Path],
+        typer.Option(
+            "--join", help="Images of several machines, made before, into one file.", metavar="FILE"
+        ),
+    ] = [],  # noqa: B006
     plan_file: options.Plan = None,
     lock_file: options.LockAsIs = None,
     models: options.LockModels = None,
@@ -113,12 +121,23 @@ def image_command(
     node: options.Node = None,
     program: options.Programs = [],  # noqa: B006
     proof: options.ProofOfIt = None,
+    preset_file: options.Preset = None,
     accept_licence: options.AcceptLicences = [],  # noqa: B006
     *,
     offline: options.Offline = True,
     allow_missing: options.AllowMissing = False,
 ) -> None:
     """Write an OCI image, without a daemon, for `podman load`, `skopeo copy` and registries."""
+    if join:
+        if base or plan_file or lock_file or models or cache or opencode:
+            raise BadInputError("--join: takes images as they are; leave everything but -o out")
+        index = image.join(join, output)
+        console.step(
+            f"OpenCode {index.version}: {' and '.join(index.machines)}, {console.megabytes(index.size)}; "
+            f"index {index.digest}"
+        )
+        answer.path(index.file)
+        return
     cache, opencode = subject.cache_and_program(
         cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
     )
@@ -136,6 +155,7 @@ def image_command(
         offline=offline,
         proof=_proof(cache, opencode, proof),
         accept_licences=accept_licence,
+        preset=preset.checked(preset_file, cache, opencode),
     )
     console.step(
         f"OpenCode {made.version}: {made.layers} layers, {console.megabytes(made.size)}; "

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from opencode_cache.formats.proof import Proof
 
 CACHE = "cache"
+PRESET = "etc/opencode/opencode.json"
+"""Settings for everybody, where `machine.js` looks for them."""
 CYCLONEDX, SPDX = "bill.cdx.json", "bill.spdx.json"
 _PROGRAMS = {
     "rg": ("ripgrep", "Andrew Gallant, github.com/BurntSushi/ripgrep", "Unlicense OR MIT"),
@@ -49,6 +51,7 @@ def installation(
     offline: bool = True,
     proof: Proof | None = None,
     accept_licences: Collection[str] = (),
+    preset: bytes | None = None,
 ) -> dict[str, Item]:
     """Path -> where its content comes from, directories included. Options as in `pack.tree`.
 
@@ -69,6 +72,8 @@ def installation(
         OPENCODE: program(opencode, "OpenCode's release binary", manifest.system),
         **beside,
     }
+    if preset is not None:
+        items |= {"etc": Item(), "etc/opencode": Item(), PRESET: Item(data=preset, mode=DATA_MODE)}
     items |= _bills(manifest, cache, items)
     if proof:
         wanted = proofs.of(cache, _sha256(items[OPENCODE]))

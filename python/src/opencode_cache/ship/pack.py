@@ -95,13 +95,14 @@ def tree(
     offline: bool = True,
     proof: Proof | None = None,
     accept_licences: Collection[str] = (),
+    preset: bytes | None = None,
 ) -> Tree:
     """What a bundle has of a cache and an OpenCode program.
 
     `ripgrep`, `node` and `programs` (name -> file) are what OpenCode finds at the end of PATH. `serial` tells
     bundles of one day apart; `offline` as in `wrapper.render`; `proof` travels along; `accept_licences` names
-    packages that are taken although they may not be passed on. Raises BadInputError for a directory that is
-    not a whole cache, for a program that runs nowhere else, for a proof of something else, for names that
+    packages that are taken although they may not be passed on; `preset` is an opencode.json for everybody who
+    uses it. Raises BadInputError for a directory that is not a whole cache, for a program that runs nowhere else, for a proof of something else, for names that
     cannot be in a bundle, and for a SOURCE_DATE_EPOCH that is no time.
     """
     if not 0 <= serial <= MAX_SERIAL:
@@ -129,6 +130,7 @@ def tree(
             offline=offline,
             proof=proof,
             accept_licences=accept_licences,
+            preset=preset,
         ),
     }
     return Tree(info, items, cache)
