@@ -138,5 +138,5 @@ def planned(
                 f"--resolve {entry!r}: write it as NAME=RANGE, for example '@ai-sdk/anthropic=^2'"
             )
         extra[name] = wanted
-    chosen = base.with_more(providers=providers, plugins=plugins, tools=tools, resolve=extra)
+    chosen = base.with_more({"extra_providers": providers, "plugins": plugins, "tools": tools}, extra)
     return chosen, file is None and chosen == base

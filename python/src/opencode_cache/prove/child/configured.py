@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opencode_cache.base.errors import TooSlowError
+from opencode_cache.formats import urls
 from opencode_cache.opencode import run as opencode
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def configure(subject: Subject, home: Path, driven: Sequence[Driven], model: Mod
     }
     plugins = [entry.spec for entry in subject.of_kind("plugin")]
     config = {"provider": providers, "plugin": plugins, "permission": {"bash": "allow"}, "share": "disabled"}
+    config |= urls.configured(subject.manifest.urls or ())
     if subject.manifest.layout == "bun":
         # 1.1 to 1.3 write titles with a model of opencode.ai unless another one is named.
         config["small_model"] = f"{driven[0].id}/{driven[0].id}"
