@@ -170,7 +170,7 @@ def test_a_missing_file_is_refused(tmp_path):
 
 def test_more_is_added_behind_what_the_plan_has():
     base = plan.Plan(plugins=["a"], extra_providers=["p"], tools=["t"], resolve={"a": "^1", "b": "^1"})
-    made = base.with_more(providers=["q"], plugins=["c"], tools=["u"], resolve={"a": "^2"})
+    made = base.with_more({"extra_providers": ["q"], "plugins": ["c"], "tools": ["u"]}, {"a": "^2"})
     assert (made.plugins, made.extra_providers, made.tools) == (["a", "c"], ["p", "q"], ["t", "u"])
     assert made.resolve == {"a": "^2", "b": "^1"}
     assert base.plugins == ["a"]
@@ -179,7 +179,7 @@ def test_more_is_added_behind_what_the_plan_has():
 
 def test_adding_nothing_changes_nothing():
     base = plan.default("1.18.33")
-    assert base.with_more() == base
+    assert base.with_more({}) == base
 
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -133,10 +133,4 @@ def with_configuration(base: Plan, shipped: Path | None) -> Plan:
     for one in final:
         if one.word == "not covered" or one.fix:
             console.step(f"{one.word}: {one.shown}: {one.reason}; {one.fix}")
-    return base.with_more(
-        providers=more.get("extra_providers", ()),
-        plugins=more.get("plugins", ()),
-        tools=more.get("tools", ()),
-        commands=more.get("commands", ()),
-        config=more.get("config", ()),
-    )
+    return base.with_more(more)

@@ -179,5 +179,5 @@ def planned(
     """The plan that the options describe, and whether it is the version's default one."""
     base = plan.read(file, version) if file else plan.default(version or shipped.default_version())
     extra = dict(pair("--resolve", entry, "NAME=RANGE", "@ai-sdk/anthropic=^2") for entry in resolves)
-    chosen = base.with_more(providers=providers, plugins=plugins, tools=tools, resolve=extra)
+    chosen = base.with_more({"extra_providers": providers, "plugins": plugins, "tools": tools}, extra)
     return chosen, file is None and chosen == base

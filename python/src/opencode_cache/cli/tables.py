@@ -63,6 +63,8 @@ def _about(manifest: Manifest) -> Iterator[str]:
         yield f"Registry signatures: {signed(manifest.signatures)}"
     if manifest.languages:
         yield f"Languages in colours offline: {', '.join(manifest.languages)}"
+    if manifest.urls:
+        yield f"Texts with addresses: {', '.join(manifest.urls)}"
     if manifest.languages_fetched:
         yield f"Languages asked of GitHub when first shown: {', '.join(manifest.languages_fetched)}"
 

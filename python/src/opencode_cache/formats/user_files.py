@@ -31,6 +31,7 @@ _OURS = frozenset(
         "packages",
         "tree-sitter",
         "tui",
+        "urls",
         "version",
     }
 )

@@ -102,8 +102,9 @@ def tree(
     `ripgrep`, `node` and `programs` (name -> file) are what OpenCode finds at the end of PATH. `serial` tells
     bundles of one day apart; `offline` as in `wrapper.render`; `proof` travels along; `accept_licences` names
     packages that are taken although they may not be passed on; `preset` is an opencode.json for everybody who
-    uses it. Raises BadInputError for a directory that is not a whole cache, for a program that runs nowhere else, for a proof of something else, for names that
-    cannot be in a bundle, and for a SOURCE_DATE_EPOCH that is no time.
+    uses it. Raises BadInputError for a directory that is not a whole cache, for a program that runs nowhere
+    else, for a proof of something else, for names that cannot be in a bundle, and for a SOURCE_DATE_EPOCH
+    that is no time.
     """
     if not 0 <= serial <= MAX_SERIAL:
         raise BadInputError(f"--serial {serial}: give a number from 0 to {MAX_SERIAL}")

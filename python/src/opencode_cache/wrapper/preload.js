@@ -117,6 +117,20 @@ function fromCache(parser) {
   return { ...parser, wasm: local(parser.wasm), queries: Object.fromEntries(queries) }
 }
 
+// Texts that the configuration names by address. Their index has the digest of each (`formats/urls.py`).
+const index = join(cache, "urls", "files.json")
+if (existsSync(index)) {
+  const digests = Object.entries(JSON.parse(readFileSync(index, "utf8")))
+  const texts = new Map(digests.map(([url, digest]) => [new URL(url).href, join(cache, "urls", digest)]))
+  const { fetch } = globalThis
+  const answer = async (request, init) => {
+    const text = texts.get(String(request?.url ?? request).replace(/#.*/, ""))
+    const method = init?.method ?? request?.method ?? "GET"
+    return text && method === "GET" ? new Response(readFileSync(text)) : fetch(request, init)
+  }
+  globalThis.fetch = Object.assign(answer, fetch)
+}
+
 // The TUI's server is a thread, and threads do not inherit what is preloaded.
 const Thread = globalThis.Worker
 globalThis.Worker = class Worker extends Thread {
