@@ -237,7 +237,7 @@ def _settle(root: Path) -> None:
     for name in ours:
         if (root / name).is_file():
             (root / name).chmod(0o644)
-    for name in ("", "bin", "tui", "packages", "config"):
+    for name in ("", "bin", "tui", "packages", "npm", "config"):
         if (root / name).is_dir():
             (root / name).chmod(0o755)
     os.utime(root, (MTIME, MTIME))

@@ -105,7 +105,7 @@ def contents(cache: Path, manifest: Manifest, proof: Found | None) -> None:
             escape(entry.spec),
             escape(entry.version),
             str(members),
-            megabytes(_size(cache / entry.tree if manifest.layout == "packages" else cache / entry.path)),
+            megabytes(_size(cache / entry.path if entry.tree == "." else cache / entry.tree)),
             escape(", ".join(licences(manifest, entry))),
         )
     console.print(table)

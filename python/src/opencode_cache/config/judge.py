@@ -35,7 +35,8 @@ PLAN = "run it without --plan, or add it to the plan"
 
 def judge(configuration: Configuration, offer: Offer) -> list[Judgement]:
     """What becomes of everything that the configuration asks for."""
-    return [judge_entry(entry, offer) for entry in entries(configuration)]
+    second = offer.layout == "generations"
+    return [judge_entry(entry, offer) for entry in entries(configuration, second=second)]
 
 
 def judge_entry(entry: Entry, offer: Offer) -> Judgement:
@@ -211,9 +212,10 @@ def _package(entry: Entry, offer: Offer) -> Judgement:
         return Judgement(
             entry, "not covered", f"{public(wanted)!r} is not a version that a registry has", fix
         )
-    if offer.bun:
+    if offer.layout != "packages":
+        does = "installs it at every start" if offer.bun else "installs nothing there"
         fix = f"run npm install in {directory} where there is a network, and take node_modules along"
-        return Judgement(entry, "not covered", f"OpenCode {offer.opencode} installs it at every start", fix)
+        return Judgement(entry, "not covered", f"OpenCode {offer.opencode} {does}", fix)
     return _lockable(entry, offer, "config", (entry.value,), there=offer.has_dependency(name))
 
 

@@ -15,6 +15,7 @@ from opencode_cache.prove import on_file
 from opencode_cache.ship import licences
 from opencode_cache.ship.file_format import DATA_MODE, OPENCODE, PROGRAM, PROGRAM_MODE
 from opencode_cache.ship.items import Item, program, tree
+from opencode_cache.wrapper import preload
 from opencode_cache.wrapper import render as wrapper
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _UNKNOWN = "whoever made the bundle"
 _TOOLS = "libexec/path"
 _ROOT = Path("/bundle")
 """Stands for wherever it is unpacked; not a word of it is in the wrapper."""
-_PRELOAD = str(wrapper.preload_path(Path(), "opencode"))
+_PRELOAD = str(preload.path_of(Path(), "opencode"))
 
 
 def installation(
@@ -68,7 +69,9 @@ def installation(
     }
     items = {
         PROGRAM: Item(data=_wrapper(manifest, offline=offline, tools=bool(beside)), mode=PROGRAM_MODE),
-        _PRELOAD: Item(data=wrapper.render_preload(_ROOT / CACHE, root=_ROOT).encode(), mode=DATA_MODE),
+        _PRELOAD: Item(
+            data=preload.render(manifest.layout, _ROOT / CACHE, root=_ROOT).encode(), mode=DATA_MODE
+        ),
         OPENCODE: program(opencode, "OpenCode's release binary", manifest.system),
         **beside,
     }

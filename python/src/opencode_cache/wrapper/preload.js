@@ -17,6 +17,8 @@ const ours = new Set(["OPENCODE_CACHE_SET", ...SECRETS, ...(started.OPENCODE_CAC
 
 function usersOwn(given, [command, word]) {
   const env = { ...given }
+  // OpenCode 2.x starts itself as its server, which does what the settings are for.
+  if (command === process.execPath && word === "serve") return env
   // OpenCode 1.0 starts itself as `bun add`, and up to 1.3 it asks `npm list` how it was installed, and `npm config`
   // where from: npm's and Bun's settings are meant for these. What the agent runs is a shell's; an MCP server may be
   // `npm exec`.
