@@ -11,6 +11,7 @@ from rich.text import Text
 from opencode_cache.base.console import escape, megabytes, stdout
 from opencode_cache.formats.manifest import licences
 from opencode_cache.formats.proof import Proof, verdict, where_and_when
+from opencode_cache.formats.redistribution import licence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -134,7 +135,7 @@ def locked(found: Locked) -> None:
             one.version,
             str(len(members)),
             megabytes(sum(package.packed or 0 for package in members)),
-            next((package.license for package in members if package.name == one.name), None) or "unknown",
+            next((licence(package) for package in members if package.name == one.name), None) or "unknown",
         )
     console.print(table)
     for gone in found.unavailable:
