@@ -45,7 +45,18 @@ class Report:
     tool_results: list[str]
     tools: list[str]
     """Tools that the models were offered."""
-    extra: dict = field(default_factory=dict)
+    bodies: list[str] = field(default_factory=list)
+    """What the model server was sent."""
+
+
+class _Model(ModelServer):
+    def __init__(self):
+        super().__init__()
+        self.bodies = []
+
+    def answer(self, method, target, body):
+        self.bodies.append(body.decode(errors="replace"))
+        return super().answer(method, target, body)
 
 
 def run(
@@ -83,7 +94,7 @@ def _inside(order) -> dict:
     work = home / "work"
     work.mkdir(parents=True, exist_ok=True)
     (home / "tmp").mkdir(exist_ok=True)
-    with ModelServer() as models, DnsLogger() as dns:
+    with _Model() as models, DnsLogger() as dns:
         if order["config"] is not None:
             path = home / ".config" / "opencode" / "opencode.json"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,6 +114,7 @@ def _inside(order) -> dict:
             "models": sorted({str(request.model) for request in models.requests}),
             "tool_results": list(models.tool_results),
             "tools": sorted({name for request in models.requests for name in request.tools}),
+            "bodies": models.bodies,
         }
 
 

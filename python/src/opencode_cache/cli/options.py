@@ -33,6 +33,10 @@ BinaryOfCache = Annotated[
 ]
 Binary = Annotated[Path, typer.Option("--opencode", help="The OpenCode program.", metavar="BIN")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+ProofOfIt = Annotated[
+    Path | None,
+    typer.Option("--proof", help="What `verify --json` wrote of this cache and program.", metavar="FILE"),
+]
 Ripgrep = Annotated[
     Path | None,
     typer.Option("--ripgrep", help="A static ripgrep to bring along; default: none.", metavar="BIN"),
@@ -63,6 +67,15 @@ System = Annotated[
         help="Default: this machine's.",
         metavar="SYSTEM",
         autocompletion=_complete(platforms.SYSTEMS),
+    ),
+]
+Systems = Annotated[
+    list[str],
+    typer.Option(
+        "--system",
+        help="Also for others, each with one --system; `linux`: all Linux systems of the lock.",
+        metavar="SYSTEM",
+        autocompletion=_complete([*platforms.SYSTEMS, "linux"]),
     ),
 ]
 LockAsIs = Annotated[
@@ -99,6 +112,14 @@ RequireSignatures = Annotated[
 ]
 AcceptKeys = Annotated[
     bool, typer.Option("--accept-keys", help="Although the registry's keys are not the last lock's.")
+]
+Preset = Annotated[
+    Path | None,
+    typer.Option(
+        "--preset",
+        help="An opencode.json for everybody who uses it; checked as `plan --check` does.",
+        metavar="FILE",
+    ),
 ]
 AcceptLicences = Annotated[
     list[str],
@@ -158,5 +179,5 @@ def planned(
     """The plan that the options describe, and whether it is the version's default one."""
     base = plan.read(file, version) if file else plan.default(version or shipped.default_version())
     extra = dict(pair("--resolve", entry, "NAME=RANGE", "@ai-sdk/anthropic=^2") for entry in resolves)
-    chosen = base.with_more(providers=providers, plugins=plugins, tools=tools, resolve=extra)
+    chosen = base.with_more({"extra_providers": providers, "plugins": plugins, "tools": tools}, extra)
     return chosen, file is None and chosen == base

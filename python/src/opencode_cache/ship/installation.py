@@ -9,18 +9,24 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from opencode_cache.base.errors import BadInputError
+from opencode_cache.formats import proof as proofs
 from opencode_cache.inspect import sbom
+from opencode_cache.prove import on_file
 from opencode_cache.ship import licences
 from opencode_cache.ship.file_format import DATA_MODE, OPENCODE, PROGRAM, PROGRAM_MODE
 from opencode_cache.ship.items import Item, program, tree
+from opencode_cache.wrapper import preload
 from opencode_cache.wrapper import render as wrapper
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from opencode_cache.formats.manifest import Manifest
+    from opencode_cache.formats.proof import Proof
 
 CACHE = "cache"
+PRESET = "etc/opencode/opencode.json"
+"""Settings for everybody, where `machine.js` looks for them."""
 CYCLONEDX, SPDX = "bill.cdx.json", "bill.spdx.json"
 _PROGRAMS = {
     "rg": ("ripgrep", "Andrew Gallant, github.com/BurntSushi/ripgrep", "Unlicense OR MIT"),
@@ -32,7 +38,7 @@ _UNKNOWN = "whoever made the bundle"
 _TOOLS = "libexec/path"
 _ROOT = Path("/bundle")
 """Stands for wherever it is unpacked; not a word of it is in the wrapper."""
-_PRELOAD = str(wrapper.preload_path(Path(), "opencode"))
+_PRELOAD = str(preload.path_of(Path(), "opencode"))
 
 
 def installation(
@@ -44,12 +50,14 @@ def installation(
     node: Path | None = None,
     programs: Mapping[str, Path] = MappingProxyType({}),
     offline: bool = True,
+    proof: Proof | None = None,
     accept_licences: Collection[str] = (),
+    preset: bytes | None = None,
 ) -> dict[str, Item]:
-    """Path -> where its content comes from, directories included. Options as in `pack.bundle`.
+    """Path -> where its content comes from, directories included. Options as in `pack.tree`.
 
-    Raises BadInputError for a cache that is not whole, for what may not be passed on, and for programs that
-    run nowhere else.
+    Raises BadInputError for a cache that is not whole, for what may not be passed on, for programs that run
+    nowhere else, and for a proof of something else.
     """
     licences.check(manifest, accept_licences)
     given = {"rg": ripgrep, "node": node, **_named(programs)}
@@ -61,11 +69,19 @@ def installation(
     }
     items = {
         PROGRAM: Item(data=_wrapper(manifest, offline=offline, tools=bool(beside)), mode=PROGRAM_MODE),
-        _PRELOAD: Item(data=wrapper.render_preload(_ROOT / CACHE, root=_ROOT).encode(), mode=DATA_MODE),
+        _PRELOAD: Item(
+            data=preload.render(manifest.layout, _ROOT / CACHE, root=_ROOT).encode(), mode=DATA_MODE
+        ),
         OPENCODE: program(opencode, "OpenCode's release binary", manifest.system),
         **beside,
     }
+    if preset is not None:
+        items |= {"etc": Item(), "etc/opencode": Item(), PRESET: Item(data=preset, mode=DATA_MODE)}
     items |= _bills(manifest, cache, items)
+    if proof:
+        wanted = proofs.of(cache, _sha256(items[OPENCODE]))
+        proofs.check(proof, Path(proofs.FILE), manifest.opencode, wanted)
+        items[proofs.FILE] = Item(data=on_file.dumps(proof).encode(), mode=DATA_MODE)
     items |= dict(tree(cache.resolve(), CACHE, opencode.resolve()))
     lacking = [entry for entry in (*manifest.links, *manifest.copies) if f"{CACHE}/{entry}" not in items]
     if lacking:

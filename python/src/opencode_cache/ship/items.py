@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CHUNK = 1 << 20
+_BUN = re.compile(rb"Bun v[\w.-]+ \(\w+\) Linux x64( \(baseline\))?\n")
+_BUN_LENGTH = 100
 _ELF64, _PT_INTERP = b"\x7fELF\x02\x01", 3
 _MACHO64, _UNIVERSAL = b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe"
 _ELF_MACHINES = {62: "x64", 183: "arm64"}
@@ -88,6 +91,16 @@ def interpreter(program: Path) -> str:
                 file.seek(start)
                 return os.fsdecode(file.read(min(length, 4096)).partition(b"\0")[0])
     return ""
+
+
+def needs_avx2(program: Path) -> bool:
+    """Whether it is an OpenCode that dies without AVX2: its Bun is not the build for any x86_64."""
+    last = b""
+    for piece in Item(file=program).pieces():
+        if found := _BUN.search(last + piece):
+            return found[1] is None
+        last = piece[-_BUN_LENGTH:]
+    return False
 
 
 def tree(root: Path, at: str, opencode: Path) -> Iterator[tuple[str, Item]]:

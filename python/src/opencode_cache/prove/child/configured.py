@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from opencode_cache.base.errors import TooSlowError
+from opencode_cache.formats import urls
 from opencode_cache.opencode import run as opencode
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def configure(subject: Subject, home: Path, driven: Sequence[Driven], model: Mod
     if servers := subject.mcp_servers():
         words = {one.name: ["npx", "-y", one.entry.spec, *one.arguments] for one in servers}
         config["mcp"] = {name: {"type": "local", "command": command} for name, command in words.items()}
+    config |= urls.configured(subject.manifest.urls or ())
     if subject.manifest.layout == "bun":
         # 1.1 to 1.3 write titles with a model of opencode.ai unless another one is named.
         config["small_model"] = f"{driven[0].id}/{driven[0].id}"
