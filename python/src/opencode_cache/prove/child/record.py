@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from opencode_cache.formats.manifest import Entry, Manifest
+    from opencode_cache.prove.child.mcp_server import McpServer
 
 _RUN_TIMEOUT = 150
 _AGAIN = 2
@@ -25,8 +26,6 @@ _PARTS = 4
 """The most programs that one step starts in turn."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _NAMED_ERROR = re.compile(r"[A-Z]\w*Error: (?!Unexpected error)")
-
-_NO_TOOL_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 
 PATIENCE = 60
 """How many times as long as `opencode --version` a step may take, where that is more than its own limit."""
@@ -106,25 +105,6 @@ def too_slow(error: Exception) -> str:
     if isinstance(error, subprocess.TimeoutExpired):
         return f"no end within {error.timeout:.0f} s"
     return str(error) or "no end in time"
-
-
-@dataclass(frozen=True)
-class McpServer:
-    """An MCP server out of the cache, the arguments that it was content with, and the tools that it lists."""
-
-    entry: Entry
-    arguments: tuple[str, ...]
-    tools: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """What it is called in the private opencode.json."""
-        return _NO_TOOL_NAME.sub("_", f"proof-{self.entry.spec}")
-
-    @property
-    def offered(self) -> list[str]:
-        """The names under which OpenCode offers its tools (`packages/opencode/src/mcp/index.ts`)."""
-        return [f"{self.name}_{_NO_TOOL_NAME.sub('_', tool)}" for tool in self.tools]
 
 
 @dataclass(frozen=True)
