@@ -247,7 +247,7 @@ def test_language_servers_of_the_documentation_need_neither_node_nor_a_typescrip
     versions = {one.spec: one.version for one in manifest.read(made.cache).requests}
     print(versions)  # noqa: T201 - which they are today
     file = tmp_path / "opencode.tar.zst"
-    pack.bundle(made.cache, made.opencode, file)
+    pack.bundle([pack.tree(made.cache, made.opencode)], file)
     unbundle.unbundle(file, machine.root / "opt/tools")
     assert not list((machine.root / "opt/tools").rglob("node"))
     assert machine.sh("! command -v node npm npx bun").returncode == 0

@@ -188,8 +188,6 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('tools = ["pyrigth"]', "write 'pyright'"),
-        ('tools = ["vue-language-server@3"]', "write '@vue/language-server'"),
         ('opencode = "1.0.61"\ntools = ["pyright"]', "take pyright out of the plan"),
         ('plugins = ["github:owner/repo#semver:^1"]', "'semver:^1' is not a branch, tag or commit"),
         ('plugins = ["mine@github:owner/repo#--upload-pack=x"]', "not a branch, tag or commit"),

@@ -43,7 +43,7 @@ from opencode_cache.formats.local_plugin import dependencies, is_local
 from opencode_cache.npm import platforms, repository
 from opencode_cache.npm import spec as npm_spec
 from opencode_cache.npm.spec import split_spec
-from opencode_cache.opencode import tools, versions
+from opencode_cache.opencode import versions
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -149,8 +149,6 @@ class Plan(BaseModel):
         return self
 
     def _check_specs(self) -> None:
-        for spec in self.tools:
-            tools.check(split_spec(spec)[0])
         providers = [] if self.providers == CATALOGUE else self.providers
         published = [spec for spec in self.plugins if not is_local(spec) and not repository.source(spec)]
         for field, names in (
