@@ -1,39 +1,43 @@
 
 // Programs out of npm that OpenCode itself starts: MCP servers, formatters and language servers as `npx NAME` and the
 // like, for which the cache has `packages/NAME`, and the npm tools. What a shell of the agent starts is left alone.
+const RUNNERS = [["npx"], ["bunx"], ["pnpx"], ["npm", "exec"], ["npm", "x"], ["pnpm", "dlx"], ["yarn", "dlx"], ["bun", "x"]]
+const SPEC = /^((?:@[\w.~-]+\/)?[\w~-][\w.~-]*)(@[\w.^~<>=*+-]+)?$/
+
+// As `config/commands.py` takes such a command apart; undefined for another, and no name where it cannot be told.
+function fetched([program, ...words]) {
+  const command = [basename(String(program)), ...words]
+  const runner = RUNNERS.find((runner) => runner.every((word, index) => command[index] === word))
+  if (!runner) return
+  const rest = command.slice(runner.length)
+  let spec, named
+  while (rest[0]?.startsWith("-")) {
+    const [option, value] = rest.shift().split(/=(.*)/s)
+    if (option === "--") break
+    if (!["-p", "--package"].includes(option)) continue
+    if (spec) return {} // several packages
+    spec = value ?? rest.shift()
+  }
+  if (spec) named = rest[0] === "--" ? (rest.shift(), rest.shift()) : rest.shift()
+  else {
+    if (rest[0] === "--") rest.shift()
+    spec = rest.shift()
+    if (runner[0] === "npm" && rest[0] === "--") rest.shift()
+  }
+  const [, name] = SPEC.exec(spec ?? "") ?? []
+  return { spec, name, named, rest }
+}
+
 ;((cache) => {
   const { realpathSync } = fs
   const trees = join(cache, "packages")
   if (!existsSync(trees)) return
-  const RUNNERS = [["npx"], ["bunx"], ["pnpx"], ["npm", "exec"], ["npm", "x"], ["pnpm", "dlx"], ["yarn", "dlx"], ["bun", "x"]]
-  const SPEC = /^((?:@[\w.~-]+\/)?[\w~-][\w.~-]*)(@[\w.^~<>=*+-]+)?$/
-
-  // As `config/commands.py` takes such a command apart.
-  function fetched([program, ...words]) {
-    const command = [basename(String(program)), ...words]
-    const runner = RUNNERS.find((runner) => runner.every((word, index) => command[index] === word))
-    if (!runner) return
-    const rest = command.slice(runner.length)
-    let spec, named
-    while (rest[0]?.startsWith("-")) {
-      const [option, value] = rest.shift().split(/=(.*)/s)
-      if (option === "--") break
-      if (!["-p", "--package"].includes(option)) continue
-      if (spec) return // several packages
-      spec = value ?? rest.shift()
-    }
-    if (spec) named = rest[0] === "--" ? (rest.shift(), rest.shift()) : rest.shift()
-    else {
-      if (rest[0] === "--") rest.shift()
-      spec = rest.shift()
-      if (runner[0] === "npm" && rest[0] === "--") rest.shift()
-    }
-    const [, name] = SPEC.exec(spec ?? "") ?? []
-    return name && { place: join(trees, spec, "node_modules", name), name, named, rest }
-  }
+  const placeOf = ({ spec, name }) => join(trees, spec, "node_modules", name)
 
   // npm's choice of a package's program (libnpmexec `get-bin-from-manifest.js`, npm 11).
-  function script({ place, name, named }) {
+  function script(wanted) {
+    const { name, named } = wanted
+    const place = placeOf(wanted)
     const { bin } = JSON.parse(readFileSync(join(place, "package.json"), "utf8"))
     const short = name.split("/").pop()
     if (typeof bin === "string") return named && named !== short ? undefined : join(place, bin)
@@ -46,7 +50,7 @@
   function fromCache(command, env) {
     const wanted = fetched(command)
     let file, rest
-    if (wanted && existsSync(wanted.place)) [file, rest] = [script(wanted), wanted.rest]
+    if (wanted?.name && existsSync(placeOf(wanted))) [file, rest] = [script(wanted), wanted.rest]
     else if (String(command[0]).startsWith("/") && existsSync(command[0])) {
       file = realpathSync(command[0])
       rest = command.slice(1)

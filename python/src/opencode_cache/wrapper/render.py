@@ -147,7 +147,8 @@ def render_preload(cache: Path, name: str = "opencode", root: Path | None = None
         expression = f"join(__dirname, {json.dumps(below)})"
     else:
         expression = json.dumps(str(cache).encode(errors="surrogateescape").decode(errors="replace"))
-    return _Template(_source("preload.js") + _source("programs.js")).substitute(cache=expression)
+    text = "".join(map(_source, ("preload.js", "programs.js", "configured.js")))
+    return _Template(text).substitute(cache=expression)
 
 
 def _source(name: str) -> str:
