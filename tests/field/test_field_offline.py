@@ -16,6 +16,7 @@ from test_field import lay
 
 from opencode_cache.config import judge, offer, read
 from opencode_cache.formats import manifest
+from opencode_cache.wrapper import preload
 from opencode_cache.wrapper import render as wrapper
 
 pytestmark = pytest.mark.usefixtures("isolated")
@@ -135,7 +136,7 @@ def said(made_field, started):
     def start(environ, work):
         cache_home = Path(environ["HOME"], ".cache-nix")
         (cache_home / "opencode/.nix").mkdir(parents=True, exist_ok=True)
-        preloaded = wrapper.preload_path(started.parent.parent, "opencode")
+        preloaded = preload.path_of(started.parent.parent, "opencode")
         own = {"BUN_BE_BUN": "1", "BUN_INSPECT_PRELOAD": str(preloaded), "XDG_CACHE_HOME": str(cache_home)}
         done = subprocess.run(
             [made_field.opencode, "-e", "0"],

@@ -43,6 +43,8 @@ class Report:
     models: list[str]
     """Models that the model server was asked for."""
     tool_results: list[str]
+    tools: list[str]
+    """Tools that the models were offered."""
     bodies: list[str] = field(default_factory=list)
     """What the model server was sent."""
 
@@ -111,6 +113,7 @@ def _inside(order) -> dict:
             "hosts": sorted({name for name, _ in dns.names}),
             "models": sorted({str(request.model) for request in models.requests}),
             "tool_results": list(models.tool_results),
+            "tools": sorted({name for request in models.requests for name in request.tools}),
             "bodies": models.bodies,
         }
 

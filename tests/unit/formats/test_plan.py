@@ -11,7 +11,7 @@ from opencode_cache.base.errors import BadInputError
 from opencode_cache.cli import options
 from opencode_cache.formats import local_plugin, plan, shipped, user_files
 
-UNSUPPORTED = ["0.15.0", "1.4.0", "1.13.0", "1.19.0", "2.0.0"]
+UNSUPPORTED = ["0.15.0", "1.4.0", "1.13.0", "1.19.0", "3.0.0"]
 NO_VERSIONS = ["0.15", "1.13", "abc", "", "v1.18.33", "1.18", "1.18.33\n", "1.18.x", "\uff11.0.0"]
 
 

@@ -35,7 +35,8 @@ PLAN = "run it without --plan, or add it to the plan"
 
 def judge(configuration: Configuration, offer: Offer) -> list[Judgement]:
     """What becomes of everything that the configuration asks for."""
-    return [judge_entry(entry, offer) for entry in entries(configuration)]
+    second = offer.layout == "generations"
+    return [judge_entry(entry, offer) for entry in entries(configuration, second=second)]
 
 
 def judge_entry(entry: Entry, offer: Offer) -> Judgement:
@@ -75,12 +76,11 @@ def _plugin(entry: Entry, offer: Offer) -> Judgement:
         entry, offer, "plugins", both, there=all(offer.has("plugin", each) for each in both)
     )
     if other:
-        fix = f"write {other}: at its first start it changes your configuration to that name"
         return Judgement(
             entry,
             judgement.word,
             judgement.reason,
-            judgement.fix or fix,
+            judgement.fix or plugins.other_name(spec) or "",
             judgement.plan,
             certain=judgement.certain,
         )
@@ -165,7 +165,10 @@ def _command(entry: Entry, offer: Offer) -> Judgement:
     if fetched.by == "npm":
         return _npm_command(entry, fetched, offer)
     if fetched.by == "python":
-        fix = f"run uv tool install {what} where there is a network, and write its command"
+        fix = (
+            f"fetch its wheels where there is a network (pip download -d wheels {what}), and have offline = "
+            'true, no-index = true and find-links = ["/…/wheels"] in ~/.config/uv/uv.toml'
+        )
         return Judgement(entry, "not covered", f"{fetched.runner} asks for the Python package {what}", fix)
     if fetched.by == "container":
         fix = f"load the image with {fetched.runner} load before the network is gone"
@@ -212,9 +215,10 @@ def _package(entry: Entry, offer: Offer) -> Judgement:
         return Judgement(
             entry, "not covered", f"{public(wanted)!r} is not a version that a registry has", fix
         )
-    if offer.bun:
+    if offer.layout != "packages":
+        does = "installs it at every start" if offer.bun else "installs nothing there"
         fix = f"run npm install in {directory} where there is a network, and take node_modules along"
-        return Judgement(entry, "not covered", f"OpenCode {offer.opencode} installs it at every start", fix)
+        return Judgement(entry, "not covered", f"OpenCode {offer.opencode} {does}", fix)
     return _lockable(entry, offer, "config", (entry.value,), there=offer.has_dependency(name))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from opencode_cache import layouts
 from opencode_cache.npm.spec import public, split_spec
 from opencode_cache.opencode import bundled
+from opencode_cache.opencode.versions import layout_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from opencode_cache.config.entries import Entry
     from opencode_cache.formats.lock import Kind, Lock
     from opencode_cache.formats.manifest import Manifest
+    from opencode_cache.opencode.versions import LayoutName
 
 Word = Literal["cached", "bundled", "not needed", "not covered"]
 
@@ -46,12 +48,17 @@ class Offer:
 
     def bundles(self, sdk: str) -> bool:
         """Whether that npm field of a provider is answered by the program itself."""
-        return sdk in self.compiled_in or (sdk in bundled.NAMES and not self.bun)
+        return sdk in self.compiled_in or (sdk in bundled.NAMES and self.layout == "packages")
+
+    @property
+    def layout(self) -> LayoutName:
+        """Of this OpenCode's cache."""
+        return layout_name(self.opencode)
 
     @property
     def bun(self) -> bool:
         """Whether this OpenCode is one of 1.0 to 1.3."""
-        return layouts.for_version(self.opencode).name == "bun"
+        return self.layout == "bun"
 
     def has(self, kind: Kind, spec: str) -> bool:
         """Whether OpenCode takes that spec for installed: compared as it compares it."""

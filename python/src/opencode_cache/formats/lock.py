@@ -40,6 +40,7 @@ Kind = Literal["provider", "plugin", "tool", "command", "config"]
 that starts with `npx` or the like (MCP server, formatter), or a config directory."""
 
 _HOME = re.compile(rf"node_modules/{NAME}(?:/node_modules/{NAME})*")
+_GIT_KEY = re.compile(r"git-[A-Za-z0-9._-]+-[0-9a-f]{12}/1")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*")
 
 
@@ -76,8 +77,12 @@ def _tree_id(value: str) -> str:
     if value in (".", "config"):
         return value
     below, slash, spec = value.partition("/")
+    if below == "npm" and spec.endswith("/1"):
+        if not _GIT_KEY.fullmatch(spec):
+            _spec(spec.removesuffix("/1"))
+        return safe_relative(value)
     if below != "packages" or not slash:
-        raise ValueError(f"{value!r} is not a tree: those are '.', 'config' and 'packages/SPEC'")
+        raise ValueError(f"{value!r} is not a tree: those are '.', 'config', 'packages/SPEC' and 'npm/KEY/1'")
     # A path has one slash where an address has two.
     _spec(re.sub(r":/(?!/)", "://", spec, count=1))
     return safe_relative(value)

@@ -120,6 +120,7 @@ class Plan(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Plan:
         """Refuse what can be refused before anything is asked for. Raises BadInputError with the fix."""
+        versions.check_experimental(self.opencode)
         for system in self.systems:
             platforms.named(system)
         for command in self.warmup or ():
@@ -129,17 +130,14 @@ class Plan(BaseModel):
             ages.days("1d" if self.min_age is None else self.min_age)
         except ValueError as error:
             raise BadInputError(f"min_age: {error}") from error
-        if self.tools and versions.layout_name(self.opencode) == "bun":
+        bun = versions.layout_name(self.opencode) == "bun"
+        if self.tools and bun:
             raise BadInputError(
                 f"tools: OpenCode {self.opencode} keeps npm tools outside its cache directory; "
                 f"take {', '.join(self.tools)} out of the plan, or lock OpenCode 1.14 or newer"
             )
         for spec in self.plugins:
-            if (
-                not is_local(spec)
-                and repository.source(spec)
-                and versions.layout_name(self.opencode) == "bun"
-            ):
+            if bun and not is_local(spec) and repository.source(spec):
                 raise BadInputError(
                     f"plugins: {spec!r}: from GitHub only for OpenCode 1.14 or newer; publish it on npm"
                 )
@@ -169,7 +167,7 @@ class Plan(BaseModel):
                 urls.check(field, url, versions.layout_name(self.opencode))
         for name, wanted in self.resolve.items():
             npm_spec.check_range(name, wanted)
-        self._check_accept([*providers, *self.extra_providers, *self.plugins, *self.tools])
+        self._check_accept([*providers, *self.extra_providers, *self.plugins, *self.tools, *self.commands])
 
     def _check_accept(self, specs: Sequence[str]) -> None:
         known = {name for spec in specs for name in (spec, split_spec(spec)[0])}
@@ -204,8 +202,11 @@ class Plan(BaseModel):
 
 def default(opencode: str) -> Plan:
     """The default plan of that OpenCode version. Raises BadInputError for unsupported versions."""
-    if versions.layout_name(opencode) == "packages":
+    layout = versions.layout_name(opencode)
+    if layout == "packages":
         return Plan(opencode=opencode, config=["@opencode-ai/plugin"])
+    if layout == "generations":  # what it makes of the catalogue's npm fields is not known
+        return Plan(opencode=opencode, providers=[])
     if versions.numbers(opencode) < _FIRST_WITH_BUNDLED_SDKS:
         # These bundle no SDK at all; the catalogue would mean twenty trees that hardly anybody uses.
         # zod 4.4 takes `z.unknown()` for required: amazon-bedrock 3 would refuse every streamed tool call.

@@ -27,6 +27,7 @@ _OURS = frozenset(
         "manifest.json",
         "models.json",
         "node_modules",
+        "npm",
         "package.json",
         "packages",
         "tree-sitter",

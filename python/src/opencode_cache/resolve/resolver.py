@@ -24,7 +24,7 @@ from opencode_cache.formats.local_plugin import dependencies, is_local
 from opencode_cache.formats.lock import Lock, Opencode, Request, Signatures, Unavailable
 from opencode_cache.formats.plan import CATALOGUE, default
 from opencode_cache.npm import client as npm
-from opencode_cache.npm import platforms, repository
+from opencode_cache.npm import repository
 from opencode_cache.npm.client import NotInRegistryError
 from opencode_cache.npm.spec import split_spec
 from opencode_cache.opencode import ask, embedded, highlighting, plugins, tools
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from opencode_cache.formats.plan import Plan
     from opencode_cache.layouts.layout import Layout
 
-__all__ = ["Resolver", "binaries"]
+__all__ = ["Resolver"]
 
 _WORKERS = 4
 
@@ -56,30 +56,6 @@ class _Wanted:
     @property
     def name(self) -> str:
         return split_spec(self.spec)[0]
-
-
-def binaries(version: str, names: Iterable[str]) -> tuple[dict[str, Package], dict[str, str]]:
-    """The npm package of the OpenCode binary for each system, and why there is none for the others."""
-    packages: dict[str, Package] = {}
-    missing: dict[str, str] = {}
-
-    def look_up(system: platforms.System) -> None:
-        for name in system.binaries:
-            try:
-                entries = npm.view(f"{name}@{version}")
-                if entries:
-                    packages[system.name] = package_from(entries[0], name)
-                    return
-            except NotInRegistryError:
-                continue
-            except UnavailableError as error:
-                missing[system.name] = str(error)
-                return
-        missing[system.name] = f"the registry has no {' or '.join(system.binaries)} {version}"
-
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        list(pool.map(look_up, [platforms.named(name) for name in names]))
-    return packages, missing
 
 
 class Resolver:
@@ -194,8 +170,13 @@ class Resolver:
 
     @cached_property
     def models(self) -> dict[str, Any]:
-        """The catalogue compiled into the binary."""
-        return embedded.catalogue(self.binary)
+        """The catalogue compiled into the binary; empty where it has none and nothing is taken from it."""
+        try:
+            return embedded.catalogue(self.binary)
+        except BadInputError:
+            if self.plan.providers == CATALOGUE:
+                raise
+            return {}
 
     def _providers(self, facts: ask.BunFacts | None) -> list[str]:
         if self.plan.providers != CATALOGUE:
@@ -237,7 +218,9 @@ class Resolver:
                     name, version, note = package.name, package.version, None
                 else:
                     version, note = self.versions.choose(want.kind, want.spec)
-                if want.kind == "tool":
+                if want.kind == "plugin":
+                    note = plugins.other_name(want.spec) or note
+                elif want.kind == "tool":
                     note = tools.note(name) or note
                 elif want.kind == "provider" and want.spec in compiled_in:
                     note = plugins.TAKE_IT_OUT

@@ -104,7 +104,7 @@ function sayWhatIsLacking(cache) {
       const words = list(command).map(String)
       if (!words.length || enabled === false || disabled === true) continue
       const npm = fetched(words)
-      const isThere = npm?.name && existsSync(join(cache, "packages", npm.spec))
+      const isThere = npm?.place && existsSync(npm.place)
       const others = /^(?:uvx|uv tool run|pipx run) |^(?:ba|da|z)?sh .*\b(?:npx|bunx|pnpx|uvx|pnpm dlx|npm exec)\b/
       if (others.test([basename(words[0]), ...words.slice(1)].join(" ")) || (npm && !isThere)) lack(`${key}.${name}`, words.slice(0, 3).join(" "))
     }

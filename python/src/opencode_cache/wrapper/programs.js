@@ -1,10 +1,12 @@
 
 // Programs out of npm that OpenCode itself starts: MCP servers, formatters and language servers as `npx NAME` and the
-// like, for which the cache has `packages/NAME`, and the npm tools. What a shell of the agent starts is left alone.
+// like, for which the cache has a tree, and the npm tools. What a shell of the agent starts is left alone.
 const RUNNERS = [["npx"], ["bunx"], ["pnpx"], ["npm", "exec"], ["npm", "x"], ["pnpm", "dlx"], ["yarn", "dlx"], ["bun", "x"]]
 const SPEC = /^((?:@[\w.~-]+\/)?[\w~-][\w.~-]*)(@[\w.^~<>=*+-]+)?$/
+const trees = join(cache, @@{trees})
+const treeOf = (spec) => join(trees, @@{tree})
 
-// As `config/commands.py` takes such a command apart; undefined for another, and no name where it cannot be told.
+// As `config/commands.py` takes such a command apart; undefined for another, and no `place` where it cannot be told.
 function fetched([program, ...words]) {
   const command = [basename(String(program)), ...words]
   const runner = RUNNERS.find((runner) => runner.every((word, index) => command[index] === word))
@@ -25,19 +27,15 @@ function fetched([program, ...words]) {
     if (runner[0] === "npm" && rest[0] === "--") rest.shift()
   }
   const [, name] = SPEC.exec(spec ?? "") ?? []
-  return { spec, name, named, rest }
+  return name ? { place: join(treeOf(spec), "node_modules", name), name, named, rest } : {}
 }
 
-;((cache) => {
+;(() => {
   const { realpathSync } = fs
-  const trees = join(cache, "packages")
   if (!existsSync(trees)) return
-  const placeOf = ({ spec, name }) => join(trees, spec, "node_modules", name)
 
   // npm's choice of a package's program (libnpmexec `get-bin-from-manifest.js`, npm 11).
-  function script(wanted) {
-    const { name, named } = wanted
-    const place = placeOf(wanted)
+  function script({ place, name, named }) {
     const { bin } = JSON.parse(readFileSync(join(place, "package.json"), "utf8"))
     const short = name.split("/").pop()
     if (typeof bin === "string") return named && named !== short ? undefined : join(place, bin)
@@ -50,7 +48,7 @@ function fetched([program, ...words]) {
   function fromCache(command, env) {
     const wanted = fetched(command)
     let file, rest
-    if (wanted?.name && existsSync(placeOf(wanted))) [file, rest] = [script(wanted), wanted.rest]
+    if (wanted?.place && existsSync(wanted.place)) [file, rest] = [script(wanted), wanted.rest]
     else if (String(command[0]).startsWith("/") && existsSync(command[0])) {
       file = realpathSync(command[0])
       rest = command.slice(1)
@@ -89,11 +87,11 @@ function fetched([program, ...words]) {
       try {
         return resolve.call(made, id, ...rest)
       } catch (error) {
-        const own = join(trees, "typescript-language-server/node_modules", String(id))
+        const own = join(treeOf("typescript-language-server"), "node_modules", String(id))
         if (/^typescript\/lib\//.test(id) && existsSync(own)) return own
         throw error
       }
     }, resolve)
     return made
   }
-})(cache)
+})()
