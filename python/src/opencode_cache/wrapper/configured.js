@@ -72,7 +72,7 @@ function sayWhatIsLacking(cache) {
   const has = (spec, bare = "") => {
     const name = nameOf(spec)
     if (isBun) return existsSync(join(installed, "node_modules", name))
-    const tree = join("packages", spec === name && !spec.includes(":") ? spec + bare : spec)
+    const tree = join("packages", /^(?:@[^/@]+\/)?[^/@:]+$/.test(spec) ? spec + bare : spec)
     return manifest.requests.some((one) => one.tree === tree) || existsSync(join(installed, tree, "node_modules", name))
   }
   const lacks = new Set()
