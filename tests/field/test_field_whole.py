@@ -84,8 +84,8 @@ def _configuration(address):
             "./mine.js",
         ],
         "provider": {
-            "own": isolated_provider("@ai-sdk/openai-compatible", "own"),
-            "else": isolated_provider("@ai-sdk/fireworks", "else"),
+            "own": _provider("@ai-sdk/openai-compatible", "own"),
+            "else": _provider("@ai-sdk/fireworks", "else"),
         },
         "mcp": {
             "graph": {"type": "local", "command": ["npx", "-y", "@modelcontextprotocol/server-memory"]},
@@ -102,24 +102,23 @@ def _configuration(address):
     }
 
 
-def isolated_provider(npm, name):
+def _provider(npm, name):
     options = {"baseURL": f"@MODELS@/{name}/v1", "apiKey": "loopback"}
     return {"npm": npm, "options": options, "models": {"m": {"name": "m"}}}
 
 
-def test_one_command_and_all_of_a_configuration_answers_without_a_network(tmp_path, site):
+@pytest.fixture
+def laid(tmp_path, site):
+    """A home and a project with all of it; the configuration, and the commits behind the git specs."""
     served, address = site
-    commits = [
-        _publish(tmp_path / "hub/someone" / name, served, name) for name in ("tricks", "more", "short")
-    ]
+    names = ("tricks", "more", "short")
+    commits = [_publish(tmp_path / "hub/someone" / name, served, name) for name in names]
     (served / "house.md").write_text("Say THANK-YOU-KINDLY when you are done.\n")
     (served / "skills/knots").mkdir(parents=True)
-    (served / "skills/index.json").write_text(
-        json.dumps({"skills": [{"name": "knots", "files": ["SKILL.md"]}]})
-    )
+    index = {"skills": [{"name": "knots", "files": ["SKILL.md"]}]}
+    (served / "skills/index.json").write_text(json.dumps(index))
     (served / "skills/knots/SKILL.md").write_text(_SKILL)
-    home = tmp_path / "home"
-    config, work = home / ".config/opencode", home / "work"
+    config, work = tmp_path / "home/.config/opencode", tmp_path / "home/work"
     for directory in (config, work / ".git", work / ".opencode/tool"):
         directory.mkdir(parents=True)
     configuration = _configuration(address)
@@ -128,29 +127,30 @@ def test_one_command_and_all_of_a_configuration_answers_without_a_network(tmp_pa
     (work / ".opencode/package.json").write_text(json.dumps(_PACKAGE))
     (work / ".opencode/tool/span.ts").write_text(_TOOL)
     (work / "Dockerfile").write_text("FRM debian\n")
+    return configuration, commits
+
+
+@pytest.fixture
+def command(tmp_path, site):
+    """`opencode-cache WORDS…` in the project; what it says. Its store is its own, its downloads are kept."""
     downloads = tmp_path / "cache/opencode-cache"
     downloads.mkdir(parents=True)
     (KEPT / "tarballs").mkdir(parents=True, exist_ok=True)
     (downloads / "tarballs").symlink_to(KEPT / "tarballs")
-    environ = (
-        os.environ
-        | python.path()
-        | {
-            "HOME": str(home),
-            "XDG_DATA_HOME": str(tmp_path / "data"),
-            "XDG_CACHE_HOME": str(tmp_path / "cache"),
-            repository.GITHUB: f"file://{tmp_path}/hub",
-            repository.ARCHIVES: address,
-            "COLUMNS": "200",
-        }
-    )
-    program = tmp_path / "opencode"
+    environ = {
+        "HOME": str(tmp_path / "home"),
+        "XDG_DATA_HOME": str(tmp_path / "data"),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        repository.GITHUB: f"file://{tmp_path}/hub",
+        repository.ARCHIVES: site[1],
+        "COLUMNS": "200",
+    }
 
-    def command(*words):
+    def run(*words):
         done = subprocess.run(
             [sys.executable, "-m", "opencode_cache", *words],
-            cwd=work,
-            env=environ,
+            cwd=tmp_path / "home/work",
+            env=os.environ | python.path() | environ,
             capture_output=True,
             text=True,
             check=False,
@@ -159,21 +159,24 @@ def test_one_command_and_all_of_a_configuration_answers_without_a_network(tmp_pa
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
+    return run
+
+
+def test_one_command_and_all_of_a_configuration_answers_without_a_network(tmp_path, laid, command):
+    configuration, commits = laid
+    program = tmp_path / "opencode"
     # The one command. It proves what it made: a host that OpenCode asks for would end it.
     said = command("run", "--opencode-version", VERSION, "--no-start", "--link", str(program))
     print(said)  # noqa: T201
     assert "not covered" not in said
-    table = command(
-        "plan", "--check", "--cache", str(next(tmp_path.glob("data/opencode-cache/store/*-cache-*")))
-    )
+    cache = str(next(tmp_path.glob("data/opencode-cache/store/*-cache-*")))
+    table = command("plan", "--check", "--cache", cache)
     print(table)  # noqa: T201
     assert "tricks@git+https://github.com/someone/tricks.git#v1" in table
-    listed = command(
-        "list", "--json", "--cache", str(next(tmp_path.glob("data/opencode-cache/store/*-cache-*")))
-    )
-    assert all(f"+{commit}" in listed for commit in commits)
+    assert all(f"+{commit[:12]}" in command("list", "--json", "--cache", cache) for commit in commits)
+    assert "wrong" not in command("doctor")
 
-    start = partial(isolated.run, program, home=home, config=configuration, timeout=600)
+    start = partial(isolated.run, program, home=tmp_path / "home", config=configuration, timeout=600)
     servers = start(["mcp", "list"])
     plain = re.sub(r"\x1b\[[0-9;]*m", "", servers.stdout)
     assert plain.count("connected") == 2, servers.stdout + servers.stderr

@@ -1,10 +1,11 @@
 """Specs that name a GitHub repository, as npm takes them.
 
-OpenCode 1.14 to 1.18 hands such a spec (`github:owner/repo#REF`, `name@git+https://github.com/owner/repo.git`,
-the short `owner/repo`) to npm as it is. It counts as installed (`packages/opencode/src/npm/index.ts`, `Npm.add`; tried on 1.18.33)
-when `packages/<spec>/node_modules/<name>` exists, where the name is the one before the `@`, else the whole
-spec. npm itself would take GitHub's archive of the commit and, with scripts ignored, nothing but it. What may
-be written is npm-package-arg's (13.0, `fromURL`, `fromHostedGit`): without a REF it is the default branch.
+OpenCode 1.14 to 1.18 hands such a spec (`github:owner/repo#REF`,
+`name@git+https://github.com/owner/repo.git`, the short `owner/repo`) to npm as it is. It counts as installed
+(`packages/opencode/src/npm/index.ts`, `Npm.add`; tried on 1.14.34 and 1.18.33) when
+`packages/<spec>/node_modules/<name>` exists, where the name is the one before the `@`, else the whole spec.
+npm itself would take GitHub's archive of the commit and, with scripts ignored, nothing but it. What may be
+written is npm-package-arg's (13.0, `fromURL`, `fromHostedGit`): without a REF it is the default branch.
 """
 
 from __future__ import annotations
