@@ -169,7 +169,7 @@ def test_one_command_and_all_of_a_configuration_answers_without_a_network(tmp_pa
     said = command("run", "--opencode-version", VERSION, "--no-start", "--link", str(program))
     print(said)  # noqa: T201
     assert "not covered" not in said
-    cache = str(next(tmp_path.glob("data/opencode-cache/store/*-cache-*")))
+    cache = str(next(tmp_path.glob("data/opencode-cache/store/*/manifest.json")).parent)
     table = command("plan", "--check", "--cache", cache)
     print(table)  # noqa: T201
     assert "tricks@git+https://github.com/someone/tricks.git#v1" in table
