@@ -17,10 +17,14 @@ from opencode_cache.formats.proof import verdict
 from opencode_cache.inspect import inventory
 from opencode_cache.layouts import accepts
 from opencode_cache.npm import nodejs, platforms
-from opencode_cache.ship import image, pack, unbundle
+from opencode_cache.ship import image, pack, proving, unbundle
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opencode_cache.formats.proof import Proof
+    from opencode_cache.ship.installation import Prover
+    from opencode_cache.ship.items import Item
 
 
 @app.command("bundle", epilog="Example: opencode-cache bundle --plan my.toml -o opencode.tar.zst")
@@ -34,6 +38,8 @@ def bundle_command(
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
     proof: options.ProofOfIt = None,
+    emulator: options.Emulator = None,
+    sysroot: options.Sysroot = None,
     sign_key: Annotated[
         Path | None, typer.Option("--sign-key", help="Key to sign with: SSH's or minisign's.", metavar="FILE")
     ] = None,
@@ -44,12 +50,15 @@ def bundle_command(
     *,
     offline: options.Offline = True,
     allow_missing: options.AllowMissing = False,
+    no_prove: options.NoProve = False,
 ) -> None:
     """Put OpenCode, its cache and the wrapper into one file for a machine without a network."""
+    is_made = cache is None
     cache, opencode = subject.cache_and_program(
         cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
     )
-    node = _node(cache, opencode, ripgrep, node)
+    options.runs_here(manifest.read(cache).system, emulator, sysroot)
+    node = _node(cache, opencode, ripgrep, node, runs=not no_prove)
     bundle = pack.bundle(
         cache,
         opencode,
@@ -59,7 +68,7 @@ def bundle_command(
         sign_key=sign_key,
         serial=serial,
         offline=offline,
-        proof=_proof(cache, opencode, proof),
+        prove=_prover(cache, opencode, proof, told=is_made, no_prove=no_prove),
         accept_licences=accept_licence,
     )
     console.step(
@@ -86,16 +95,21 @@ def image_command(
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
     proof: options.ProofOfIt = None,
+    emulator: options.Emulator = None,
+    sysroot: options.Sysroot = None,
     accept_licence: options.AcceptLicences = [],  # noqa: B006
     *,
     offline: options.Offline = True,
     allow_missing: options.AllowMissing = False,
+    no_prove: options.NoProve = False,
 ) -> None:
     """Write an OCI image, without a daemon, for `podman load`, `skopeo copy` and registries."""
+    is_made = cache is None
     cache, opencode = subject.cache_and_program(
         cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
     )
-    node = _node(cache, opencode, ripgrep, node)
+    options.runs_here(manifest.read(cache).system, emulator, sysroot)
+    node = _node(cache, opencode, ripgrep, node, runs=not no_prove)
     if not base:
         console.step("without --base there is no shell or libc in it: for `COPY --from` and image mounts")
     made = image.image(
@@ -106,7 +120,7 @@ def image_command(
         ripgrep=ripgrep,
         node=node,
         offline=offline,
-        proof=_proof(cache, opencode, proof),
+        prove=_prover(cache, opencode, proof, told=is_made, no_prove=no_prove),
         accept_licences=accept_licence,
     )
     console.step(
@@ -116,35 +130,53 @@ def image_command(
     answer.path(made.file)
 
 
-def _proof(cache: Path, opencode: Path, given: Path | None) -> Proof | None:
-    """The proof that travels along: the given one, else the last one of that cache and program.
+def _prover(cache: Path, opencode: Path, given: Path | None, *, told: bool, no_prove: bool) -> Prover | None:
+    """What gives the proof that travels along; `told`: its hosts were told already.
 
-    Raises CheckFailedError for one that is not complete.
+    Raises BadInputError for a given proof of something else, CheckFailedError for one that is not complete.
     """
-    last = inventory.proved(cache, manifest.read(cache), given, opencode)
-    if last is None:
-        console.step("no proof of it was made yet, so none travels along; `opencode-cache verify` makes one")
-        return None
-    if not last.proof.complete:
+    contents = manifest.read(cache)
+    last = inventory.proved(cache, contents, given, opencode) if given or no_prove else None
+    if given and last and not last.proof.complete:
         raise CheckFailedError(f"{given}: {verdict(last.proof)}; what is not proved is not shipped")
-    if given:
-        pipeline.say_who_asks(last.proof)
-    return last.proof
+    if no_prove and not last:
+        console.step("not proved, and no proof travels along")
+        return None
+
+    def prove(items: Mapping[str, Item]) -> Proof:
+        proof = last.proof if last else proving.as_it_ships(items, cache)
+        if not told:
+            pipeline.say_who_asks(proof)
+        return proof
+
+    return prove
 
 
-def _node(cache: Path, opencode: Path, ripgrep: Path | None, node: Path | None) -> Path | None:
-    """The Node.js to bring along, with a word on what is not. Raises BadInputError for another OpenCode."""
+def _node(cache: Path, opencode: Path, ripgrep: Path | None, node: Path | None, *, runs: bool) -> Path | None:
+    """The Node.js to bring along, with a word on what is not. Raises BadInputError for another OpenCode.
+
+    `runs`: the program has to run here, even if it is another system's.
+    """
     if not ripgrep:
         console.step(
             "without ripgrep, which OpenCode downloads from GitHub where PATH has none; "
             "give --ripgrep BIN, a static one of github.com/BurntSushi/ripgrep/releases (…-musl)"
         )
     contents = manifest.read(cache)
-    # Another system's program cannot be asked here.
-    if contents.system == platforms.current().name:
-        accepts.accepted(opencode, contents.opencode)
+    is_ours = contents.system == platforms.current().name
+    try:
+        if runs or is_ours:
+            accepts.accepted(opencode, contents.opencode)
+    except BadInputError as error:
+        if is_ours:
+            raise
+        raise BadInputError(
+            f"{error}; or name what runs it, as it is for {contents.system}: --emulator and --sysroot; "
+            "or leave the proof out with --no-prove"
+        ) from error
     tools = [entry.spec for entry in contents.requests if entry.kind == "tool"]
-    node = node or (nodejs.in_wheel() if tools else None)
+    # That of PyPI is for this machine.
+    node = node or (nodejs.in_wheel() if tools and is_ours else None)
     if tools and not node:
         names = ", ".join(tools)
         console.step(f"without Node.js: {names} will run on the Bun inside OpenCode, unless --node gives one")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from opencode_cache.formats.manifest import Manifest
-    from opencode_cache.formats.proof import Proof
+    from opencode_cache.ship.installation import Prover
 
 ROOT = "opt/opencode"
 """Where it lies in the image."""
@@ -66,7 +66,7 @@ def image(
     ripgrep: Path | None = None,
     node: Path | None = None,
     offline: bool = True,
-    proof: Proof | None = None,
+    prove: Prover | None = None,
     accept_licences: Collection[str] = (),
 ) -> Image:
     """Write the image of a cache and an OpenCode program to `out`, at once or not at all.
@@ -84,7 +84,7 @@ def image(
         ripgrep=ripgrep,
         node=node,
         offline=offline,
-        proof=proof,
+        prove=prove,
         accept_licences=accept_licences,
     )
     bill = items[CYCLONEDX].data or b""

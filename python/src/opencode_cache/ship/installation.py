@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,24 +10,25 @@ from opencode_cache.formats import proof as proofs
 from opencode_cache.inspect import sbom
 from opencode_cache.prove import on_file
 from opencode_cache.ship import licences
-from opencode_cache.ship.file_format import DATA_MODE, OPENCODE, PROGRAM, PROGRAM_MODE
+from opencode_cache.ship.file_format import CACHE, DATA_MODE, OPENCODE, PROGRAM, PROGRAM_MODE, TOOLS
 from opencode_cache.ship.items import Item, program, tree
 from opencode_cache.wrapper import render as wrapper
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
+    from typing import TypeAlias
 
     from opencode_cache.formats.manifest import Manifest
     from opencode_cache.formats.proof import Proof
 
-CACHE = "cache"
 CYCLONEDX, SPDX = "bill.cdx.json", "bill.spdx.json"
 _PROGRAMS = (
     ("rg", "ripgrep", "Andrew Gallant, github.com/BurntSushi/ripgrep", "Unlicense OR MIT"),
     ("node", "nodejs", "the OpenJS Foundation, github.com/nodejs/node", "MIT"),
 )
 """File, name, supplier and licence of what is brought beside OpenCode."""
-_TOOLS = "libexec/path"
+Prover: TypeAlias = "Callable[[Mapping[str, Item]], Proof]"
+"""Gives the proof that travels with what ships."""
 _ROOT = Path("/bundle")
 """Stands for wherever it is unpacked; not a word of it is in the wrapper."""
 _PRELOAD = str(wrapper.preload_path(Path(), "opencode"))
@@ -42,7 +42,7 @@ def installation(
     ripgrep: Path | None = None,
     node: Path | None = None,
     offline: bool = True,
-    proof: Proof | None = None,
+    prove: Prover | None = None,
     accept_licences: Collection[str] = (),
 ) -> dict[str, Item]:
     """Path -> where its content comes from, directories included. Options as in `pack.bundle`.
@@ -59,20 +59,21 @@ def installation(
         OPENCODE: program(opencode, "OpenCode's release binary"),
     }
     if ripgrep:
-        items[f"{_TOOLS}/rg"] = program(ripgrep, "ripgrep as one static binary")
+        items[f"{TOOLS}/rg"] = program(ripgrep, "ripgrep as one static binary")
     if node:
-        items[f"{_TOOLS}/node"] = program(node, "Node.js's own build")
+        items[f"{TOOLS}/node"] = program(node, "Node.js's own build")
     items |= _bills(manifest, cache, items)
-    if proof:
-        wanted = proofs.of(cache, _sha256(items[OPENCODE]))
-        proofs.check(proof, Path(proofs.FILE), manifest.opencode, wanted)
-        items[proofs.FILE] = Item(data=on_file.dumps(proof).encode(), mode=DATA_MODE)
     items |= dict(tree(cache.resolve(), CACHE, opencode.resolve()))
     lacking = [entry for entry in (*manifest.links, *manifest.copies) if f"{CACHE}/{entry}" not in items]
     if lacking:
         raise BadInputError(f"{cache}: {lacking[0]} is missing; build the cache again")
     for path in list(items):
         items |= {str(above): items.get(str(above), Item()) for above in Path(path).parents if above.name}
+    if prove:
+        proof = prove(items)
+        wanted = proofs.of(cache, items[OPENCODE].sha256())
+        proofs.check(proof, Path(proofs.FILE), manifest.opencode, wanted)
+        items[proofs.FILE] = Item(data=on_file.dumps(proof).encode(), mode=DATA_MODE)
     return items
 
 
@@ -80,23 +81,16 @@ def _bills(manifest: Manifest, cache: Path, items: Mapping[str, Item]) -> dict[s
     """The bills of materials of all that is shipped."""
     names = {sbom.OPENCODE: OPENCODE, sbom.WRAPPER: PROGRAM, sbom.PRELOAD: _PRELOAD}
     beside = [
-        sbom.program_part(name, name, supplier, _sha256(items[f"{_TOOLS}/{file}"]), licence)
+        sbom.program_part(name, name, supplier, items[f"{TOOLS}/{file}"].sha256(), licence)
         for file, name, supplier, licence in _PROGRAMS
-        if f"{_TOOLS}/{file}" in items
+        if f"{TOOLS}/{file}" in items
     ]
-    digests = {part: _sha256(items[path]) for part, path in names.items()}
+    digests = {part: items[path].sha256() for part, path in names.items()}
     bill = sbom.take(manifest, cache, digests=digests, beside=beside)
     documents = {CYCLONEDX: sbom.cyclonedx(bill), SPDX: sbom.spdx(bill)}
     return {
         name: Item(data=sbom.dumps(document).encode(), mode=DATA_MODE) for name, document in documents.items()
     }
-
-
-def _sha256(item: Item) -> str:
-    digest = hashlib.sha256()
-    for piece in item.pieces():
-        digest.update(piece)
-    return digest.hexdigest()
 
 
 def _wrapper(manifest: Manifest, *, offline: bool, tools: bool) -> bytes:
@@ -106,6 +100,6 @@ def _wrapper(manifest: Manifest, *, offline: bool, tools: bool) -> bytes:
         _ROOT / OPENCODE,
         _ROOT / _PRELOAD,
         offline=offline,
-        extra_path=[str(_ROOT / _TOOLS)] if tools else [],
+        extra_path=[str(_ROOT / TOOLS)] if tools else [],
         root=_ROOT,
     ).encode()

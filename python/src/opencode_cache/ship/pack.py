@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from opencode_cache.formats.proof import Proof
+    from opencode_cache.ship.installation import Prover
 
 LEVEL = 9
 """Measured with OpenCode 1.18.33 and its cache, 269 MB, two cores: level 3 makes 67 MB in 0.5 s, 9 makes
@@ -80,14 +80,15 @@ def bundle(
     sign_key: Path | None = None,
     serial: int = 0,
     offline: bool = True,
-    proof: Proof | None = None,
+    prove: Prover | None = None,
     accept_licences: Collection[str] = (),
 ) -> Bundle:
     """Write the bundle of a cache and an OpenCode program to `out`, at once or not at all.
 
     `ripgrep` and `node` are programs that OpenCode finds at the end of PATH. `sign_key` is a private key of
     SSH's or of minisign's; `serial` tells bundles of one day apart; `offline` as in `wrapper.render`;
-    `proof` travels along; `accept_licences` names packages that are taken although they may not be passed on.
+    `prove` gives the proof that travels along; `accept_licences` names packages that are taken although they
+    may not be passed on.
     Raises BadInputError for a directory that is not a whole cache, for a program that runs nowhere else, for
     a proof of something else, for names that cannot be in a bundle, for a SOURCE_DATE_EPOCH that is no time,
     and where `out` cannot be written.
@@ -114,7 +115,7 @@ def bundle(
             ripgrep=ripgrep,
             node=node,
             offline=offline,
-            proof=proof,
+            prove=prove,
             accept_licences=accept_licences,
         ),
     }
