@@ -47,10 +47,11 @@ def enter(libc: ctypes.CDLL, installation: Path, files: Iterable[str]) -> None:
 
     The installation lies at PLACE; /tmp is empty. Raises mounts.RefusedError.
     """
+    programs = list(_elf_programs(installation))
     shown = {
         **{path: path for path in _python()},
         **dict(_tools()),
-        **{path: path.resolve() for path in _libraries(_elf_programs(installation))},
+        **{path: path.resolve() for path in _libraries(programs)},
         PLACE: installation.resolve(),
     }
     if os.environ.get(foreign.SYSROOT):
@@ -62,6 +63,10 @@ def enter(libc: ctypes.CDLL, installation: Path, files: Iterable[str]) -> None:
         for name in ("proc", "dev"):
             mounts.show(libc, old / name, Path("/", name))
         Path("/bin").symlink_to(_BIN)
+        for loader in {elf.loader(program) for program in programs}:
+            if loader and loader.name.startswith("ld-musl"):
+                # By which programs of npm packages tell the two libcs apart.
+                (_BIN / "ldd").symlink_to(os.environ.get(foreign.SYSROOT, "") + str(loader))
         Path("/tmp").mkdir()  # noqa: S108 - of this root
         for name in files:
             Path(name).parent.mkdir(exist_ok=True)
