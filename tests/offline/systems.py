@@ -14,8 +14,9 @@ import pytest
 from kept import KEPT, REPOSITORY
 
 sys.path.append(str(REPOSITORY / "tests" / "nix"))
-import debian
 from typing import TYPE_CHECKING
+
+import debian
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""OpenCode 1.18.18 of four systems, really run: build, warm-up, wrapper, verify, a bundle proved as it ships."""
+"""OpenCode 1.18.18 of four systems, really run: build, warm-up, wrapper, proof, and a bundle as it ships."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 import systems
@@ -21,7 +22,6 @@ from opencode_cache.formats import contents, lock
 from opencode_cache.formats.proof import Proof
 from opencode_cache.npm import platforms
 from opencode_cache.ship import unbundle
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

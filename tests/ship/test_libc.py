@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import TYPE_CHECKING
 
 import bundle_lab
 import pytest
@@ -12,7 +13,6 @@ from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
 from opencode_cache.npm import platforms
 from opencode_cache.ship import pack, unbundle
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,10 +44,10 @@ def bundle(tmp_path, system):
 def machine(directory: Path, libc: str) -> dict[str, str]:
     """PATH on which `ls` finds the loader of that libc, and none of the other's."""
     directory.mkdir()
-    found, other = (
-        ("/lib/ld-musl-*", "/lib64/ld-linux*") if libc == "musl" else ("/lib64/ld-linux*", "/lib/ld-musl-*")
-    )
-    script = f'#!/bin/sh\ncase $* in\n{found}) ;;\n{other}) exit 1 ;;\n*) exec {shutil.which("ls")} "$@" ;;\nesac\n'
+    loaders = ["/lib/ld-musl-*", "/lib64/ld-linux*"]
+    found, other = loaders if libc == "musl" else reversed(loaders)
+    cases = f'{found}) ;;\n{other}) exit 1 ;;\n*) exec {shutil.which("ls")} "$@" ;;'
+    script = f"#!/bin/sh\ncase $* in\n{cases}\nesac\n"
     (directory / "ls").write_text(script)
     (directory / "ls").chmod(0o755)
     return {"env": os.environ | {"PATH": f"{directory}:{os.environ['PATH']}"}}
