@@ -52,7 +52,8 @@ def verify_command(
     for model in ask:
         if not all(model.partition("/")):
             raise BadInputError(f"--ask {model!r}: write it as PROVIDER/MODEL, as `opencode models` does")
-    options.runs_here(manifest.read(cache).system, emulator, sysroot)
+    if emulator or sysroot:
+        options.runs_here(manifest.read(cache).system, emulator, sysroot)
     proof = verify_step.verify(cache, opencode, patience=patience, ask=ask, on_step=console.step)
     elsewhere = on_file.travelled(on_file.of(proof), cache)
     if elsewhere:
