@@ -17,7 +17,7 @@ from opencode_cache.formats import manifest as manifests
 from opencode_cache.formats import proof as proofs
 from opencode_cache.formats.manifest import CachedPackage
 from opencode_cache.prove import on_file
-from opencode_cache.ship import image, licences, pack, unbundle
+from opencode_cache.ship import image, licences, unbundle
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def cache(tmp_path):
 
 def bundle(cache, directory, **options):
     program = bundle_lab.make_program(directory / "opencode")
-    return pack.bundle(cache, program, directory / "out.tar.zst", **options)
+    return bundle_lab.bundled(cache, program, directory / "out.tar.zst", **options)
 
 
 def test_a_bundle_with_what_may_not_be_passed_on_is_refused(cache, tmp_path):
@@ -66,7 +66,7 @@ def proof(tmp_path):
 def test_the_proof_travels_and_speaks_for_the_same_digests_elsewhere(proof, tmp_path, ship):
     program, out = bundle_lab.make_program(tmp_path / "opencode"), tmp_path / "out"
     if ship == "bundle":
-        pack.bundle(tmp_path / "proved", program, out, prove=lambda _: proof)
+        bundle_lab.bundled(tmp_path / "proved", program, out, prove=lambda _: proof)
         unbundle.unbundle(out, tmp_path / "to")
         root = tmp_path / "to/lib/opencode-cache/current"
         assert f"  {proofs.FILE}\n" in (root / "SHA256SUMS").read_text()  # which is what is signed

@@ -10,7 +10,7 @@ import typer
 from opencode_cache import pipeline
 from opencode_cache.base import answer, console
 from opencode_cache.base.errors import BadInputError, CheckFailedError
-from opencode_cache.cli import options, subject
+from opencode_cache.cli import options, preset, subject
 from opencode_cache.cli.app import app
 from opencode_cache.formats import manifest
 from opencode_cache.formats.proof import verdict
@@ -35,8 +35,18 @@ def bundle_command(
     models: options.LockModels = None,
     cache: options.CacheOrMade = None,
     opencode: options.BinaryOfCache = None,
+    system: options.Systems = [],  # noqa: B006 - typer makes a new list each time
+    since: Annotated[
+        Path | None,
+        typer.Option(
+            "--since",
+            help="Only what has changed since this bundle, or installed generation (or its CONTENTS).",
+            metavar="OLD",
+        ),
+    ] = None,
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
+    program: options.Programs = [],  # noqa: B006 - typer makes a new list each time
     proof: options.ProofOfIt = None,
     emulator: options.Emulator = None,
     sysroot: options.Sysroot = None,
@@ -46,34 +56,52 @@ def bundle_command(
     serial: Annotated[
         int, typer.Option("--serial", help="Tells bundles of one day apart, in their order.", metavar="N")
     ] = 0,
-    accept_licence: options.AcceptLicences = [],  # noqa: B006 - typer makes a new list each time
+    preset_file: options.Preset = None,
+    accept_licence: options.AcceptLicences = [],  # noqa: B006
     *,
     offline: options.Offline = True,
     allow_missing: options.AllowMissing = False,
     no_prove: options.NoProve = False,
 ) -> None:
-    """Put OpenCode, its cache and the wrapper into one file for a machine without a network."""
+    """Put OpenCode, its cache and the wrapper into one file for a machine without a network.
+
+    Of several systems, each machine takes what fits it.
+    """
+    if system and (cache or opencode or proof or emulator or sysroot):
+        raise BadInputError(
+            "--system: needs --lock, --plan or neither, and nothing that is of one system; leave it out"
+        )
     is_made = cache is None
-    cache, opencode = subject.cache_and_program(
-        cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
-    )
-    options.runs_here(manifest.read(cache).system, emulator, sysroot)
-    node = _node(cache, opencode, ripgrep, node, runs=not no_prove)
-    bundle = pack.bundle(
-        cache,
-        opencode,
-        output,
-        ripgrep=ripgrep,
-        node=node,
-        sign_key=sign_key,
-        serial=serial,
-        offline=offline,
-        prove=_prover(cache, opencode, proof, told=is_made, no_prove=no_prove),
-        accept_licences=accept_licence,
-    )
+    if system:
+        pairs = subject.of_systems(system, lock_file, models, plan_file, allow_missing=allow_missing)
+    else:
+        pairs = [
+            subject.cache_and_program(
+                cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
+            )
+        ]
+        options.runs_here(manifest.read(pairs[0][0]).system, emulator, sysroot)
+    trees = [
+        pack.tree(
+            cache,
+            opencode,
+            ripgrep=ripgrep,
+            node=_node(cache, opencode, ripgrep, node, runs=not (no_prove or system)),
+            programs=options.programs(program),
+            serial=serial,
+            offline=offline,
+            prove=_prover(cache, opencode, proof, told=is_made, no_prove=no_prove, several=bool(system)),
+            accept_licences=accept_licence,
+            preset=preset.checked(preset_file, cache, opencode),
+        )
+        for cache, opencode in pairs
+    ]
+    bundle = pack.bundle(trees, output, since=since, sign_key=sign_key)
+    names = " and ".join(info.system for info in bundle.infos)
     console.step(
-        f"OpenCode {bundle.info.opencode} for {bundle.info.system}: {len(bundle.listing.entries)} entries, "
-        f"{bundle.listing.bytes / 1e6:.0f} MB, packed {bundle.packed / 1e6:.0f} MB; sha256 {bundle.sha256}"
+        f"OpenCode {bundle.infos[0].opencode} for {names}{', a step' if bundle.step else ''}: "
+        f"{len(bundle.listing.entries)} entries, {bundle.listing.bytes / 1e6:.0f} MB, "
+        f"packed {bundle.packed / 1e6:.1f} MB; sha256 {bundle.sha256}"
     )
     answer.path(bundle.file)
 
@@ -87,6 +115,12 @@ def image_command(
             "--base", help="An OCI layout, as a tar or a directory, or a root directory.", metavar="PATH"
         ),
     ] = None,
+    join: Annotated[
+        list[Path],
+        typer.Option(
+            "--join", help="Images of several machines, made before, into one file.", metavar="FILE"
+        ),
+    ] = [],  # noqa: B006
     plan_file: options.Plan = None,
     lock_file: options.LockAsIs = None,
     models: options.LockModels = None,
@@ -94,9 +128,11 @@ def image_command(
     opencode: options.BinaryOfCache = None,
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
+    program: options.Programs = [],  # noqa: B006
     proof: options.ProofOfIt = None,
     emulator: options.Emulator = None,
     sysroot: options.Sysroot = None,
+    preset_file: options.Preset = None,
     accept_licence: options.AcceptLicences = [],  # noqa: B006
     *,
     offline: options.Offline = True,
@@ -104,6 +140,16 @@ def image_command(
     no_prove: options.NoProve = False,
 ) -> None:
     """Write an OCI image, without a daemon, for `podman load`, `skopeo copy` and registries."""
+    if join:
+        if base or plan_file or lock_file or models or cache or opencode:
+            raise BadInputError("--join: takes images as they are; leave everything but -o out")
+        index = image.join(join, output)
+        console.step(
+            f"OpenCode {index.version}: {' and '.join(index.machines)}, {console.megabytes(index.size)}; "
+            f"index {index.digest}"
+        )
+        answer.path(index.file)
+        return
     is_made = cache is None
     cache, opencode = subject.cache_and_program(
         cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
@@ -119,9 +165,11 @@ def image_command(
         base=base,
         ripgrep=ripgrep,
         node=node,
+        programs=options.programs(program),
         offline=offline,
         prove=_prover(cache, opencode, proof, told=is_made, no_prove=no_prove),
         accept_licences=accept_licence,
+        preset=preset.checked(preset_file, cache, opencode),
     )
     console.step(
         f"OpenCode {made.version}: {made.layers} layers, {console.megabytes(made.size)}; "
@@ -130,17 +178,22 @@ def image_command(
     answer.path(made.file)
 
 
-def _prover(cache: Path, opencode: Path, given: Path | None, *, told: bool, no_prove: bool) -> Prover | None:
-    """What gives the proof that travels along; `told`: its hosts were told already.
+def _prover(
+    cache: Path, opencode: Path, given: Path | None, *, told: bool, no_prove: bool, several: bool = False
+) -> Prover | None:
+    """What gives the proof that travels along.
 
-    Raises BadInputError for a given proof of something else, CheckFailedError for one that is not complete.
+    `told`: its hosts were told already. `several`: what does not run here is shipped with the last proof of
+    it, or without any. Raises BadInputError for a given proof of something else, CheckFailedError for one that is not complete.
     """
     contents = manifest.read(cache)
-    last = inventory.proved(cache, contents, given, opencode) if given or no_prove else None
+    no_prove = no_prove or (several and contents.system != platforms.current().name)
+    binary = None if several else opencode
+    last = inventory.proved(cache, contents, given, binary) if given or no_prove else None
     if given and last and not last.proof.complete:
         raise CheckFailedError(f"{given}: {verdict(last.proof)}; what is not proved is not shipped")
     if no_prove and not last:
-        console.step("not proved, and no proof travels along")
+        console.step(f"for {contents.system}: not proved, and no proof travels along")
         return None
 
     def prove(items: Mapping[str, Item]) -> Proof:
