@@ -184,7 +184,8 @@ def _prover(
     """What gives the proof that travels along.
 
     `told`: its hosts were told already. `several`: what does not run here is shipped with the last proof of
-    it, or without any. Raises BadInputError for a given proof of something else, CheckFailedError for one that is not complete.
+    it, or without any. Raises BadInputError for a given proof of something else, CheckFailedError for one
+    that is not complete.
     """
     contents = manifest.read(cache)
     no_prove = no_prove or (several and contents.system != platforms.current().name)
