@@ -12,7 +12,7 @@ import pytest
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
 from opencode_cache.npm import platforms
-from opencode_cache.ship import pack, unbundle
+from opencode_cache.ship import unbundle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def bundle(tmp_path, system):
         made = manifests.read(cache).model_copy(update={"system": system[libc]})
         (cache / manifests.FILE).write_text(manifests.dumps(made))
         program = bundle_lab.make_program(tmp_path / "opencode")
-        return pack.bundle(cache, program, tmp_path / "bundle.tar.zst").file
+        return bundle_lab.bundled(cache, program, tmp_path / "bundle.tar.zst").file
 
     return one
 
