@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -30,6 +31,7 @@ print(json.dumps({
     "tools": [one for one in ("sh", "ln", "readlink", "node", "rg", "git", "python3") if shutil.which(one)],
     "root": sorted(os.listdir("/")),
     "said": subprocess.run(["/opt/opencode/bin/opencode"], capture_output=True, text=True).stdout,
+    "brought": subprocess.run(["/opt/opencode/libexec/path/brought"]).returncode,
     "writes": [tried(lambda p=p: Path(p, "x").touch()) for p in ("/opt/opencode", "/usr/bin", "/tmp")],
     "null": tried(lambda: Path("/dev/null").write_text("x")),
     "hosts": Path("/etc/hosts").read_text(),
@@ -45,7 +47,9 @@ def seen(tmp_path):
         pytest.skip(f"needs a namespace of its own: {can.why}")
     program = tmp_path / "installation/bin/opencode"
     program.parent.mkdir(parents=True)
-    (tmp_path / "installation/libexec").mkdir()
+    brought = tmp_path / "installation/libexec/path/brought"
+    brought.parent.mkdir(parents=True)
+    shutil.copy(shutil.which("true"), brought)
     program.write_text("#!/bin/sh\necho started by $0\n")
     program.chmod(0o755)
     done = subprocess.run(
@@ -66,6 +70,7 @@ def test_it_has_the_installation_and_a_shell_and_nothing_of_this_machine(seen):
     assert {"boot", "media", "sbin", "old"}.isdisjoint(seen["root"])
     assert seen["hosts"].startswith("127.0.0.1 localhost\n")
     assert not seen["here"]
+    assert seen["brought"] == 0
 
 
 def test_only_tmp_can_be_written(seen):

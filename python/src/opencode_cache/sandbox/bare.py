@@ -48,6 +48,7 @@ def enter(libc: ctypes.CDLL, installation: Path, files: Iterable[str]) -> None:
     The installation lies at PLACE; /tmp is empty. Raises mounts.RefusedError.
     """
     programs = list(_elf_programs(installation))
+    loaders = {elf.loader(program) for program in programs}
     shown = {
         **{path: path for path in _python()},
         **dict(_tools()),
@@ -63,7 +64,7 @@ def enter(libc: ctypes.CDLL, installation: Path, files: Iterable[str]) -> None:
         for name in ("proc", "dev"):
             mounts.show(libc, old / name, Path("/", name))
         Path("/bin").symlink_to(_BIN)
-        for loader in {elf.loader(program) for program in programs}:
+        for loader in loaders:
             if loader and loader.name.startswith("ld-musl"):
                 # By which programs of npm packages tell the two libcs apart.
                 (_BIN / "ldd").symlink_to(os.environ.get(foreign.SYSROOT, "") + str(loader))
