@@ -49,12 +49,19 @@ def of(proof: Proof) -> Identity:
 
 def find(wanted: Identity, cache: Path | None = None) -> Found | None:
     """The proof of those digests: this machine's own, else one that came with this program or that cache."""
-    with contextlib.suppress(BadInputError):  # no HOME
-        own = _read(_directory() / wanted.file_name, wanted)
-        if own is not None:
-            return Found(own, here=True)
+    own = of_installation(wanted, None)
+    if own is not None:
+        return Found(own, here=True)
     other = travelled(wanted, cache)
     return Found(other, here=False) if other else None
+
+
+def of_installation(wanted: Identity, installation_sha256: str | None) -> Proof | None:
+    """The proof made here of those digests and of what ships with them; None: as they lie here."""
+    try:
+        return _read(_directory() / wanted.file_name(installation_sha256), wanted)
+    except BadInputError:  # no HOME
+        return None
 
 
 def travelled(wanted: Identity, cache: Path | None = None) -> Proof | None:
@@ -78,7 +85,7 @@ def put(proof: Proof) -> None:
     of Nix, nothing is filed: the proof itself is what was asked for.
     """
     try:
-        path = _directory() / of(proof).file_name
+        path = _directory() / of(proof).file_name(proof.installation_sha256)
     except BadInputError:
         return
     if proof.complete:
