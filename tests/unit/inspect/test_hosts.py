@@ -137,7 +137,7 @@ def test_the_metadata_service_answers_http_by_name_and_by_address(made):
         ),
         (
             {"instructions": ["https://rules.example/a.md", "b.md"]},
-            ("rules.example", "tcp/443", "instructions", "at every start"),
+            ("rules.example", "tcp/443", "instructions", "with each prompt"),
         ),
         (
             {"skills": {"urls": ["https://skills.example/"]}},
@@ -219,6 +219,13 @@ def test_what_the_proof_saw_of_a_plugin_is_not_listed_twice(made, tmp_path):
     assert "*.posthog.com" in [
         row.host for row in configured(made, tmp_path, {"plugin": ["oh-my-opencode"]}).rows
     ]
+
+
+def test_an_address_whose_text_is_in_the_cache_is_not_asked(made, tmp_path):
+    address = "https://rules.example/a.md"
+    cached = made.model_copy(update={"urls": {address: "a" * 64}})
+    assert configured(cached, tmp_path, {"instructions": [address]}).rows == ()
+    assert configured(made, tmp_path, {"instructions": [address]}).rows != ()
 
 
 def test_a_provider_that_an_option_names_is_listed_once(made, tmp_path):

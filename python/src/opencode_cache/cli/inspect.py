@@ -14,7 +14,7 @@ from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.cli import options, tables
 from opencode_cache.cli.app import app
 from opencode_cache.formats import manifest
-from opencode_cache.formats.proof import verdict
+from opencode_cache.formats.proof import verdict, where_and_when
 from opencode_cache.inspect import difference, doctor, inventory, locked, sbom
 from opencode_cache.inspect.page import write as page
 from opencode_cache.prove import on_file
@@ -51,6 +51,9 @@ def verify_command(
         if not all(model.partition("/")):
             raise BadInputError(f"--ask {model!r}: write it as PROVIDER/MODEL, as `opencode models` does")
     proof = verify_step.verify(cache, opencode, patience=patience, ask=ask, on_step=console.step)
+    elsewhere = on_file.travelled(on_file.of(proof), cache)
+    if elsewhere:
+        console.step(f"proved elsewhere, on {where_and_when(elsewhere)}")
     if json:
         answer.document(on_file.dumps(proof))
     else:

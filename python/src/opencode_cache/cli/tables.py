@@ -64,6 +64,8 @@ def _about(manifest: Manifest) -> Iterator[str]:
         yield f"Registry signatures: {signed(manifest.signatures)}"
     if manifest.languages:
         yield f"Languages in colours offline: {', '.join(manifest.languages)}"
+    if manifest.urls:
+        yield f"Texts with addresses: {', '.join(manifest.urls)}"
     if manifest.languages_fetched:
         yield f"Languages asked of GitHub when first shown: {', '.join(manifest.languages_fetched)}"
 
@@ -104,7 +106,7 @@ def contents(cache: Path, manifest: Manifest, proof: Found | None) -> None:
             escape(entry.spec),
             escape(entry.version),
             str(members),
-            megabytes(_size(cache / entry.tree if manifest.layout == "packages" else cache / entry.path)),
+            megabytes(_size(cache / entry.path if entry.tree == "." else cache / entry.tree)),
             escape(", ".join(licences(manifest, entry))),
         )
     console.print(table)

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from opencode_cache.config.entries import Merged, entries
+from opencode_cache.config.entries import Merged
+from opencode_cache.config.judge import judge
 from opencode_cache.config.mistakes import named_models
 from opencode_cache.config.read import table
 
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from opencode_cache.config.entries import Entry
+    from opencode_cache.config.offer import Offer
     from opencode_cache.config.read import Configuration, Document
 
-_START, _USE = "at every start", "when used"
+_START, _PROMPT, _USE = "at every start", "with each prompt", "when used"
 _FIRST_USE = "when it is first used"
 _SHORT = re.compile(r"[\w.-]+/[\w.-]+(?:#.*)?")
 _SSH = re.compile(r"(?:[\w.-]+@)?(?P<host>[\w.-]+):(?!/)")
@@ -34,10 +36,11 @@ class Service:
     where: str
 
 
-def services(configuration: Configuration) -> list[Service]:
-    """All of them, in the order in which a person would look for them."""
+def services(configuration: Configuration, offer: Offer) -> list[Service]:
+    """All that the offer does not answer, in the order in which a person would look for them."""
     own = [document for document in configuration.documents if not document.tui]
-    found = [service for entry in entries(configuration) for service in _of_entry(entry)]
+    asking = [one.entry for one in judge(configuration, offer) if one.word != "cached"]
+    found = [service for entry in asking for service in _of_entry(entry)]
     return list(dict.fromkeys([*found, *_of_providers(own), *_sharing(own)]))
 
 
@@ -48,7 +51,7 @@ def _of_entry(entry: Entry) -> Iterator[Service]:
     if entry.kind == "remote":
         yield Service(f"MCP server {name}", _START, entry.value, entry.where)
     elif entry.kind == "url":
-        yield Service(entry.key, _START, entry.value, entry.where)
+        yield Service(entry.key, _PROMPT if entry.key == "instructions" else _START, entry.value, entry.where)
     elif entry.kind == "reference":
         yield Service(f"reference {name}", _FIRST_USE, _repository(entry.value), entry.where)
 

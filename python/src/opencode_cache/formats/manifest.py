@@ -106,6 +106,8 @@ class Manifest(Model):
     """What npm found of the registry's signatures when the lock was made."""
     accept: Accepted | None = None
     """Plugin, or `*` -> hosts that the plan lets it ask for, where it does."""
+    urls: dict[str, str] | None = None
+    """Address -> sha256 of the text that OpenCode gets from the cache, where the plan names some."""
     files: int
     bytes: int
     """Content of all regular files of the cache, manifest.json apart."""

@@ -261,7 +261,7 @@ def _near(spec: str, subject: Subject) -> tuple[str, ...]:
 
 def _command(spec: str, subject: Subject) -> str | None:
     """The command that locks it beside the plugins and tools that are there; None where it cannot be."""
-    if spec.startswith(("packages/", "node_modules/", "config/")):
+    if spec.startswith(("packages/", "npm/", "node_modules/", "config/")):
         return None
     try:
         if not repository.source(spec):

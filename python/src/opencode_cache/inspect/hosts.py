@@ -17,12 +17,14 @@ from opencode_cache.base.model import Model
 from opencode_cache.config import commands
 from opencode_cache.config import services as configured
 from opencode_cache.config.entries import entries
+from opencode_cache.config.offer import of_cache
 from opencode_cache.npm.spec import public, split_spec
 from opencode_cache.prove import opt_outs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from opencode_cache.config.offer import Offer
     from opencode_cache.config.read import Configuration
     from opencode_cache.formats.manifest import Manifest
     from opencode_cache.formats.proof import Proof
@@ -118,7 +120,7 @@ def allow_list(
     rows = [*_of_proof(proof), *(row for name in providers for row in _of_provider(name, catalogue()))]
     untold: list[str] = []
     if configuration:
-        rows += _of_configuration(configuration, catalogue, providers, untold)
+        rows += _of_configuration(configuration, of_cache(manifest), catalogue, providers, untold)
     rows += _of_plugins(_plugins(manifest, configuration), rows, untold)
     if features:
         rows += [
@@ -136,11 +138,12 @@ def allow_list(
 
 def _of_configuration(
     configuration: Configuration,
+    offer: Offer,
     catalogue: Callable[[], Mapping[str, Any]],
     given: Sequence[str],
     untold: list[str],
 ) -> Iterator[Row]:
-    for service in configured.services(configuration):
+    for service in configured.services(configuration, offer):
         place = _place(service.address)
         if place is None:
             untold.append(f"{service.who}: {public(service.address)!r} names no host ({service.where})")

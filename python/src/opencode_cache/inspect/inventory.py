@@ -124,4 +124,4 @@ def proved(
         return on_file.given(proof, cache, manifest, opencode)
     if opencode is None and manifest.opencode_sha256 is None:
         return None
-    return on_file.find(on_file.identity(cache, manifest, opencode))
+    return on_file.find(on_file.identity(cache, manifest, opencode), cache)

@@ -66,7 +66,7 @@ class Bill:
         return f"What OpenCode {self.manifest.opencode} finds in its cache on {self.manifest.system}"
 
 
-def program_part(ref: str, name: str, supplier: str, sha256: str, licence: str) -> Part:
+def program_part(ref: str, name: str, supplier: str, sha256: str, licence: str | None) -> Part:
     """A program whose version nobody states: its digest stands for that."""
     version = f"sha256:{sha256[:16]}"
     name_in_purl = f"pkg:generic/{quote(name)}?checksum=sha256:{sha256}"

@@ -21,7 +21,7 @@ from opencode_cache.formats import lock, manifest, plan
 from opencode_cache.opencode import tools
 from opencode_cache.resolve import grammars
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[2]
 DOCS = REPOSITORY / "docs"
 PAGES = [DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 
