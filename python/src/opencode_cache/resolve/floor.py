@@ -88,6 +88,10 @@ def check_again(lock: Lock, packages: Collection[Package], on_step: Callable[[st
         if found.unchecked or found.missing:
             why = found.unchecked or f"this registry has none of {_list(found.missing)}"
             on_step(f"signatures were verified when the lock was made, and cannot be here: {why}")
+        elif lock.signatures and (changes := _changes(lock.signatures.keys, keys())):
+            on_step(
+                f"the registry's keys are not those of the lock, whose hashes hold all the same: {changes}"
+            )
     if lock.min_age:
         on_step(f"asking the registry whether they are {lock.min_age} old")
         require_age(lock.min_age, packages)
@@ -106,15 +110,21 @@ def keys() -> dict[str, str]:
 
 def same_keys(before: Mapping[str, str], now: Mapping[str, str], where: str) -> None:
     """Raises BadInputError where both lists are known and differ."""
-    if not before or not now or dict(before) == dict(now):
-        return
+    if changes := _changes(before, now):
+        raise BadInputError(
+            f"the registry's keys are not those of {where}: {changes}; "
+            "ask whoever runs the registry why, and then lock with --accept-keys"
+        )
+
+
+def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """In words; empty where one of the lists is not known."""
+    if not before or not now:
+        return ""
     changes = [f"{name} is gone" for name in before.keys() - now.keys()]
     changes += [f"{name} is new" for name in now.keys() - before.keys()]
     changes += [f"{name} is another key" for name in before.keys() & now.keys() if before[name] != now[name]]
-    raise BadInputError(
-        f"the registry's keys are not those of {where}: {', '.join(sorted(changes))}; "
-        "ask whoever runs the registry why, and then lock with --accept-keys"
-    )
+    return ", ".join(sorted(changes))
 
 
 def _key(one: Any) -> tuple[str, str]:  # noqa: ANN401 - the registry's JSON
