@@ -40,8 +40,8 @@ def services(configuration: Configuration, offer: Offer) -> list[Service]:
     """All that the offer does not answer, in the order in which a person would look for them."""
     own = [document for document in configuration.documents if not document.tui]
     asking = [one.entry for one in judge(configuration, offer) if one.word != "cached"]
-    found = [service for entry in asking for service in _of_entry(entry)]
-    return list(dict.fromkeys([*found, *_of_providers(own), *_sharing(own)]))
+    named = [service for entry in asking for service in _of_entry(entry)]
+    return list(dict.fromkeys([*named, *_of_providers(own), *_sharing(own)]))
 
 
 def _of_entry(entry: Entry) -> Iterator[Service]:

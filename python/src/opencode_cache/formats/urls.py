@@ -99,11 +99,11 @@ def index(skills: Mapping[str, Mapping[str, str]]) -> str:
 
     Each has its digest as its version, by which OpenCode 1.18 sees that what it keeps is another one.
     """
-    made = []
+    entries = []
     for name, texts in skills.items():
         digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()
-        made.append({"name": name, "version": digest[:16], "files": list(texts)})
-    return json.dumps({"skills": made}, indent=2) + "\n"
+        entries.append({"name": name, "version": digest[:16], "files": list(texts)})
+    return json.dumps({"skills": entries}, indent=2) + "\n"
 
 
 def _url(value: str) -> str:

@@ -144,11 +144,11 @@ def _of_configuration(
     untold: list[str],
 ) -> Iterator[Row]:
     for service in configured.services(configuration, offer):
-        place = _place(service.address)
-        if place is None:
+        host_and_port = _place(service.address)
+        if host_and_port is None:
             untold.append(f"{service.who}: {public(service.address)!r} names no host ({service.where})")
-        elif not _is_loopback(place[0]):
-            host, port = place
+        elif not _is_loopback(host_and_port[0]):
+            host, port = host_and_port
             yield Row(host=host, port=port, who=service.who, when=service.when, source="configuration")
     for name, where in configured.providers(configuration).items():
         if name in given:
