@@ -216,6 +216,10 @@ def test_what_the_proof_saw_of_a_plugin_is_not_listed_twice(made, tmp_path):
     seen = (Host(name="eu.i.posthog.com", count=1, step="serve", who="plugin oh-my-opencode@latest"),)
     found = configured(made, tmp_path, {"plugin": ["oh-my-opencode"]}, seen=seen)
     assert [row.host for row in found.rows if "posthog" in row.host] == ["eu.i.posthog.com"]
+    other = (Host(name="eu.i.posthog.com", count=1, step="serve", who="plugin oh-my-opencode-slim"),)
+    assert "*.posthog.com" in [
+        row.host for row in configured(made, tmp_path, {"plugin": ["oh-my-opencode"]}, seen=other).rows
+    ]
     assert "*.posthog.com" in [
         row.host for row in configured(made, tmp_path, {"plugin": ["oh-my-opencode"]}).rows
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import cache as once
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -78,7 +79,7 @@ def hosts_command(
         contents,
         last_proof.proof if last_proof else None,
         proved,
-        partial(_catalogue, cache, opencode),
+        once(partial(_catalogue, cache, opencode)),
         provider,
         None if no_config else read_configuration(config, project),
         features=features,

@@ -84,14 +84,13 @@ def _providers(documents: list[Document]) -> Merged:
 
 
 def _addresses(provider: Any) -> Iterator[str]:  # noqa: ANN401 - whatever the user wrote
+    if not isinstance(provider, dict):
+        return
     own = table(provider, "options").get("baseURL")
-    given = own if own is not None else table({"it": provider}, "it").get("api")
-    if isinstance(given, str) and given:
-        yield given
-    for settings in table(provider, "models").values():
-        other = table(settings, "provider").get("api")
-        if isinstance(other, str) and other:
-            yield other
+    of_models = (table(settings, "provider").get("api") for settings in table(provider, "models").values())
+    for address in (provider.get("api") if own is None else own, *of_models):
+        if isinstance(address, str) and address:
+            yield address
 
 
 def _sharing(documents: list[Document]) -> Iterator[Service]:

@@ -201,7 +201,7 @@ def _plugins(manifest: Manifest, configuration: Configuration | None) -> list[st
 def _of_plugins(plugins: Sequence[str], rows: Sequence[Row], untold: list[str]) -> Iterator[Row]:
     """What was read in the code of plugins, but for what the proof saw of the same plugin."""
     for plugin in plugins:
-        seen = [row.host for row in rows if row.source == "proof" and f"plugin {plugin}" in row.who]
+        seen = [row.host for row in rows if row.source == "proof" and plugin in _names(row.who)]
         for one in opt_outs.known():
             for host in one.hosts if plugin in one.plugins else ():
                 if any(fnmatchcase(other, host) for other in seen):
@@ -211,6 +211,11 @@ def _of_plugins(plugins: Sequence[str], rows: Sequence[Row], untold: list[str]) 
                     yield Row(host=host, port=_HTTPS, who=f"plugin {plugin}", when=when, source="plugin")
                 else:
                     untold.append(f"plugin {plugin}: {when}; it asks the npm registry")
+
+
+def _names(who: str) -> set[str]:
+    """The packages in `plugin a@latest, plugin b`."""
+    return {split_spec(word)[0] for word in who.replace(",", " ").split()}
 
 
 def _of_proof(proof: Proof | None) -> Iterator[Row]:
