@@ -1,7 +1,7 @@
 """`lock --require-signatures` and `--min-age`, and `fetch` after them, at a registry on loopback that signs.
 
-npm verifies with its own code, and with the key that the registry shows. OPENCODE_CACHE_TEST_EVERY=1 has a
-whole `lock` for each case; else `lock` runs once, and the cases are `fetch` of what it made.
+npm verifies with its own code, and with the key that the registry shows. What each step makes of what it is
+told is tried in tests/unit/resolve/test_floor.py; here are the commands.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from opencode_cache.formats import contents, lock
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import platforms
 
-EVERY = bool(os.environ.get("OPENCODE_CACHE_TEST_EVERY"))
-slow = pytest.mark.skipif(not EVERY, reason="needs minutes: set OPENCODE_CACHE_TEST_EVERY=1")
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("OPENCODE_CACHE_TEST_EVERY"), reason="needs minutes: set OPENCODE_CACHE_TEST_EVERY=1"
+)
 SPEC = "@saladtechnologies-oss/ai-sdk-provider"
 PLAN = f"""
 opencode = "1.18.33"
@@ -136,7 +137,6 @@ def test_what_is_signed_and_old_is_locked_and_fetched(run, registry, tmp_path, p
     assert not list((tmp_path / "third").glob("*.tgz"))
 
 
-@slow
 @pytest.mark.parametrize(
     ("how", "status", "said"),
     [
@@ -152,7 +152,6 @@ def test_what_is_not_signed_as_it_should_be_makes_no_lock(run, registry, tmp_pat
     assert not (tmp_path / "my.lock.json").exists()
 
 
-@slow
 def test_a_registry_that_shows_no_key_makes_no_lock(run, registry, tmp_path):
     registry.keys = []
     status, said = make(run, "--require-signatures")
@@ -161,7 +160,6 @@ def test_a_registry_that_shows_no_key_makes_no_lock(run, registry, tmp_path):
     assert not (tmp_path / "my.lock.json").exists()
 
 
-@slow
 def test_a_key_that_changed_since_the_last_lock_is_an_error(run, registry, tmp_path, packages):
     """The new key has the old one's name, and everything is signed anew: npm finds nothing wrong."""
     status, said = make(run, "--require-signatures")
@@ -185,7 +183,6 @@ def test_a_key_that_changed_since_the_last_lock_is_an_error(run, registry, tmp_p
     assert (tmp_path / "my.lock.json").read_bytes() != before
 
 
-@slow
 @pytest.mark.parametrize(
     ("date", "said"),
     [
