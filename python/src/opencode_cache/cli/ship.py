@@ -158,7 +158,7 @@ def image_command(
     node = _node(cache, opencode, ripgrep, node, runs=not no_prove)
     if not base:
         console.step("without --base there is no shell or libc in it: for `COPY --from` and image mounts")
-    made = image.image(
+    written = image.image(
         cache,
         opencode,
         output,
@@ -172,10 +172,10 @@ def image_command(
         preset=preset.checked(preset_file, cache, opencode),
     )
     console.step(
-        f"OpenCode {made.version}: {made.layers} layers, {console.megabytes(made.size)}; "
-        f"manifest {made.digest}"
+        f"OpenCode {written.version}: {written.layers} layers, {console.megabytes(written.size)}; "
+        f"manifest {written.digest}"
     )
-    answer.path(made.file)
+    answer.path(written.file)
 
 
 def _prover(
