@@ -190,6 +190,13 @@ def test_checks_of_the_flake(flake, default):
         flake.build(f"checks.x86_64-linux.{name}")
 
 
+def test_the_proof_that_nix_makes_is_shown_for_its_cache(flake, machine, default):
+    proof = flake.build("opencode-cache.tests.offline")
+    cache = flake.build("opencode-cache")
+    listed = flake.nix("run", at="#opencode-cache-builder", rest=["list", "--cache", cache, "--proof", proof])
+    assert "Proof: proved: OpenCode" in listed.stdout + listed.stderr
+
+
 @every
 def test_the_flake_checks_itself(flake, default):
     flake.nix("flake", "check", timeout=3000)
