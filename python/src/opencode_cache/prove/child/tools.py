@@ -88,7 +88,7 @@ def _start(subject: Subject, command: Path) -> tuple[list[str], dict[str, str]]:
 
 def _typescript(cache: Path) -> Path | None:
     """A TypeScript for a project, out of the cache itself: some servers bring one."""
-    for pattern in ("packages/*", "packages/@*/*"):
+    for pattern in ("packages/*", "packages/@*/*", "npm/*/1", "npm/@*/*/1"):
         for server in sorted(cache.glob(f"{pattern}/node_modules/typescript/lib/tsserver.js")):
             return server.parents[1]
     return None
