@@ -37,7 +37,7 @@ CONSUMER = """\
         darwin = mkOpencode { pkgs = import nixpkgs { system = "x86_64-darwin"; }; };
         future = mkOpencode {
           inherit pkgs;
-          opencode = pkgs.opencode // { version = "2.0.1"; };
+          opencode = pkgs.opencode // { version = "3.0.1"; };
         };
         lockable = mkOpencode {
           inherit pkgs;

@@ -95,7 +95,7 @@ def test_an_unsupported_system_is_refused_at_evaluation(consumer):
 def test_an_unsupported_opencode_is_refused_at_evaluation(consumer):
     done = consumer.nix("eval", "--raw", at="#future.drvPath", check=False)
     assert done.returncode
-    assert "OpenCode 2.0.1 is not supported by this opencode-cache; the supported versions are" in done.stderr
+    assert "OpenCode 3.0.1 is not supported by this opencode-cache; the supported versions are" in done.stderr
     assert "opencode-release-with-cache" in done.stderr
 
 
