@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import re
 import shutil
 import subprocess
+import tarfile
 import threading
 from typing import TYPE_CHECKING
 
@@ -206,6 +208,15 @@ def store_name(package) -> str:
     return f"{package.name.removeprefix('@').replace('/', '-')}-{package.version}.tgz"
 
 
+def described(package) -> dict:
+    """Its package.json, as far as a client resolves by it."""
+    with tarfile.open(TARBALLS / package.tarball) as archive:
+        (path,) = [name for name in archive.getnames() if re.fullmatch(r"[^/]+/package\.json", name)]
+        found = json.load(archive.extractfile(path))
+    wanted = ("name", "version", "dependencies", "optionalDependencies", "os", "cpu", "libc")
+    return {name: found[name] for name in wanted if name in found}
+
+
 class Registry:
     """A registry on loopback, as npm and curl ask for its packages; `login`: what a request must carry."""
 
@@ -236,11 +247,8 @@ class Registry:
 
             def packument(self, known):
                 versions = {
-                    package.version: {
-                        "name": package.name,
-                        "version": package.version,
-                        "dist": {"tarball": f"{registry.url}{path}", "integrity": package.integrity},
-                    }
+                    package.version: described(package)
+                    | {"dist": {"tarball": f"{registry.url}{path}", "integrity": package.integrity}}
                     for package, path in known
                 }
                 return {

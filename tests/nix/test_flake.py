@@ -7,7 +7,9 @@ import re
 import time
 
 import pytest
-from flake_lab import SUITE, Flake, commit, every, machine_of
+from flake_lab import LOCKS, SUITE, Flake, Registry, commit, every, get, machine_of
+
+from opencode_cache.formats import lock
 
 MODULES = """\
 {
@@ -95,10 +97,17 @@ def test_two_such_packages_and_another_share_a_profile(flake, machine, default, 
     assert machine.run("ls", f"{profile}/share/bash-completion/completions/").stdout
 
 
-def test_after_use_remove_and_a_garbage_collection_plain_opencode_asks_for_its_plugin_api(
+LOCAL_PLUGIN = """import { tool } from "@opencode-ai/plugin"
+import { writeFileSync } from "node:fs"
+writeFileSync(process.env.HOME + "/loaded", typeof tool.schema.string)
+export const Mine = async () => ({})
+"""
+
+
+def test_after_use_remove_and_a_garbage_collection_plain_opencode_installs_its_plugin_api(
     flake, second, default, machine, tmp_path
 ):
-    """What keeps plain OpenCode from installing it is gone; nothing dangles."""
+    """What keeps plain OpenCode from doing that is gone; nothing dangles; a local plugin works as ever."""
     home = {"HOME": str(tmp_path)}
     machine.run(f"{default}/bin/opencode", "models", offline=True, environment=home)
     links = machine.run("find", tmp_path, "-type", "l").stdout.split()
@@ -113,13 +122,17 @@ def test_after_use_remove_and_a_garbage_collection_plain_opencode_asks_for_its_p
     # Another machine has the program and not the cache, as after a garbage collection.
     opencode = flake.value("default", "p: p.opencode.outPath")
     second.links_to(machine, machine.out("path-info", "--recursive", opencode).split())
-    config = tmp_path / ".config/opencode/plugin"
-    config.mkdir()
-    (config / "mine.js").write_text("export const Mine = async () => ({})\n")
-    # Without a network, what it asks for fails at the first try and not after a minute.
-    quick = home | {"npm_config_fetch_retries": "0"}
-    listed = second.run(f"{opencode}/bin/opencode", "models", offline=True, environment=quick)
-    assert "opencode/" in listed.stdout
+    config = tmp_path / ".config/opencode"
+    (config / "plugin").mkdir()
+    (config / "plugin/mine.js").write_text(LOCAL_PLUGIN)
+    locked = lock.read(LOCKS / "opencode-cache.lock.json")
+    api = [locked.packages[key] for key in locked.trees["config"].values()]
+    get(api)
+    with Registry(*api) as registry:
+        environment = home | {"npm_config_registry": registry.url, "OPENCODE_DISABLE_MODELS_FETCH": "1"}
+        second.run(f"{opencode}/bin/opencode", "models", environment=environment)
+    assert (tmp_path / "loaded").read_text() == "function"
+    assert not (config / "node_modules/@opencode-ai/plugin").is_symlink()
 
 
 def test_update_app_is_the_builder(flake):
