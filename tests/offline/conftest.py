@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,9 @@ from pathlib import Path
 import pytest
 from kept import KEPT, LOCKS, TEST_LOCKS
 
-from opencode_cache import pipeline
 from opencode_cache.base import store
 from opencode_cache.base.errors import NetworkError
-from opencode_cache.build import builder
+from opencode_cache.build import builder, release_binary
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import contents, lock
 from opencode_cache.npm import platforms
@@ -65,7 +65,7 @@ def make(tarballs, fetch_packages, tmp_path_factory):
             found = lock.read(path)
             package = contents.binary_package(found, system)
             fetch_packages([*contents.packages(found, system).values(), package])
-            opencode = pipeline.binary(package, tarballs, place)
+            opencode = release_binary.in_store(package, tarballs, place)
             inputs = builder.Inputs(found, tarballs, opencode, system, **options)
             if options:
                 cache = tmp_path_factory.mktemp("cache") / "cache"
@@ -124,3 +124,18 @@ def isolated():
     can = netns.available()
     if not can.ok:
         pytest.skip(f"needs a network namespace of its own: {can.why}")
+
+
+@pytest.fixture(scope="session")
+def bun() -> Path:
+    """The Bun of OpenCode 2.x, as a program of its own."""
+    name = f"@oven/bun-linux-{'x64-baseline' if platforms.current().cpu == 'x64' else 'aarch64'}"
+    prefix = KEPT / "bun"
+    program = prefix / "node_modules" / name / "bin" / "bun"
+    if not program.exists():
+        options = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-save")
+        command = ["npm", "install", "--prefix", str(prefix), *options, f"{name}@1.4.5"]
+        done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
+        if not program.exists():
+            pytest.skip(f"needs Bun, from the npm registry once: {done.stderr[-300:]}")
+    return program

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import io
+import json
 import os
 import shutil
 import stat
@@ -316,6 +317,93 @@ def test_node_is_brought_for_npm_tools(tmp_path):
     assert (without.infos[0].node, brought.infos[0].node) == (False, True)
     assert {"libexec/path", "libexec/path/node"} <= {entry.path for entry in brought.listing.entries}
     assert "libexec/path" not in {entry.path for entry in without.listing.entries}
+
+
+def test_programs_are_brought_and_stand_in_the_lists(tmp_path):
+    gopls = make_program(tmp_path / "any-name", "of gopls")
+    found = made(tmp_path, programs={"gopls": gopls})
+    digest = hashlib.sha256(gopls.read_bytes()).hexdigest()
+    (entry,) = (entry for entry in found.listing.entries if entry.path == "libexec/path/gopls")
+    assert entry.sha256 == digest
+    unbundle.unbundle(found.file, tmp_path / "to")
+    installed = (tmp_path / "to/bin/opencode").resolve().parents[1]
+    (part,) = (
+        part
+        for part in json.loads((installed / "bill.cdx.json").read_text())["components"]
+        if part["name"] == "gopls"
+    )
+    assert {"alg": "SHA-256", "content": digest} in part["hashes"]
+    assert "gopls" in (installed / "bill.spdx.json").read_text()
+    (tmp_path / "opencode").write_text("#!/bin/sh\nexec gopls\n")
+    again = pack.bundle(tmp_path / "cache", tmp_path / "opencode", found.file, programs={"gopls": gopls})
+    unbundle.unbundle(again.file, tmp_path / "to")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "readlink").symlink_to(shutil.which("readlink"))
+    environment = {"HOME": str(tmp_path), "PATH": str(tools)}
+    done = subprocess.run(
+        [tmp_path / "to/bin/opencode"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "version of gopls\n"
+
+
+def _elf(machine: int) -> bytes:
+    return b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + struct.pack("<H", machine) + bytes(44)
+
+
+@pytest.mark.parametrize(
+    ("system", "content", "found"),
+    [
+        ("x86_64-linux", _elf(183), "linux arm64"),
+        ("x86_64-linux-musl", _elf(243), "linux another processor"),
+        ("aarch64-linux", _elf(62), "linux x64"),
+        ("x86_64-linux", b"\x7fELF\x01\x01\x01" + bytes(60), "linux another processor"),
+        ("x86_64-linux", b"MZ" + bytes(60), "win32 any"),
+        ("aarch64-linux", b"\xcf\xfa\xed\xfe\x0c\0\0\1", "darwin arm64"),
+        ("aarch64-darwin", b"\xcf\xfa\xed\xfe\x07\0\0\1", "darwin x64"),
+        ("x86_64-linux", _elf(62), ""),
+        ("aarch64-darwin", b"\xcf\xfa\xed\xfe\x0c\0\0\1", ""),
+        ("aarch64-darwin", b"\xca\xfe\xba\xbe\0\0\0\2", ""),
+        ("aarch64-linux", b"#!/bin/sh\n", ""),
+    ],
+)
+@pytest.mark.parametrize("role", ["programs", "ripgrep", "opencode"])
+def test_a_program_for_another_machine_is_refused(tmp_path, system, content, found, role):
+    cache, good, other = make_cache(tmp_path / "cache"), tmp_path / "good", make_program(tmp_path / "other")
+    text = manifest.dumps(manifest.read(cache).model_copy(update={"system": system}))
+    (cache / manifest.FILE).write_text(text)
+    make_program(good)
+    other.write_bytes(content)
+    program, options = good, {role: other}
+    if role == "programs":
+        options = {role: {"gopls": other}}
+    elif role == "opencode":
+        program, options = other, {}
+    if not found:
+        assert pack.bundle(cache, program, tmp_path / "out", **options)
+        return
+    with pytest.raises(BadInputError, match=f"is a program for {found}, and this is for {system}; give"):
+        pack.bundle(cache, program, tmp_path / "out", **options)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["gopls"], "--program 'gopls': write it as NAME=FILE, for example 'gopls=./gopls'"),
+        (["=x"], "write it as NAME=FILE"),
+        (["gopls=@", "gopls=@"], "gopls is given twice; take one away"),
+        (["a/b=@"], "'a/b' cannot be its name; write it as NAME=FILE"),
+        (["..=@"], "'..' cannot be its name"),
+        (["rg=@"], "'rg' cannot be its name; give --ripgrep"),
+        (["gopls=nowhere"], "nowhere: not an executable file; give gopls as one program"),
+    ],
+)
+def test_a_program_that_is_none_is_one_sentence(tmp_path, command, words, said):
+    cache = make_cache(tmp_path / "cache")
+    program = an_opencode(tmp_path / "opencode", cache)
+    options = [f"--program={word.replace('@', str(program))}" for word in words]
+    assert said in command("--cache", cache, "--opencode", program, "--output", tmp_path / "out", *options)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture

@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opencode_cache import layouts
 from opencode_cache.base import console, files, store
 from opencode_cache.base.errors import BadInputError, CheckFailedError
-from opencode_cache.build import assemble, builder
+from opencode_cache.build import builder, release_binary
 from opencode_cache.fetch import github as github_archives
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import ages, contents, lock, manifest, shipped
 from opencode_cache.formats import proof as proofs
+from opencode_cache.layouts import accepts
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import nodejs, platforms
 from opencode_cache.prove import on_file, warm_up, who_asks
 from opencode_cache.prove.verify import verify
-from opencode_cache.resolve import floor, resolver
+from opencode_cache.resolve import floor, programs, resolver
 from opencode_cache.resolve import missing as missing_names
 from opencode_cache.wrapper import render as wrapper
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
-    from opencode_cache.formats.lock import Lock, Package
+    from opencode_cache.formats.lock import Lock
     from opencode_cache.formats.plan import Plan
     from opencode_cache.formats.proof import Proof
 
@@ -52,7 +54,7 @@ class Built:
 def fetch(cache_lock: Lock, system: platforms.System, to: Path, *, with_binary: bool = True) -> None:
     """Download what a build for that system reads, and the OpenCode binary."""
     wanted = list(contents.packages(cache_lock, system).values())
-    if with_binary:
+    if with_binary and (cache_lock.opencode.binaries or not cache_lock.opencode.missing):
         wanted.append(contents.binary_package(cache_lock, system))
     total = sum(package.size or 0 for package in wanted if not (to / package.tarball).exists())
     if any(not (to / package.tarball).exists() for package in wanted):
@@ -63,49 +65,39 @@ def fetch(cache_lock: Lock, system: platforms.System, to: Path, *, with_binary: 
     github_archives.fetch([package for package in wanted if package.github], to)
 
 
-def binary(package: Package, tarballs: Path, cache_store: store.Store) -> Path:
-    """The OpenCode program out of its npm package, in the store."""
-    entry = cache_store.add(
-        store.key("opencode", package.integrity),
-        f"{package.name}-{package.version}",
-        lambda out: _unpack_binary(package, tarballs, out),
-    )
-    return entry / "bin" / "opencode"
-
-
-def _unpack_binary(package: Package, tarballs: Path, out: Path) -> None:
-    out.mkdir(parents=True)
-    assemble.unpack(package, tarballs / package.tarball, [out], keep_all=True)
-    program = out / "bin" / "opencode"
-    if not program.is_file():
-        raise BadInputError(f"{package.key}: has no bin/opencode; lock again")
-    program.chmod(0o755)
-
-
-def make_lock(plan: Plan, before: date | None, *, allow_missing: bool = False) -> Lock:
-    """The lock step, with the binary that it asks fetched into the store first."""
+def make_lock(
+    plan: Plan, before: date | None, *, allow_missing: bool = False, program: Path | None = None
+) -> Lock:
+    """The lock step, with the binary that it asks fetched into the store first, unless `program` is one."""
+    if program:
+        accepts.accepted(program, plan.opencode)
     store.sweep()
     plan.check_files()
     tarballs, cache_store = store.downloads(), store.default()
     here = platforms.current()
     names = plan.systems or list(platforms.SYSTEMS)
     console.step(f"looking for OpenCode {plan.opencode}")
-    binaries, missing = resolver.binaries(plan.opencode, dict.fromkeys([here.name, *names]))
-    if here.name not in binaries:
-        near = missing_names.near_versions(here.binaries[0], plan.opencode)
-        hint = f"; it has {', '.join(near)}" if near else ""
+    binaries, missing = programs.binaries(plan.opencode, dict.fromkeys([here.name, *names]))
+    if here.name not in binaries and not program:
+        near = missing_names.near_versions(
+            layouts.for_version(plan.opencode).binaries(here)[0], plan.opencode
+        )
+        hint = f"; it has {', '.join(near)}" if near else "; give the program of yours with `lock --opencode`"
         raise npm.NotInRegistryError(
             f"OpenCode {plan.opencode} cannot be asked here: {missing[here.name]}{hint}"
         )
-    package = binaries[here.name]
+    package = binaries.get(here.name)
     if plan.min_age:
         # At once: with wrong dates nothing would be old enough, and everything "not to be had".
-        floor.require_age(plan.min_age, [package])
+        if package:
+            floor.require_age(plan.min_age, [package])
         limit = ages.first_day_too_young(plan.min_age, dt.datetime.now(dt.timezone.utc).date())
         before = min(before or limit, limit)
-    console.step(f"fetching {package.key}")
-    tarball.fetch([package], tarballs)
-    program = binary(package, tarballs, cache_store)
+    if package and not program:
+        console.step(f"fetching {package.key}")
+        tarball.fetch([package], tarballs)
+        program = release_binary.in_store(package, tarballs, cache_store)
+    assert program is not None  # noqa: S101 - for mypy; without a package it was refused above
     kept = {name: binaries[name] for name in names if name in binaries}
     locking = resolver.Resolver(
         plan,
@@ -196,14 +188,14 @@ def _cache(cache_lock: Lock, models: Path | None, system: platforms.System) -> t
     program = cache_store.path(store.key("opencode", package.integrity), f"{package.name}-{name}")
     if not cache_store.whole(cache) or not cache_store.whole(program):
         fetch(cache_lock, system, tarballs)
-    opencode = binary(package, tarballs, cache_store)
+    opencode = release_binary.in_store(package, tarballs, cache_store)
 
     def make_cache(out: Path) -> None:
         by = None
         if system != here:
             package = contents.binary_package(cache_lock, here)
             tarball.fetch([package], tarballs)
-            by = binary(package, tarballs, cache_store)
+            by = release_binary.in_store(package, tarballs, cache_store)
         inputs = builder.Inputs(cache_lock, tarballs, opencode, system, models=models, by=by)
         console.step("unpacking")
         build(inputs, out, [] if by else None, trust_proofs=True)

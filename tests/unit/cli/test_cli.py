@@ -86,7 +86,11 @@ def assert_sentence(said, *words):
         (["lock", "--resolve", "=1", "-o", "{tmp}/l"], ["NAME=RANGE"]),
         (["lock", "--before", "soon", "-o", "{tmp}/l"], ["--before", "soon"]),
         (["bundle"], ["--output"]),
-        (["run", "--opencode-version", "2.0.0", "--", "models"], ["2.0.0", "1.14 to 1.18"]),
+        (["run", "--opencode-version", "3.0.0", "--", "models"], ["3.0.0", "1.14 to 1.18"]),
+        (
+            ["run", "--opencode-version", "2.0.0", "--", "models", "--experimental"],
+            ["OpenCode 2.0.0 is an experiment here", "Add --experimental"],
+        ),
         (["build", "--lock", "{lock}"], ["--tarballs"]),
         (["list", "--cache", "{tmp}/none"], ["none", "not a cache"]),
         (["list", "--cache", "{tmp}", "--json"], ["not a cache"]),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from opencode_cache import __version__, layouts
 from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
-from opencode_cache.build import assemble, catalogue, grammars, interpreter, user_files
+from opencode_cache.build import assemble, catalogue, grammars, interpreter, urls, user_files
 from opencode_cache.build.unpack.bins import link_bins
 from opencode_cache.formats import contents, grammar, manifest, proof
 from opencode_cache.formats.manifest import Manifest
@@ -140,6 +140,7 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
         link_bins(cache / name, nodes)
     layout.write_metadata(cache, lock)
     user_files.write(lock.files, cache)
+    texts = urls.write(lock.urls, cache)
     known = _fetched_languages(inputs)
     grammars.install(lock.languages, known, lock.packages, inputs.tarballs, cache)
     for key in grammar.packages(lock.languages.values()):
@@ -179,6 +180,7 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
         languages_fetched=tuple(grammars.missing(known, lock.languages)),
         signatures=lock.signatures,
         accept=lock.accept or None,
+        urls=texts or None,
         files=count,
         bytes=size,
     )
@@ -235,7 +237,7 @@ def _settle(root: Path) -> None:
     for name in ours:
         if (root / name).is_file():
             (root / name).chmod(0o644)
-    for name in ("", "bin", "tui", "packages", "config"):
+    for name in ("", "bin", "tui", "packages", "npm", "config"):
         if (root / name).is_dir():
             (root / name).chmod(0o755)
     os.utime(root, (MTIME, MTIME))

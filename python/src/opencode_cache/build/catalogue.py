@@ -37,11 +37,17 @@ def write(
     """
     given, kind = catalogue.given(models) if models else (None, "file")
     _check_catalogue(lock, models, given)
-    needed = lock.opencode.layout == "bun"
+    layout = lock.opencode.layout
+    needed = layout != "packages"
     embedded = _embedded(opencode, by)
     decision = choose.decide(embedded, given, needed=needed, forced=forced)
     document = given if decision.take == "given" else embedded
-    if needed and (document is None or "opencode" not in document):
+    if layout == "generations" and document is None:
+        raise BadInputError(
+            f"{opencode}: has no model catalogue that can be read, and OpenCode {lock.opencode.version} "
+            "would look for one in the network at every start; give one with --models"
+        )
+    if layout == "bun" and (document is None or "opencode" not in document):
         # 1.0.61 takes its default model from there without looking whether it exists.
         raise BadInputError(
             f"{models or opencode}: has no provider `opencode` in its model catalogue, without "

@@ -35,6 +35,10 @@ def lock_command(
     resolve: options.Resolve = [],  # noqa: B006
     before: options.Before = None,
     min_age: options.MinAge = None,
+    opencode: Annotated[
+        Path | None,
+        typer.Option("--opencode", help="An OpenCode of yours to ask, in place of npm's.", metavar="BIN"),
+    ] = None,
     *,
     require_signatures: options.RequireSignatures = False,
     accept_keys: options.AcceptKeys = False,
@@ -43,7 +47,9 @@ def lock_command(
     """Resolve a plan with npm into exact versions and hashes (needs the registry)."""
     chosen, _ = options.planned(plan_file, opencode_version, provider, plugin, tool, resolve)
     chosen = options.with_floor(chosen, require_signatures=require_signatures, age=min_age)
-    new_lock = pipeline.make_lock(chosen, before.date() if before else None, allow_missing=allow_missing)
+    new_lock = pipeline.make_lock(
+        chosen, before.date() if before else None, allow_missing=allow_missing, program=opencode
+    )
     if not accept_keys:
         _same_keys(output, new_lock)
     files.write_atomically(output, lock.dumps(new_lock))

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from opencode_cache import pipeline
 from opencode_cache.base import answer, console
 from opencode_cache.base.errors import BadInputError, CheckFailedError
-from opencode_cache.cli import options, subject
+from opencode_cache.cli import options, preset, subject
 from opencode_cache.cli.app import app
 from opencode_cache.formats import manifest
 from opencode_cache.formats.proof import verdict
+from opencode_cache.inspect import inventory
 from opencode_cache.layouts import accepts
 from opencode_cache.npm import nodejs, platforms
-from opencode_cache.prove import on_file
 from opencode_cache.ship import image, pack, unbundle
+
+if TYPE_CHECKING:
+    from opencode_cache.formats.proof import Proof
 
 
 @app.command("bundle", epilog="Example: opencode-cache bundle --plan my.toml -o opencode.tar.zst")
@@ -39,16 +42,15 @@ def bundle_command(
     ] = None,
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
-    proof: Annotated[
-        Path | None,
-        typer.Option("--proof", help="What `verify --json` wrote of this cache and program.", metavar="FILE"),
-    ] = None,
+    program: options.Programs = [],  # noqa: B006 - typer makes a new list each time
+    proof: options.ProofOfIt = None,
     sign_key: Annotated[
         Path | None, typer.Option("--sign-key", help="Key to sign with: SSH's or minisign's.", metavar="FILE")
     ] = None,
     serial: Annotated[
         int, typer.Option("--serial", help="Tells bundles of one day apart, in their order.", metavar="N")
     ] = 0,
+    preset_file: options.Preset = None,
     accept_licence: options.AcceptLicences = [],  # noqa: B006
     *,
     offline: options.Offline = True,
@@ -70,21 +72,18 @@ def bundle_command(
                 cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
             )
         ]
-    if proof:
-        ((cache, opencode),) = pairs
-        given = on_file.given(proof, cache, manifest.read(cache), opencode).proof
-        if not given.complete:
-            raise CheckFailedError(f"{proof}: {verdict(given)}; what is not proved is not shipped")
-        pipeline.say_who_asks(given)
     trees = [
         pack.tree(
             cache,
             opencode,
             ripgrep=ripgrep,
             node=_node(cache, opencode, ripgrep, node),
+            programs=options.programs(program),
             serial=serial,
             offline=offline,
+            proof=_proof(cache, opencode, proof),
             accept_licences=accept_licence,
+            preset=preset.checked(preset_file, cache, opencode),
         )
         for cache, opencode in pairs
     ]
@@ -107,6 +106,12 @@ def image_command(
             "--base", help="An OCI layout, as a tar or a directory, or a root directory.", metavar="PATH"
         ),
     ] = None,
+    join: Annotated[
+        list[Path],
+        typer.Option(
+            "--join", help="Images of several machines, made before, into one file.", metavar="FILE"
+        ),
+    ] = [],  # noqa: B006
     plan_file: options.Plan = None,
     lock_file: options.LockAsIs = None,
     models: options.LockModels = None,
@@ -114,12 +119,25 @@ def image_command(
     opencode: options.BinaryOfCache = None,
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
+    program: options.Programs = [],  # noqa: B006
+    proof: options.ProofOfIt = None,
+    preset_file: options.Preset = None,
     accept_licence: options.AcceptLicences = [],  # noqa: B006
     *,
     offline: options.Offline = True,
     allow_missing: options.AllowMissing = False,
 ) -> None:
     """Write an OCI image, without a daemon, for `podman load`, `skopeo copy` and registries."""
+    if join:
+        if base or plan_file or lock_file or models or cache or opencode:
+            raise BadInputError("--join: takes images as they are; leave everything but -o out")
+        index = image.join(join, output)
+        console.step(
+            f"OpenCode {index.version}: {' and '.join(index.machines)}, {console.megabytes(index.size)}; "
+            f"index {index.digest}"
+        )
+        answer.path(index.file)
+        return
     cache, opencode = subject.cache_and_program(
         cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
     )
@@ -133,14 +151,33 @@ def image_command(
         base=base,
         ripgrep=ripgrep,
         node=node,
+        programs=options.programs(program),
         offline=offline,
+        proof=_proof(cache, opencode, proof),
         accept_licences=accept_licence,
+        preset=preset.checked(preset_file, cache, opencode),
     )
     console.step(
         f"OpenCode {made.version}: {made.layers} layers, {console.megabytes(made.size)}; "
         f"manifest {made.digest}"
     )
     answer.path(made.file)
+
+
+def _proof(cache: Path, opencode: Path, given: Path | None) -> Proof | None:
+    """The proof that travels along: the given one, else the last one of that cache and program.
+
+    Raises CheckFailedError for one that is not complete.
+    """
+    last = inventory.proved(cache, manifest.read(cache), given, opencode)
+    if last is None:
+        console.step("no proof of it was made yet, so none travels along; `opencode-cache verify` makes one")
+        return None
+    if not last.proof.complete:
+        raise CheckFailedError(f"{given}: {verdict(last.proof)}; what is not proved is not shipped")
+    if given:
+        pipeline.say_who_asks(last.proof)
+    return last.proof
 
 
 def _node(cache: Path, opencode: Path, ripgrep: Path | None, node: Path | None) -> Path | None:

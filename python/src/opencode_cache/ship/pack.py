@@ -12,6 +12,7 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import zstandard
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+    from opencode_cache.formats.proof import Proof
 
 LEVEL = 9
 """Measured with OpenCode 1.18.33 and its cache, 269 MB, two cores: level 3 makes 67 MB in 0.5 s, 9 makes
@@ -88,16 +90,21 @@ def tree(
     *,
     ripgrep: Path | None = None,
     node: Path | None = None,
+    programs: Mapping[str, Path] = MappingProxyType({}),
     serial: int = 0,
     offline: bool = True,
+    proof: Proof | None = None,
     accept_licences: Collection[str] = (),
+    preset: bytes | None = None,
 ) -> Tree:
     """What a bundle has of a cache and an OpenCode program.
 
-    `ripgrep` and `node` are programs that OpenCode finds at the end of PATH. `serial` tells bundles of one
-    day apart; `offline` as in `wrapper.render`; `accept_licences` names packages that are taken although they
-    may not be passed on. Raises BadInputError for a directory that is not a whole cache, for a program that
-    runs nowhere else, and for a SOURCE_DATE_EPOCH that is no time.
+    `ripgrep`, `node` and `programs` (name -> file) are what OpenCode finds at the end of PATH. `serial` tells
+    bundles of one day apart; `offline` as in `wrapper.render`; `proof` travels along; `accept_licences` names
+    packages that are taken although they may not be passed on; `preset` is an opencode.json for everybody who
+    uses it. Raises BadInputError for a directory that is not a whole cache, for a program that runs nowhere
+    else, for a proof of something else, for names that cannot be in a bundle, and for a SOURCE_DATE_EPOCH
+    that is no time.
     """
     if not 0 <= serial <= MAX_SERIAL:
         raise BadInputError(f"--serial {serial}: give a number from 0 to {MAX_SERIAL}")
@@ -120,8 +127,11 @@ def tree(
             opencode,
             ripgrep=ripgrep,
             node=node,
+            programs=programs,
             offline=offline,
+            proof=proof,
             accept_licences=accept_licences,
+            preset=preset,
         ),
     }
     return Tree(info, items, cache)
