@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from pathlib import Path
 
 import bare
 import pytest
+from kept import REPOSITORY
 
 from opencode_cache import pipeline
 from opencode_cache.base.errors import BadInputError, NetworkError
@@ -117,7 +119,7 @@ def test_installed_by_python_elsewhere(machine, bundles):
     works(machine, "/opt/made-elsewhere/bin/opencode", "1.18")
 
 
-def mistakes_of(machine: Machine, program: str, name: str, text: str, servers=True) -> str:  # noqa: FBT002
+def mistakes_of(machine: bare.Machine, program: str, name: str, text: str, servers=True) -> str:  # noqa: FBT002
     """What OpenCode with these servers finds in a file of the project."""
     mistake = machine.home / "work" / name
     mistake.parent.mkdir(exist_ok=True)
@@ -172,7 +174,7 @@ def test_language_servers_of_the_documentation_need_neither_node_nor_a_typescrip
     versions = {one.spec: one.version for one in manifest.read(made.cache).requests}
     print(versions)  # noqa: T201 - which they are today
     file = tmp_path / "opencode.tar.zst"
-    pack.bundle(made.cache, made.opencode, file)
+    pack.bundle([pack.tree(made.cache, made.opencode)], file)
     unbundle.unbundle(file, machine.root / "opt/tools")
     assert not list((machine.root / "opt/tools").rglob("node"))
     assert machine.sh("! command -v node npm npx bun").returncode == 0
