@@ -92,7 +92,7 @@ def _fill_musl(tree: Path, unpack) -> None:
     shutil.copy(loader.resolve(), libraries / "ld-musl-x86_64.so.1")
     (libraries / "libc.musl-x86_64.so.1").symlink_to("ld-musl-x86_64.so.1")
     for library in (*made.rglob("lib*.so.*"), *made.rglob("ld-linux-x86-64.so.2")):
-        if "musl" not in str(library):
+        if "musl" not in str(library.relative_to(made)):
             shutil.copy(library.resolve(), own / library.name)
     shutil.copy(made / "usr/bin/zstd", own / "zstd")
     start = "/usr/libexec/zstd/ld-linux-x86-64.so.2 --library-path /usr/libexec/zstd /usr/libexec/zstd/zstd"

@@ -17,7 +17,7 @@ from opencode_cache.formats.proof import verdict
 from opencode_cache.inspect import inventory
 from opencode_cache.layouts import accepts
 from opencode_cache.npm import nodejs, platforms
-from opencode_cache.ship import image, pack, unbundle
+from opencode_cache.ship import image, items, pack, unbundle
 
 if TYPE_CHECKING:
     from opencode_cache.formats.proof import Proof
@@ -72,21 +72,31 @@ def bundle_command(
                 cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
             )
         ]
-    trees = [
-        pack.tree(
-            cache,
-            opencode,
-            ripgrep=ripgrep,
-            node=_node(cache, opencode, ripgrep, node),
-            programs=options.programs(program),
-            serial=serial,
-            offline=offline,
-            proof=_proof(cache, opencode, proof),
-            accept_licences=accept_licence,
-            preset=preset.checked(preset_file, cache, opencode),
+    trees = []
+    for one, binary in pairs:
+        # Of several systems, each gets the programs that it can run.
+        name = manifest.read(one).system if len(pairs) > 1 else None
+        own_ripgrep, own_node = (
+            file if file and (name is None or items.suits(file, name)) else None for file in (ripgrep, node)
         )
-        for cache, opencode in pairs
-    ]
+        trees.append(
+            pack.tree(
+                one,
+                binary,
+                ripgrep=own_ripgrep,
+                node=_node(one, binary, own_ripgrep, own_node),
+                programs={
+                    key: file
+                    for key, file in options.programs(program).items()
+                    if name is None or items.suits(file, name)
+                },
+                serial=serial,
+                offline=offline,
+                proof=_proof(one, binary, proof),
+                accept_licences=accept_licence,
+                preset=preset.checked(preset_file, one, binary),
+            )
+        )
     bundle = pack.bundle(trees, output, since=since, sign_key=sign_key)
     names = " and ".join(info.system for info in bundle.infos)
     console.step(
@@ -171,7 +181,10 @@ def _proof(cache: Path, opencode: Path, given: Path | None) -> Proof | None:
     """
     last = inventory.proved(cache, manifest.read(cache), given, opencode)
     if last is None:
-        console.step("no proof of it was made yet, so none travels along; `opencode-cache verify` makes one")
+        system = manifest.read(cache).system
+        console.step(
+            f"no proof of it for {system} was made yet, so none travels; `opencode-cache verify` makes one"
+        )
         return None
     if not last.proof.complete:
         raise CheckFailedError(f"{given}: {verdict(last.proof)}; what is not proved is not shipped")
@@ -188,11 +201,11 @@ def _node(cache: Path, opencode: Path, ripgrep: Path | None, node: Path | None) 
             "give --ripgrep BIN, a static one of github.com/BurntSushi/ripgrep/releases (…-musl)"
         )
     contents = manifest.read(cache)
-    # Another system's program cannot be asked here.
-    if contents.system == platforms.current().name:
+    here = contents.system == platforms.current().name
+    if here:  # another system's program cannot be asked
         accepts.accepted(opencode, contents.opencode)
     tools = [entry.spec for entry in contents.requests if entry.kind == "tool"]
-    node = node or (nodejs.in_wheel() if tools else None)
+    node = node or (nodejs.in_wheel() if tools and here else None)
     if tools and not node:
         names = ", ".join(tools)
         console.step(f"without Node.js: {names} will run on the Bun inside OpenCode, unless --node gives one")
