@@ -17,8 +17,8 @@ import trees
 from machine import Machine
 from trees import REPOSITORY
 
-from opencode_cache import pipeline
 from opencode_cache.base.errors import NetworkError
+from opencode_cache.build import release_binary
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import contents, lock
 from opencode_cache.npm import platforms
@@ -120,7 +120,7 @@ def flake_on(machine: Machine, project: Path, directory: Path) -> Flake:
     archive = directory / "archive"
     with machines.alone():
         get([*programs, *wanted.values()])
-        pipeline._unpack_binary(programs[1], TARBALLS, archive.with_name("npm"))
+        release_binary._unpack_binary(programs[1], TARBALLS, archive.with_name("npm"))
         archive.mkdir()
         (archive.with_name("npm") / "bin" / "opencode").rename(archive / "opencode")
         machine.add_directory(archive, "source")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import bare
 import pytest
-from kept import REPOSITORY
+from kept import REPOSITORY, slow
 
 from opencode_cache import pipeline
 from opencode_cache.base.errors import BadInputError, NetworkError
@@ -133,6 +133,7 @@ def mistakes_of(machine: bare.Machine, program: str, name: str, text: str, serve
     return json.dumps(said)
 
 
+@slow
 def test_language_server_of_a_bundle(machine, make, tmp_path):
     """There is no Node.js on the machine but the bundle's own."""
     if shutil.which("node") is None:
@@ -153,10 +154,7 @@ def test_language_server_of_a_bundle(machine, make, tmp_path):
     assert "is not assignable" in mistakes_of(machine, "/opt/tools/bin/opencode", "mistake.py", text, others)
 
 
-@pytest.mark.skipif(
-    not os.environ.get("OPENCODE_CACHE_TEST_EVERY"),
-    reason="needs OPENCODE_CACHE_TEST_EVERY=1 and the npm registry: it locks the example of the docs anew",
-)
+@slow
 def test_language_servers_of_the_documentation_need_neither_node_nor_a_typescript(
     machine, tarballs, tmp_path, monkeypatch
 ):

@@ -38,6 +38,7 @@ from bundle_lab import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from kept import EVERY
 
 from opencode_cache.base.errors import BadInputError, CheckFailedError, OpencodeCacheError
 from opencode_cache.ship import file_format, pack, reader, signing, unbundle
@@ -45,7 +46,7 @@ from opencode_cache.ship.file_format import BLOCK, CONTENTS, DIGITS, SIGNATURE, 
 
 SH_FLIPS = 12
 """Each costs some processes."""
-EVERY = 1 if os.environ.get("OPENCODE_CACHE_TEST_EVERY") else 9
+STRIDE = 1 if EVERY else 9
 """Each so manieth change of the file system is one at which an accident happens."""
 
 
@@ -563,7 +564,7 @@ def changes_to_try(file: Path, template: Path, tmp_path: Path) -> list[int]:
     discard(prefix)
     names = log.read_text().split("\0")
     inside = [not name.startswith("/") or re.search(r"/\.new-\d+/[^/]+/", name) for name in names]
-    return [n for n, within in enumerate(inside, 1) if not within or n % ((EVERY + 1) // 2) == 0]
+    return [n for n, within in enumerate(inside, 1) if not within or n % ((STRIDE + 1) // 2) == 0]
 
 
 def copied(template: Path, prefix: Path) -> None:
@@ -665,7 +666,7 @@ def test_sh_is_killed_at_every_tool(files, tmp_path):
         (tools / name).chmod(0o755)
     template = tmp_path / "template"
     assert by_sh(files["1"], template)
-    for number in range(1, 60, EVERY):
+    for number in range(1, 60, STRIDE):
         prefix = tmp_path / "to"
         copied(template, prefix)
         (tmp_path / "count").unlink(missing_ok=True)

@@ -51,10 +51,14 @@ def plan_command(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; a table, and status 1 if something is lacking.")
     ] = False,
+    certain: Annotated[
+        bool,
+        typer.Option("--certain", help="For --check: count only what OpenCode surely does without."),
+    ] = False,
 ) -> None:
     """Write the plan that your OpenCode configuration asks for, and say what no cache can hold."""
-    if (cache or lock_file) and not check:
-        raise BadInputError("--cache and --lock are what --check looks at; give --check as well")
+    if (cache or lock_file or certain) and not check:
+        raise BadInputError("--cache, --lock and --certain are for --check; give --check as well")
     configuration = _read(config, project)
     version = opencode_version or shipped_locks.default_version()
     wrong = list(
@@ -67,10 +71,10 @@ def plan_command(
     for mistake in wrong:
         console.step(f"{_short(mistake.where)}: {mistake.text}; {mistake.fix}")
     if check:
-        _check(configuration, _offers(cache, lock_file, opencode_version))
+        _check(configuration, _offers(cache, lock_file, opencode_version), certain=certain)
         first = next((mistake for mistake in wrong if mistake.certain), None)
         if first:
-            raise CheckFailedError(f"{first.where}: {first.text}")
+            raise CheckFailedError(f"{first.where}: {first.text}; {first.fix}")
         return
     judgements = judge.judge(configuration, offer.Offer(plan.default(version).opencode))
     sources = dict.fromkeys(_short(document.where) for document in configuration.documents)
@@ -110,15 +114,15 @@ def _offers(cache: Path | None, lock_file: Path | None, version: str | None) -> 
     return used or [offer.Offer(version or shipped_locks.default_version())]
 
 
-def _check(configuration: Configuration, offers: Sequence[offer.Offer]) -> None:
+def _check(configuration: Configuration, offers: Sequence[offer.Offer], *, certain: bool) -> None:
     judgements = [
         judge.worst(same) for same in zip(*(judge.judge(configuration, one) for one in offers), strict=True)
     ]
     console.stdout().print(tables.judgements_table(judgements))
-    lacking = judge.lacking(judgements)
+    lacking = [one for one in judge.lacking(judgements) if one.certain or not certain]
     if lacking:
-        more = f", and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        raise CheckFailedError(f"not covered: {lacking[0].shown}: {lacking[0].reason}{more}")
+        first, more = lacking[0], f" ({len(lacking) - 1} more)" if len(lacking) > 1 else ""
+        raise CheckFailedError(f"not covered: {first.shown}: {first.reason}; {first.fix}{more}")
 
 
 def _short(where: str) -> str:

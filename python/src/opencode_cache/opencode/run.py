@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 _VERSION = re.compile(r"^v?(\d+\.\d+\.\d+[0-9A-Za-z.+-]*)$", re.MULTILINE | re.ASCII)
 _LISTENING = re.compile(r"listening on (http://\S+)")
 _PLACE = "process.stdout.write(process.execPath)"
-VERSION_TIMEOUT = 60
-_SERVE_TIMEOUT = 60
+VERSION_TIMEOUT = 600
+_SERVE_TIMEOUT = 600
+"""Seconds: an end to what hangs, and not to what is slow."""
 _STOP_TIMEOUT = 10
 
 
@@ -163,7 +164,7 @@ class Server:
     def prompt(self, provider: str, model: str, text: str, timeout: float = 60) -> str:
         """Ask a model in a session of its own; the text parts of the answer, or why there is none."""
         try:
-            session = self.post("/session", {})
+            session = self.post("/session", {}, timeout)
             answer = self.post(
                 f"/session/{session['id']}/message",
                 {

@@ -208,8 +208,8 @@ class Resolver:
 
         def choose(want: _Wanted) -> Request | Unavailable:
             name = want.name
-            if want.kind == "plugin" and plugins.ignored(want.spec, self.plan.opencode):
-                return Unavailable(spec=want.spec, kind=want.kind, reason=plugins.TAKE_IT_OUT)
+            if refused := missing_names.refused(want.kind, want.spec, self.plan.opencode):
+                return refused
             source = repository.source(want.spec) if want.kind == "plugin" else None
             try:
                 if source:
