@@ -17,7 +17,7 @@ from opencode_cache.formats.proof import verdict
 from opencode_cache.inspect import inventory
 from opencode_cache.layouts import accepts
 from opencode_cache.npm import nodejs, platforms
-from opencode_cache.ship import image, pack, proving, unbundle
+from opencode_cache.ship import image, items, pack, proving, unbundle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,21 +81,27 @@ def bundle_command(
             )
         ]
         options.runs_here(manifest.read(pairs[0][0]).system, emulator, sysroot)
-    trees = [
-        pack.tree(
-            cache,
-            opencode,
-            ripgrep=ripgrep,
-            node=_node(cache, opencode, ripgrep, node, runs=not (no_prove or system)),
-            programs=options.programs(program),
-            serial=serial,
-            offline=offline,
-            prove=_prover(cache, opencode, proof, told=is_made, no_prove=no_prove, several=bool(system)),
-            accept_licences=accept_licence,
-            preset=preset.checked(preset_file, cache, opencode),
+    trees = []
+    for one, binary in pairs:
+        # Of several systems, each gets the programs that it can run.
+        name = manifest.read(one).system if system else None
+        own_ripgrep, own_node = (_suiting(file, name) for file in (ripgrep, node))
+        trees.append(
+            pack.tree(
+                one,
+                binary,
+                ripgrep=own_ripgrep,
+                node=_node(one, binary, own_ripgrep, own_node, runs=not (no_prove or system)),
+                programs={
+                    key: file for key, file in options.programs(program).items() if _suiting(file, name)
+                },
+                serial=serial,
+                offline=offline,
+                prove=_prover(one, binary, proof, told=is_made, no_prove=no_prove, several=bool(system)),
+                accept_licences=accept_licence,
+                preset=preset.checked(preset_file, one, binary),
+            )
         )
-        for cache, opencode in pairs
-    ]
     bundle = pack.bundle(trees, output, since=since, sign_key=sign_key)
     names = " and ".join(info.system for info in bundle.infos)
     console.step(
@@ -176,6 +182,10 @@ def image_command(
         f"manifest {written.digest}"
     )
     answer.path(written.file)
+
+
+def _suiting(file: Path | None, system: str | None) -> Path | None:
+    return file if file and (system is None or items.suits(file, system)) else None
 
 
 def _prover(
