@@ -144,15 +144,36 @@ CASES = (
         "addresses",
         {
             "instructions": ["notes.md", "https://example.org/house-rules.md"],
-            "skills": {"paths": ["./skills"], "urls": ["https://example.org/skills/index.json"]},
+            "skills": {"paths": ["./skills"], "urls": ["https://example.org/skills"]},
             "references": {"tools": {"repository": "someone/tools"}, "docs": {"path": "../docs"}},
         },
         {
-            "instructions 'https://example.org/house-rules.md'": "not covered",
-            "skills 'https://example.org/skills/index.json'": "not covered",
+            "instructions 'https://example.org/house-rules.md'": "cached",
+            "skills 'https://example.org/skills'": "cached",
             "references.tools 'someone/tools'": "not covered",
         },
-        said=("save the text as a file and name that under instructions", "skills.paths", "clone it"),
+        plan={
+            "instructions": ["https://example.org/house-rules.md"],
+            "skills": ["https://example.org/skills"],
+        },
+        said=("clone it",),
+    ),
+    _config(
+        "addresses that no lock may hold",
+        {
+            "instructions": ["https://me:secret@example.org/rules.md", "http://example.org/rules.md"],
+            "skills": {"urls": ["https://example.org/skills/index.json"]},
+        },
+        {
+            "instructions 'https://…@example.org/rules.md'": "not covered",
+            "instructions 'http://example.org/rules.md'": "not covered",
+            "skills 'https://example.org/skills/index.json'": "not covered",
+        },
+        said=(
+            "has a login or a query, which no lock may hold; save the text as a file and name that",
+            "http://example.org/rules.md is not https",
+            "write 'https://example.org/skills/'",
+        ),
     ),
     Case(
         "plugins of the interface",

@@ -24,6 +24,13 @@ SERVERS = {
         "command": ["bunx", "@modelcontextprotocol/server-sequential-thinking@latest"],
     },
 }
+OWN = {
+    "own": {
+        "npm": "@ai-sdk/openai-compatible",
+        "options": {"baseURL": "@MODELS@/own/v1", "apiKey": "loopback"},
+        "models": {"m": {"name": "m"}},
+    }
+}
 TRIES = 4
 _PROGRAMS = ["sh", "env", "ls", "cat", "uname", "mkdir", "ln", "mv", "cp", "rm", "rmdir", "chmod", "cksum"]
 _PROGRAMS += ["git", "readlink"]
@@ -68,6 +75,30 @@ def test_a_server_that_is_not_in_the_cache_is_left_as_it_is(started, home, bare)
     )
     assert "connected" not in report.stdout
     assert "npx" in report.stdout + report.stderr
+
+
+def test_texts_with_addresses_are_answered_from_the_cache(started, home):
+    """Of `instructions` and `skills`, for each prompt, and when OpenCode has put the skill into its cache."""
+    config = {
+        "provider": OWN,
+        "instructions": ["https://rules.example.org/house.md"],
+        "skills": {"urls": ["https://skills.example.org/all"]},
+    }
+    for _ in range(2):
+        report = isolated.run(started, ["run", "--model", "own/m", "hello"], home, config=config, timeout=300)
+        assert report.returncode == 0, report.stderr
+        prompts = [body for body in report.bodies if "THANK-YOU-KINDLY" in body]
+        assert prompts, report.stderr
+        assert "ties knots that hold" in prompts[0]
+        assert report.hosts == []
+    kept = home / ".cache-nix/opencode/skills/knots/more/tips.md"
+    assert kept.read_text() == "Wet the rope.\n"
+
+
+def test_an_address_that_is_not_in_the_cache_is_asked_for(started, home):
+    config = {"provider": OWN, "instructions": ["https://rules.example.org/other.md"]}
+    report = isolated.run(started, ["run", "--model", "own/m", "hello"], home, config=config, timeout=300)
+    assert report.hosts == ["rules.example.org"]
 
 
 @pytest.mark.parametrize("place", ["work/.opencode", ".config/opencode", "team"])

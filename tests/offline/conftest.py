@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,3 +125,18 @@ def isolated():
     can = netns.available()
     if not can.ok:
         pytest.skip(f"needs a network namespace of its own: {can.why}")
+
+
+@pytest.fixture(scope="session")
+def bun() -> Path:
+    """The Bun of OpenCode 2.x, as a program of its own."""
+    name = f"@oven/bun-linux-{'x64-baseline' if platforms.current().cpu == 'x64' else 'aarch64'}"
+    prefix = KEPT / "bun"
+    program = prefix / "node_modules" / name / "bin" / "bun"
+    if not program.exists():
+        options = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-save")
+        command = ["npm", "install", "--prefix", str(prefix), *options, f"{name}@1.4.5"]
+        done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
+        if not program.exists():
+            pytest.skip(f"needs Bun, from the npm registry once: {done.stderr[-300:]}")
+    return program

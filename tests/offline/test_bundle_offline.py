@@ -141,7 +141,9 @@ def bundles(tmp_path_factory, request):
             if not ripgrep:
                 pytest.skip("needs ripgrep on PATH: install Debian's ripgrep")
             out = tmp_path_factory.mktemp("bundle") / f"{version}.tar.zst"
-            made[version] = pack.bundle(found.cache, found.opencode, out, ripgrep=Path(ripgrep)).file
+            made[version] = pack.bundle(
+                [pack.tree(found.cache, found.opencode, ripgrep=Path(ripgrep))], out
+            ).file
         return made[version]
 
     return one
@@ -197,7 +199,8 @@ def test_language_server_of_a_bundle(machine, make, tmp_path):
     found, nodejs = make(TOOLS), Path(shutil.which("node")).resolve()
     file = tmp_path / "with-tools.tar.zst"
     # What its licence forbids to pass on goes nowhere else here.
-    pack.bundle(found.cache, found.opencode, file, node=nodejs, accept_licences=["intelephense"])
+    tree = pack.tree(found.cache, found.opencode, node=nodejs, accept_licences=["intelephense"])
+    pack.bundle([tree], file)
     unbundle.unbundle(file, machine.root / "opt/tools")
     (own,) = (machine.root / "opt/tools/lib/opencode-cache/generations").glob("*/libexec/path/node")
     inside = "/" + own.relative_to(machine.root).as_posix()

@@ -10,6 +10,8 @@ import sys
 import pytest
 from kept import KEPT
 
+from opencode_cache.opencode.versions import CONSENT, EXPERIMENTAL, layout_name
+
 VERSIONS = os.environ.get("OPENCODE_CACHE_TEST_VERSIONS", "").split()
 
 
@@ -29,9 +31,22 @@ def test_a_version_is_proved(isolated, version, tmp_path):
         # Downloads are kept; what is made of them is made anew.
         "XDG_CACHE_HOME": str(KEPT / "versions"),
         "npm_config_userconfig": npmrc,
+        CONSENT: "1",
     }
+    # OpenCode 2.x would leave a service behind.
+    alone = ["--standalone"] if layout_name(version) == EXPERIMENTAL else []
     done = subprocess.run(
-        [sys.executable, "-m", "opencode_cache", "run", "--opencode-version", version, "--", "models"],
+        [
+            sys.executable,
+            "-m",
+            "opencode_cache",
+            "run",
+            "--opencode-version",
+            version,
+            "--",
+            "models",
+            *alone,
+        ],
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -13,13 +13,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import zstandard
 from bundle_lab import (
     INSTALL,
+    OTHER_TOOLS,
     SCRIPT,
+    TOOLS,
+    bundled,
     by_python,
     by_sh,
     differences,
@@ -27,6 +29,7 @@ from bundle_lab import (
     make_bundle,
     make_cache,
     make_program,
+    only,
     packed_again,
     run_sh,
     says,
@@ -39,9 +42,6 @@ from hypothesis import strategies as st
 from opencode_cache.base.errors import BadInputError, CheckFailedError, OpencodeCacheError
 from opencode_cache.ship import file_format, pack, signing, unbundle
 from opencode_cache.ship.file_format import BLOCK, CONTENTS, DIGITS, SIGNATURE, SUMS, TRAILER
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 SH_FLIPS = 12
 """Each costs some processes."""
@@ -100,7 +100,7 @@ def test_both_ways_install_the_same(files, tmp_path):
 def test_names_that_are_odd_and_allowed(install, tmp_path, name):
     cache = make_cache(tmp_path / "cache")
     (cache / "packages/foo" / name).write_text("content")
-    file = pack.bundle(cache, make_program(tmp_path / "program"), tmp_path / "out.tar.zst").file
+    file = bundled(cache, make_program(tmp_path / "program"), tmp_path / "out.tar.zst").file
     assert install(file, tmp_path / "to")
     (made,) = (tmp_path / "to/lib/opencode-cache/generations").iterdir()
     assert (made / "cache/packages/foo" / name).read_text() == "content"
@@ -296,7 +296,7 @@ def test_bundle_for_another_system(install, files, tmp_path):
     text = (cache / "manifest.json").read_text()
     system = pack.manifests.read(cache).system
     (cache / "manifest.json").write_text(text.replace(system, other))
-    file = pack.bundle(cache, make_program(tmp_path / "opencode"), tmp_path / "out.tar.zst").file
+    file = bundled(cache, make_program(tmp_path / "opencode"), tmp_path / "out.tar.zst").file
     assert not install(file, tmp_path / "to")
     assert not os.path.lexists(tmp_path / "to/bin/opencode")
     assert not (tmp_path / "to/lib").exists()
@@ -896,35 +896,6 @@ def test_full_disk_is_one_sentence_of_the_installer(files, tmp_path):
     assert re.fullmatch(said, done.stderr)
 
 
-TOOLS = [
-    *(
-        "cat",
-        "chmod",
-        "cut",
-        "head",
-        "ln",
-        "ls",
-        "mkdir",
-        "mv",
-        "readlink",
-        "rm",
-        "rmdir",
-        "sha256sum",
-        "sleep",
-    ),
-    *("sort", "sync", "tail", "tar", "tr", "uname", "uniq", "wc", "zstd"),
-]
-"""All that install.sh starts: coreutils, tar and zstd."""
-
-
-def only(path: Path, tools: Iterable[str]) -> Path:
-    """A directory for PATH that has these tools alone."""
-    path.mkdir()
-    for name in tools:
-        (path / name).symlink_to(shutil.which(name))
-    return path
-
-
 def test_installer_needs_nothing_else(files, tmp_path):
     words, path = sh_words(), only(tmp_path / "path", TOOLS)
     for arguments in ([files["1"]], [files["2"]], ["--undo"]):
@@ -948,28 +919,7 @@ def test_unbundle_needs_neither_tar_nor_zstd(files, tmp_path, monkeypatch):
     assert says(tmp_path / "to", tmp_path / "home") == "version 1 hello"
 
 
-def busyboxes(path: Path) -> None:
-    for name in set(TOOLS) - {"zstd"}:
-        (path / name).unlink()
-        (path / name).symlink_to(shutil.which("busybox"))
-
-
-def libarchives(path: Path) -> None:
-    """What macOS has."""
-    (path / "tar").unlink()
-    (path / "tar").symlink_to(shutil.which("bsdtar"))
-
-
-def perls(path: Path) -> None:
-    """What macOS has."""
-    (path / "sha256sum").unlink()
-    for name in ("shasum", "perl"):
-        (path / name).symlink_to(shutil.which(name))
-
-
-@pytest.mark.parametrize(
-    ("needs", "others"), [("busybox", busyboxes), ("bsdtar", libarchives), ("shasum", perls)]
-)
+@pytest.mark.parametrize(("needs", "others"), OTHER_TOOLS)
 def test_installer_with_the_tools_of_other_systems(files, tmp_path, needs, others):
     if shutil.which(needs) is None:
         pytest.skip(f"needs {needs} on PATH")

@@ -27,6 +27,7 @@ RENDERED = {
             "shell": STORE + "dash/bin/dash",
         },
     ),
+    "generations": (manifest("generations"), {}),
     "bun": (manifest("bun"), {"offline": False, "name": "oc"}),
     "bun-offline-movable": (
         manifest("bun"),

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from opencode_cache.formats import manifest as manifests
-from opencode_cache.wrapper.render import preload_path, wrap
+from opencode_cache.wrapper.preload import path_of
+from opencode_cache.wrapper.render import wrap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 SHELLS = {"dash": ["dash"], "bash": ["bash"], "busybox": ["busybox", "sh"]}
 PACKAGES = ("packages/foo", "packages/@scope/bar", "packages/@scope/plugin@latest")
 OTHER = ("packages/foo", "packages/new", "packages/@other/thing")
+GENERATIONS = ("models.json", "npm/plug@latest/1", "npm/@s/plug@latest/1", "npm/range@>=1 <2/1")
 BUN = ("node_modules", "package.json", "bun.lock", "tui")
 PLUGIN = "node_modules/@opencode-ai/plugin"
 TIMEOUT = 20
@@ -54,14 +56,19 @@ def shell(name: str) -> list[str]:
 
 def manifest(layout: str = "packages", **values: Any) -> manifests.Manifest:
     bun = layout == "bun"
+    version, links, copies = {
+        "bun": ("1.0.61", BUN, ("models.json", "version")),
+        "packages": ("1.18.33", PACKAGES, ("models.json",)),
+        "generations": ("2.0.32", GENERATIONS, ()),
+    }[layout]
     defaults: dict[str, Any] = {
         "builder": "0.1.0",
-        "opencode": "1.0.61" if bun else "1.18.33",
+        "opencode": version,
         "layout": layout,
         "cache_version": "9" if bun else None,
         "system": "x86_64-linux",
-        "links": BUN if bun else PACKAGES,
-        "copies": ("models.json", "version") if bun else ("models.json",),
+        "links": links,
+        "copies": copies,
         "requests": (),
         "packages": (),
         "files": 0,
@@ -113,7 +120,7 @@ class Lab:
         cache = self.top / name
         cache_manifest = manifest(layout, config="config" if modules else None, **values)
         for link in cache_manifest.links:
-            if link in {"package.json", "bun.lock"}:
+            if link in {"package.json", "bun.lock", "models.json"}:
                 (cache / link).parent.mkdir(parents=True, exist_ok=True)
                 (cache / link).write_text(name)
             else:
@@ -209,7 +216,7 @@ def state(directory: Path) -> dict[str, str]:
 
 def preload(wrapper: Path) -> Path:
     """The file that OpenCode is to preload."""
-    return preload_path(wrapper.parents[1], wrapper.name)
+    return path_of(wrapper.parents[1], wrapper.name)
 
 
 def holds(lab: Lab, cache: Path) -> None:

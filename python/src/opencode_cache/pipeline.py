@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opencode_cache.base import console, files, roots, store
+from opencode_cache import layouts
+from opencode_cache.base import console, files, store
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.build import assemble, builder
 from opencode_cache.fetch import github as github_archives
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import ages, contents, lock, manifest, shipped
 from opencode_cache.formats import proof as proofs
+from opencode_cache.layouts import accepts
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import nodejs, platforms
 from opencode_cache.prove import on_file, warm_up, who_asks
 from opencode_cache.prove.verify import verify
-from opencode_cache.resolve import floor, resolver
+from opencode_cache.resolve import floor, programs, resolver
 from opencode_cache.resolve import missing as missing_names
 from opencode_cache.wrapper import render as wrapper
 
@@ -52,7 +54,7 @@ class Built:
 def fetch(cache_lock: Lock, system: platforms.System, to: Path, *, with_binary: bool = True) -> None:
     """Download what a build for that system reads, and the OpenCode binary."""
     wanted = list(contents.packages(cache_lock, system).values())
-    if with_binary:
+    if with_binary and (cache_lock.opencode.binaries or not cache_lock.opencode.missing):
         wanted.append(contents.binary_package(cache_lock, system))
     total = sum(package.size or 0 for package in wanted if not (to / package.tarball).exists())
     if any(not (to / package.tarball).exists() for package in wanted):
@@ -82,30 +84,39 @@ def _unpack_binary(package: Package, tarballs: Path, out: Path) -> None:
     program.chmod(0o755)
 
 
-def make_lock(plan: Plan, before: date | None, *, allow_missing: bool = False) -> Lock:
-    """The lock step, with the binary that it asks fetched into the store first."""
+def make_lock(
+    plan: Plan, before: date | None, *, allow_missing: bool = False, program: Path | None = None
+) -> Lock:
+    """The lock step, with the binary that it asks fetched into the store first, unless `program` is one."""
+    if program:
+        accepts.accepted(program, plan.opencode)
     store.sweep()
     plan.check_files()
     tarballs, cache_store = store.downloads(), store.default()
     here = platforms.current()
     names = plan.systems or list(platforms.SYSTEMS)
     console.step(f"looking for OpenCode {plan.opencode}")
-    binaries, missing = resolver.binaries(plan.opencode, dict.fromkeys([here.name, *names]))
-    if here.name not in binaries:
-        near = missing_names.near_versions(here.binaries[0], plan.opencode)
-        hint = f"; it has {', '.join(near)}" if near else ""
+    binaries, missing = programs.binaries(plan.opencode, dict.fromkeys([here.name, *names]))
+    if here.name not in binaries and not program:
+        near = missing_names.near_versions(
+            layouts.for_version(plan.opencode).binaries(here)[0], plan.opencode
+        )
+        hint = f"; it has {', '.join(near)}" if near else "; give the program of yours with `lock --opencode`"
         raise npm.NotInRegistryError(
             f"OpenCode {plan.opencode} cannot be asked here: {missing[here.name]}{hint}"
         )
-    package = binaries[here.name]
+    package = binaries.get(here.name)
     if plan.min_age:
         # At once: with wrong dates nothing would be old enough, and everything "not to be had".
-        floor.require_age(plan.min_age, [package])
+        if package:
+            floor.require_age(plan.min_age, [package])
         limit = ages.first_day_too_young(plan.min_age, dt.datetime.now(dt.timezone.utc).date())
         before = min(before or limit, limit)
-    console.step(f"fetching {package.key}")
-    tarball.fetch([package], tarballs)
-    program = binary(package, tarballs, cache_store)
+    if package and not program:
+        console.step(f"fetching {package.key}")
+        tarball.fetch([package], tarballs)
+        program = binary(package, tarballs, cache_store)
+    assert program is not None  # noqa: S101 - for mypy; without a package it was refused above
     kept = {name: binaries[name] for name in names if name in binaries}
     locking = resolver.Resolver(
         plan,
@@ -159,13 +170,39 @@ def built(path: Path, models: Path | None = None) -> tuple[Built, bool]:
     """
     store.sweep()
     cache_lock = lock.read(path)
-    system = platforms.current()
     cache_store = store.default()
-    tarballs = store.downloads()
-    package = contents.binary_package(cache_lock, system)
-    text = lock.dumps(cache_lock)
-    cache_key = store.key("cache", text, system.name, _this_program())
+    cache, opencode = _cache(cache_lock, models, platforms.current())
+    extra_path = _extra_path(cache_lock, cache_store)
+    key = store.key("wrapper", str(cache), str(opencode), str(extra_path), _this_program())
+    wrapped_name = f"opencode-with-cache-{cache_lock.opencode.version}"
+    prefix = cache_store.path(key, wrapped_name)
+    is_new = not prefix.exists()
+    wrapped = cache_store.add(key, wrapped_name, lambda out: _wrap(cache, opencode, out, extra_path, prefix))
+    return Built(opencode, cache, wrapped / "bin" / "opencode"), is_new
+
+
+def ready_for_system(path: Path, models: Path | None, system: platforms.System) -> tuple[Path, Path]:
+    """The cache and the program of a lock for any system. What runs here is proved, as by `ready`."""
+    if system == platforms.current():
+        here = ready(path, models)
+        return here.cache, here.opencode
+    cache, opencode = _cache(lock.read(path), models, system)
+    last_proof = on_file.find(on_file.identity(cache, manifest.read(cache)))
+    if last_proof:
+        say_who_asks(last_proof.proof)
+    else:
+        console.step(
+            f"{system.name}: not proved, since it does not run here; `opencode-cache verify` does it there"
+        )
+    return cache, opencode
+
+
+def _cache(cache_lock: Lock, models: Path | None, system: platforms.System) -> tuple[Path, Path]:
+    """The cache of a lock, and its program."""
+    cache_store, tarballs, here = store.default(), store.downloads(), platforms.current()
     name = cache_lock.opencode.version
+    package = contents.binary_package(cache_lock, system)
+    cache_key = store.key("cache", lock.dumps(cache_lock), system.name, _this_program())
     cache = cache_store.path(cache_key, f"opencode-cache-{name}")
     program = cache_store.path(store.key("opencode", package.integrity), f"{package.name}-{name}")
     if not cache_store.whole(cache) or not cache_store.whole(program):
@@ -173,18 +210,16 @@ def built(path: Path, models: Path | None = None) -> tuple[Built, bool]:
     opencode = binary(package, tarballs, cache_store)
 
     def make_cache(out: Path) -> None:
-        inputs = builder.Inputs(cache_lock, tarballs, opencode, system, models=models)
+        by = None
+        if system != here:
+            package = contents.binary_package(cache_lock, here)
+            tarball.fetch([package], tarballs)
+            by = binary(package, tarballs, cache_store)
+        inputs = builder.Inputs(cache_lock, tarballs, opencode, system, models=models, by=by)
         console.step("unpacking")
-        build(inputs, out, trust_proofs=True)
+        build(inputs, out, [] if by else None, trust_proofs=True)
 
-    cache = cache_store.add(cache_key, f"opencode-cache-{name}", make_cache)
-    extra_path = _extra_path(cache_lock, cache_store)
-    key = store.key("wrapper", str(cache), str(opencode), str(extra_path), _this_program())
-    wrapped_name = f"opencode-with-cache-{name}"
-    prefix = cache_store.path(key, wrapped_name)
-    is_new = not prefix.exists()
-    wrapped = cache_store.add(key, wrapped_name, lambda out: _wrap(cache, opencode, out, extra_path, prefix))
-    return Built(opencode, cache, wrapped / "bin" / "opencode"), is_new
+    return cache_store.add(cache_key, f"opencode-cache-{name}", make_cache), opencode
 
 
 def ready_for(
@@ -272,16 +307,3 @@ def locked(plan: Plan, before: date | None = None, *, is_default: bool, allow_mi
             console.step(f"{path} is damaged, so it is made again")
         files.write_atomically(path, lock.dumps(make_lock(plan, before, allow_missing=allow_missing)))
     return path
-
-
-def leave_link(program: Path, link: Path) -> None:
-    """A symbolic link to the wrapped program, put in place at once; `gc` minds it. Raises BadInputError."""
-    try:
-        with files.beside(link) as directory:
-            (directory / "link").symlink_to(program)
-            (directory / "link").replace(link)
-    except OSError as error:
-        raise BadInputError(
-            f"{link}: no link can be left there ({error.strerror}); choose another --link"
-        ) from error
-    roots.remember(link)

@@ -85,7 +85,7 @@ def test_every_kind_of_entry_gets_a_word(home):
         "formatter.mine 'npx prettier $FILE'": "cached",
         "lsp.mine 'gopls'": "not needed",
         "lsp": "not covered",
-        "instructions 'https://rules.example.com/house.md'": "not covered",
+        "instructions 'https://rules.example.com/house.md'": "cached",
         "skills 'https://skills.example.com/index.json'": "not covered",
         "references.lib 'example/lib'": "not covered",
         "dependencies 'ms@^2'": "cached",
@@ -287,7 +287,7 @@ ENDS = "OpenCode does not start with it"
 def test_mistakes_are_named(home, config, said, certain):
     home.config(config)
     catalogue = {"anthropic": {"models": {"claude": {}}}}
-    (found,) = mistakes(home.read(), lambda: catalogue)
+    (found,) = mistakes(home.read(), lambda: catalogue, opencode="1.18.33")
     assert said in found.text
     assert found.certain == certain
     assert found.fix
@@ -317,12 +317,15 @@ def test_mistakes_are_named(home, config, said, certain):
 )
 def test_what_opencode_takes_is_no_mistake(home, config):
     home.config(config)
-    assert list(mistakes(home.read(), lambda: {"anthropic": {"models": {"claude": {}}}})) == []
+    assert (
+        list(mistakes(home.read(), lambda: {"anthropic": {"models": {"claude": {}}}}, opencode="1.18.33"))
+        == []
+    )
 
 
 def test_the_catalogue_is_asked_for_only_where_a_model_is_named(home):
     home.config({"plugin": ["x"]})
-    assert list(mistakes(home.read(), lambda: pytest.fail("asked"))) == []
+    assert list(mistakes(home.read(), lambda: pytest.fail("asked"), opencode="1.18.33")) == []
 
 
 @pytest.mark.parametrize(

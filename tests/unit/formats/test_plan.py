@@ -11,7 +11,7 @@ from opencode_cache.base.errors import BadInputError
 from opencode_cache.cli import options
 from opencode_cache.formats import local_plugin, plan, shipped, user_files
 
-UNSUPPORTED = ["0.15.0", "1.4.0", "1.13.0", "1.19.0", "2.0.0"]
+UNSUPPORTED = ["0.15.0", "1.4.0", "1.13.0", "1.19.0", "3.0.0"]
 NO_VERSIONS = ["0.15", "1.13", "abc", "", "v1.18.33", "1.18", "1.18.33\n", "1.18.x", "\uff11.0.0"]
 
 
@@ -170,7 +170,7 @@ def test_a_missing_file_is_refused(tmp_path):
 
 def test_more_is_added_behind_what_the_plan_has():
     base = plan.Plan(plugins=["a"], extra_providers=["p"], tools=["t"], resolve={"a": "^1", "b": "^1"})
-    made = base.with_more(providers=["q"], plugins=["c"], tools=["u"], resolve={"a": "^2"})
+    made = base.with_more({"extra_providers": ["q"], "plugins": ["c"], "tools": ["u"]}, {"a": "^2"})
     assert (made.plugins, made.extra_providers, made.tools) == (["a", "c"], ["p", "q"], ["t", "u"])
     assert made.resolve == {"a": "^2", "b": "^1"}
     assert base.plugins == ["a"]
@@ -179,7 +179,7 @@ def test_more_is_added_behind_what_the_plan_has():
 
 def test_adding_nothing_changes_nothing():
     base = plan.default("1.18.33")
-    assert base.with_more() == base
+    assert base.with_more({}) == base
 
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -21,7 +21,7 @@ from opencode_cache.formats import lock, plan
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import nodejs, repository
 from opencode_cache.opencode import ask, embedded
-from opencode_cache.resolve import git, metadata, missing
+from opencode_cache.resolve import git, metadata, missing, programs
 from opencode_cache.resolve import resolver as resolve
 
 SPEAKS = "@ai-sdk/provider"
@@ -363,6 +363,12 @@ def test_all_that_was_named_and_cannot_be_had_ends_the_lock_in_one_go(registry, 
     ]
 
 
+def test_a_plugin_that_renames_itself_is_noted_with_its_other_name(registry, locked):
+    registry.has("oh-my-opencode")
+    (request,) = locked(plugins=["oh-my-opencode"]).requests
+    assert request.note.startswith("write oh-my-openagent: at its first start it changes")
+
+
 def lacking(registry, monkeypatch, *broken):
     """npm's resolution of a tree fails where one of these is in it."""
     whole = registry.package_lock
@@ -577,7 +583,7 @@ def test_the_best_binary_that_exists_is_taken_for_each_system(registry):
     registry.has("opencode-linux-x64-baseline", "1.18.33")
     registry.has("opencode-linux-x64", "1.18.33")
     registry.has("opencode-linux-x64-musl", "1.18.33")
-    found, missing = resolve.binaries("1.18.33", ["x86_64-linux", "x86_64-linux-musl", "aarch64-darwin"])
+    found, missing = programs.binaries("1.18.33", ["x86_64-linux", "x86_64-linux-musl", "aarch64-darwin"])
     assert {system: package.name for system, package in found.items()} == {
         "x86_64-linux": "opencode-linux-x64-baseline",
         "x86_64-linux-musl": "opencode-linux-x64-musl",
@@ -587,7 +593,7 @@ def test_the_best_binary_that_exists_is_taken_for_each_system(registry):
 
 def test_a_binary_without_a_strong_hash_is_missing_with_the_reason(registry):
     registry.has("opencode-linux-arm64", "1.0.61", dist={"integrity": "sha1-AAAA"})
-    found, missing = resolve.binaries("1.0.61", ["aarch64-linux"])
+    found, missing = programs.binaries("1.0.61", ["aarch64-linux"])
     assert found == {}
     assert "no sha512 integrity" in missing["aarch64-linux"]
 

@@ -426,7 +426,12 @@ def test_a_version_that_is_none_goes_nowhere(world, version):
 
 @pytest.mark.parametrize(
     ("version", "said"),
-    [("2.0.0", "is not supported"), ("1.0.61", "had other names"), ("1.18.99", "has no release on GitHub")],
+    [
+        ("2.0.0", "is an experiment"),
+        ("3.0.0", "is not supported"),
+        ("1.0.61", "had other names"),
+        ("1.18.99", "has no release on GitHub"),
+    ],
 )
 def test_versions_that_cannot_be_had(world, version, said):
     with pytest.raises(BadInputError, match=said):

@@ -69,7 +69,8 @@ def decide(
 ) -> Decision:
     """Which catalogue to ship. Both are as in `api.json`; None is one that does not exist.
 
-    `needed`: OpenCode wants a file (`bun` layout). `forced`: the user wants the given one whatever its age.
+    `needed`: OpenCode wants a file (all but the `packages` layout). `forced`: the user wants the given one,
+    whatever its age.
     """
     if given is None:
         if needed and embedded is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ from typer.core import TyperGroup
 
 from opencode_cache import __version__
 from opencode_cache.base import answer
+from opencode_cache.opencode.versions import CONSENT
 
 if TYPE_CHECKING:
     from typing import Any
@@ -66,11 +68,16 @@ def _version_asked(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
 @app.callback()
 def _main(
     *,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback has done it
         bool, typer.Option("--version", callback=_version_asked, is_eager=True, help="Print the version.")
     ] = False,
+    experimental: Annotated[
+        bool,
+        typer.Option("--experimental", help="OpenCode 2.x too; may stand anywhere before a `--`."),
+    ] = False,
 ) -> None:
-    pass
+    if experimental:
+        os.environ[CONSENT] = "1"  # and that of child processes
 
 
 def all_commands() -> dict[str, Any]:

@@ -56,8 +56,13 @@ def plan_command(
     if (cache or lock_file) and not check:
         raise BadInputError("--cache and --lock are what --check looks at; give --check as well")
     configuration = _read(config, project)
+    version = opencode_version or shipped_locks.default_version()
     wrong = list(
-        mistakes(configuration, lambda: configured.catalogue(os.environ, *doctor.in_use(os.environ)))
+        mistakes(
+            configuration,
+            lambda: configured.catalogue(os.environ, *doctor.in_use(os.environ)),
+            opencode=version,
+        )
     )
     for mistake in wrong:
         console.step(f"{_short(mistake.where)}: {mistake.text}; {mistake.fix}")
@@ -67,7 +72,6 @@ def plan_command(
         if first:
             raise CheckFailedError(f"{first.where}: {first.text}")
         return
-    version = opencode_version or shipped_locks.default_version()
     judgements = judge.judge(configuration, offer.Offer(plan.default(version).opencode))
     sources = dict.fromkeys(_short(document.where) for document in configuration.documents)
     text = write.text(judgements, wrong, version, list(sources))
@@ -133,10 +137,4 @@ def with_configuration(base: Plan, shipped: Path | None) -> Plan:
     for one in final:
         if one.word == "not covered" or one.fix:
             console.step(f"{one.word}: {one.shown}: {one.reason}; {one.fix}")
-    return base.with_more(
-        providers=more.get("extra_providers", ()),
-        plugins=more.get("plugins", ()),
-        tools=more.get("tools", ()),
-        commands=more.get("commands", ()),
-        config=more.get("config", ()),
-    )
+    return base.with_more(more)

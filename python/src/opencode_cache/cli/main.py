@@ -16,6 +16,7 @@ from opencode_cache.cli.app import app
 _UsageError: type[Exception] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
 )
+_EXPERIMENTAL = "--experimental"
 
 
 def _say(text: str) -> None:
@@ -24,11 +25,19 @@ def _say(text: str) -> None:
     console.error(text)
 
 
+def _with_experimental_first(words: list[str]) -> list[str]:
+    """The command line with `--experimental` before the command, where typer looks for it."""
+    end = words.index("--") if "--" in words else len(words)
+    ours = [word for word in words[:end] if word != _EXPERIMENTAL]
+    first = [_EXPERIMENTAL] if len(ours) < end else []
+    return [*first, *ours, *words[end:]]
+
+
 def main() -> NoReturn:
     """The entry point: expected errors become one sentence and their exit status."""
     try:
         process.prepare()
-        status = app(standalone_mode=False)
+        status = app(_with_experimental_first(sys.argv[1:]), standalone_mode=False)
         answer.lines([])  # flushes: here, where a reader that went away is expected
     except OpencodeCacheError as error:
         _say(str(error))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from opencode_cache import pipeline
-from opencode_cache.base import answer, console, files, store
+from opencode_cache.base import answer, console, files, roots, store
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.build import builder
 from opencode_cache.catalogue import document as catalogue
@@ -36,6 +36,10 @@ def lock_command(
     resolve: options.Resolve = [],  # noqa: B006
     before: options.Before = None,
     min_age: options.MinAge = None,
+    opencode: Annotated[
+        Path | None,
+        typer.Option("--opencode", help="An OpenCode of yours to ask, in place of npm's.", metavar="BIN"),
+    ] = None,
     *,
     require_signatures: options.RequireSignatures = False,
     accept_keys: options.AcceptKeys = False,
@@ -44,7 +48,9 @@ def lock_command(
     """Resolve a plan with npm into exact versions and hashes (needs the registry)."""
     chosen, _ = options.planned(plan_file, opencode_version, provider, plugin, tool, resolve)
     chosen = options.with_floor(chosen, require_signatures=require_signatures, age=min_age)
-    new_lock = pipeline.make_lock(chosen, before.date() if before else None, allow_missing=allow_missing)
+    new_lock = pipeline.make_lock(
+        chosen, before.date() if before else None, allow_missing=allow_missing, program=opencode
+    )
     if not accept_keys:
         _same_keys(output, new_lock)
     files.write_atomically(output, lock.dumps(new_lock))
@@ -252,7 +258,7 @@ def run_command(
     )
     program = built.program
     for one in link:
-        pipeline.leave_link(program, one)
+        roots.leave(program, one)
     if no_start:
         answer.path(program)
         return

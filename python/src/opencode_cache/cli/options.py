@@ -33,6 +33,10 @@ BinaryOfCache = Annotated[
 ]
 Binary = Annotated[Path, typer.Option("--opencode", help="The OpenCode program.", metavar="BIN")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+ProofOfIt = Annotated[
+    Path | None,
+    typer.Option("--proof", help="What `verify --json` wrote of this cache and program.", metavar="FILE"),
+]
 Ripgrep = Annotated[
     Path | None,
     typer.Option("--ripgrep", help="A static ripgrep to bring along; default: none.", metavar="BIN"),
@@ -41,6 +45,14 @@ Node = Annotated[
     Path | None,
     typer.Option(
         "--node", help="A Node.js that runs by itself, for npm tools; default: PyPI's.", metavar="BIN"
+    ),
+]
+Programs = Annotated[
+    list[str],
+    typer.Option(
+        "--program",
+        help="A single program to bring along on OpenCode's PATH: gopls=./gopls.",
+        metavar="NAME=FILE",
     ),
 ]
 Offline = Annotated[
@@ -55,6 +67,15 @@ System = Annotated[
         help="Default: this machine's.",
         metavar="SYSTEM",
         autocompletion=_complete(platforms.SYSTEMS),
+    ),
+]
+Systems = Annotated[
+    list[str],
+    typer.Option(
+        "--system",
+        help="Also for others, each with one --system; `linux`: all Linux systems of the lock.",
+        metavar="SYSTEM",
+        autocompletion=_complete([*platforms.SYSTEMS, "linux"]),
     ),
 ]
 LockAsIs = Annotated[
@@ -128,6 +149,25 @@ def with_floor(chosen: plan.Plan, *, require_signatures: bool, age: str | None) 
     )
 
 
+def pair(option: str, entry: str, form: str, example: str) -> tuple[str, str]:
+    """The two sides of an option's `=`. Raises BadInputError."""
+    name, equals, value = entry.partition("=")
+    if not (name and equals and value):
+        raise BadInputError(f"{option} {entry!r}: write it as {form}, for example '{example}'")
+    return name, value
+
+
+def programs(entries: Iterable[str]) -> dict[str, Path]:
+    """What `--program` names. Raises BadInputError."""
+    named: dict[str, Path] = {}
+    for entry in entries:
+        name, file = pair("--program", entry, "NAME=FILE", "gopls=./gopls")
+        if name in named:
+            raise BadInputError(f"--program {entry!r}: {name} is given twice; take one away")
+        named[name] = Path(file)
+    return named
+
+
 def planned(
     file: Path | None,
     version: str | None,
@@ -138,13 +178,6 @@ def planned(
 ) -> tuple[plan.Plan, bool]:
     """The plan that the options describe, and whether it is the version's default one."""
     base = plan.read(file, version) if file else plan.default(version or shipped.default_version())
-    extra: dict[str, str] = {}
-    for entry in resolves:
-        name, equals, wanted = entry.partition("=")
-        if not (name and equals and wanted):
-            raise BadInputError(
-                f"--resolve {entry!r}: write it as NAME=RANGE, for example '@ai-sdk/anthropic=^2'"
-            )
-        extra[name] = wanted
-    chosen = base.with_more(providers=providers, plugins=plugins, tools=tools, resolve=extra)
+    extra = dict(pair("--resolve", entry, "NAME=RANGE", "@ai-sdk/anthropic=^2") for entry in resolves)
+    chosen = base.with_more({"extra_providers": providers, "plugins": plugins, "tools": tools}, extra)
     return chosen, file is None and chosen == base

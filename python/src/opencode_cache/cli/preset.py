@@ -26,14 +26,14 @@ def checked(preset: Path | None, cache: Path, opencode: Path) -> bytes | None:
     """
     if preset is None:
         return None
-    configuration = read.read_files([preset], os.environ, [])
+    configuration, contents = read.read_files([preset], os.environ, []), manifest.read(cache)
+    found = {"PATH": str(opencode.absolute().parent)}
     for mistake in mistakes(
-        configuration, lambda: configured.catalogue({"PATH": str(opencode.absolute().parent)}, cache, [])
+        configuration, lambda: configured.catalogue(found, cache, []), opencode=contents.opencode
     ):
         if mistake.certain:
             raise BadInputError(f"{mistake.where}: {mistake.text}; {mistake.fix}")
         console.step(f"{mistake.where}: {mistake.text}; {mistake.fix}")
-    contents = manifest.read(cache)
     if contents.layout != "packages":
         raise BadInputError(
             f"--preset {preset}: OpenCode {contents.opencode} reads no settings for everybody; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,10 +14,13 @@ from opencode_cache.cli import options, preset, subject
 from opencode_cache.cli.app import app
 from opencode_cache.formats import manifest
 from opencode_cache.formats.proof import verdict
+from opencode_cache.inspect import inventory
 from opencode_cache.layouts import accepts
 from opencode_cache.npm import nodejs, platforms
-from opencode_cache.prove import on_file
 from opencode_cache.ship import image, pack, unbundle
+
+if TYPE_CHECKING:
+    from opencode_cache.formats.proof import Proof
 
 
 @app.command("bundle", epilog="Example: opencode-cache bundle --plan my.toml -o opencode.tar.zst")
@@ -28,12 +31,19 @@ def bundle_command(
     models: options.LockModels = None,
     cache: options.CacheOrMade = None,
     opencode: options.BinaryOfCache = None,
+    system: options.Systems = [],  # noqa: B006 - typer makes a new list each time
+    since: Annotated[
+        Path | None,
+        typer.Option(
+            "--since",
+            help="Only what has changed since this bundle, or installed generation (or its CONTENTS).",
+            metavar="OLD",
+        ),
+    ] = None,
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
-    proof: Annotated[
-        Path | None,
-        typer.Option("--proof", help="What `verify --json` wrote of this cache and program.", metavar="FILE"),
-    ] = None,
+    program: options.Programs = [],  # noqa: B006 - typer makes a new list each time
+    proof: options.ProofOfIt = None,
     sign_key: Annotated[
         Path | None, typer.Option("--sign-key", help="Key to sign with: SSH's or minisign's.", metavar="FILE")
     ] = None,
@@ -41,36 +51,48 @@ def bundle_command(
         int, typer.Option("--serial", help="Tells bundles of one day apart, in their order.", metavar="N")
     ] = 0,
     preset_file: options.Preset = None,
-    accept_licence: options.AcceptLicences = [],  # noqa: B006 - typer makes a new list each time
+    accept_licence: options.AcceptLicences = [],  # noqa: B006
     *,
     offline: options.Offline = True,
     allow_missing: options.AllowMissing = False,
 ) -> None:
-    """Put OpenCode, its cache and the wrapper into one file for a machine without a network."""
-    cache, opencode = subject.cache_and_program(
-        cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
-    )
-    node = _node(cache, opencode, ripgrep, node)
-    if proof:
-        given = on_file.given(proof, cache, manifest.read(cache), opencode).proof
-        if not given.complete:
-            raise CheckFailedError(f"{proof}: {verdict(given)}; what is not proved is not shipped")
-        pipeline.say_who_asks(given)
-    bundle = pack.bundle(
-        cache,
-        opencode,
-        output,
-        ripgrep=ripgrep,
-        node=node,
-        sign_key=sign_key,
-        serial=serial,
-        offline=offline,
-        accept_licences=accept_licence,
-        preset=preset.checked(preset_file, cache, opencode),
-    )
+    """Put OpenCode, its cache and the wrapper into one file for a machine without a network.
+
+    Of several systems, each machine takes what fits it.
+    """
+    if system and (cache or opencode or proof):
+        raise BadInputError(
+            "--system: needs --lock, --plan or neither, not a cache and a program; leave it out"
+        )
+    if system:
+        pairs = subject.of_systems(system, lock_file, models, plan_file, allow_missing=allow_missing)
+    else:
+        pairs = [
+            subject.cache_and_program(
+                cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
+            )
+        ]
+    trees = [
+        pack.tree(
+            cache,
+            opencode,
+            ripgrep=ripgrep,
+            node=_node(cache, opencode, ripgrep, node),
+            programs=options.programs(program),
+            serial=serial,
+            offline=offline,
+            proof=_proof(cache, opencode, proof),
+            accept_licences=accept_licence,
+            preset=preset.checked(preset_file, cache, opencode),
+        )
+        for cache, opencode in pairs
+    ]
+    bundle = pack.bundle(trees, output, since=since, sign_key=sign_key)
+    names = " and ".join(info.system for info in bundle.infos)
     console.step(
-        f"OpenCode {bundle.info.opencode} for {bundle.info.system}: {len(bundle.listing.entries)} entries, "
-        f"{bundle.listing.bytes / 1e6:.0f} MB, packed {bundle.packed / 1e6:.0f} MB; sha256 {bundle.sha256}"
+        f"OpenCode {bundle.infos[0].opencode} for {names}{', a step' if bundle.step else ''}: "
+        f"{len(bundle.listing.entries)} entries, {bundle.listing.bytes / 1e6:.0f} MB, "
+        f"packed {bundle.packed / 1e6:.1f} MB; sha256 {bundle.sha256}"
     )
     answer.path(bundle.file)
 
@@ -97,6 +119,8 @@ def image_command(
     opencode: options.BinaryOfCache = None,
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
+    program: options.Programs = [],  # noqa: B006
+    proof: options.ProofOfIt = None,
     preset_file: options.Preset = None,
     accept_licence: options.AcceptLicences = [],  # noqa: B006
     *,
@@ -127,7 +151,9 @@ def image_command(
         base=base,
         ripgrep=ripgrep,
         node=node,
+        programs=options.programs(program),
         offline=offline,
+        proof=_proof(cache, opencode, proof),
         accept_licences=accept_licence,
         preset=preset.checked(preset_file, cache, opencode),
     )
@@ -136,6 +162,22 @@ def image_command(
         f"manifest {made.digest}"
     )
     answer.path(made.file)
+
+
+def _proof(cache: Path, opencode: Path, given: Path | None) -> Proof | None:
+    """The proof that travels along: the given one, else the last one of that cache and program.
+
+    Raises CheckFailedError for one that is not complete.
+    """
+    last = inventory.proved(cache, manifest.read(cache), given, opencode)
+    if last is None:
+        console.step("no proof of it was made yet, so none travels along; `opencode-cache verify` makes one")
+        return None
+    if not last.proof.complete:
+        raise CheckFailedError(f"{given}: {verdict(last.proof)}; what is not proved is not shipped")
+    if given:
+        pipeline.say_who_asks(last.proof)
+    return last.proof
 
 
 def _node(cache: Path, opencode: Path, ripgrep: Path | None, node: Path | None) -> Path | None:

@@ -11,6 +11,7 @@ from rich.text import Text
 from opencode_cache.base.console import escape, megabytes, stdout
 from opencode_cache.formats.manifest import licences
 from opencode_cache.formats.proof import Proof, verdict, where_and_when
+from opencode_cache.formats.redistribution import licence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -63,6 +64,8 @@ def _about(manifest: Manifest) -> Iterator[str]:
         yield f"Registry signatures: {signed(manifest.signatures)}"
     if manifest.languages:
         yield f"Languages in colours offline: {', '.join(manifest.languages)}"
+    if manifest.urls:
+        yield f"Texts with addresses: {', '.join(manifest.urls)}"
     if manifest.languages_fetched:
         yield f"Languages asked of GitHub when first shown: {', '.join(manifest.languages_fetched)}"
 
@@ -103,7 +106,7 @@ def contents(cache: Path, manifest: Manifest, proof: Found | None) -> None:
             escape(entry.spec),
             escape(entry.version),
             str(members),
-            megabytes(_size(cache / entry.tree if manifest.layout == "packages" else cache / entry.path)),
+            megabytes(_size(cache / entry.path if entry.tree == "." else cache / entry.tree)),
             escape(", ".join(licences(manifest, entry))),
         )
     console.print(table)
@@ -132,7 +135,7 @@ def locked(found: Locked) -> None:
             one.version,
             str(len(members)),
             megabytes(sum(package.packed or 0 for package in members)),
-            next((package.license for package in members if package.name == one.name), None) or "unknown",
+            next((licence(package) for package in members if package.name == one.name), None) or "unknown",
         )
     console.print(table)
     for gone in found.unavailable:

@@ -2,12 +2,13 @@
 
 Upstream (anomalyco/opencode `packages/opencode/src/config/config.ts`; 1.18.33): tables are merged key by key,
 lists replace each other but for `plugin`, whose entries are one for each package, the last one written
-(`plugin/shared.ts`, `deduplicatePluginOrigins`), and `instructions`, which add up.
+(`plugin/shared.ts`, `deduplicatePluginOrigins`), and `instructions`, which add up. OpenCode 2.x takes these
+keys, and has `plugins` and `providers` of its own (branch v2, `packages/core/src/config`; read).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from opencode_cache.base.errors import BadInputError
@@ -65,9 +66,12 @@ def _merge(old: Any, new: Any) -> Any:  # noqa: ANN401 - JSON is anything
     return new
 
 
-def entries(configuration: Configuration) -> list[Entry]:
-    """Everything that is asked for, in the order in which a person would look for it."""
-    documents = configuration.documents
+def entries(configuration: Configuration, *, second: bool = False) -> list[Entry]:
+    """Everything that is asked for, in the order in which a person would look for it.
+
+    `second`: OpenCode 2.x reads it.
+    """
+    documents = [_as_first(document) if second else document for document in configuration.documents]
     own = [document for document in documents if not document.tui]
     collected = [*_plugins(own), *_plugins([document for document in documents if document.tui])]
     collected += _providers(own)
@@ -81,11 +85,30 @@ def entries(configuration: Configuration) -> list[Entry]:
     return list(dict.fromkeys(collected))
 
 
+def _as_first(document: Document) -> Document:
+    """A document with what OpenCode 2.x has under keys of its own where 1.x would have it."""
+    value = document.value
+    plugins = [*_list(value.get("plugin")), *_list(value.get("plugins"))]
+    named = [one.get("package") if isinstance(one, dict) else one for one in plugins]
+    off = [one for one in named if isinstance(one, str) and one.startswith("-")]
+    named = [one for one in named if one not in off and f"-{one}" not in off]
+    providers = {
+        name: {"npm": settings.get("package"), **settings} if isinstance(settings, dict) else settings
+        for name, settings in table(value, "providers").items()
+    }
+    return replace(
+        document, value=value | {"plugin": named, "provider": table(value, "provider") | providers}
+    )
+
+
+def _list(value: Any) -> list[Any]:  # noqa: ANN401
+    return value if isinstance(value, list) else []
+
+
 def _plugins(documents: Sequence[Document]) -> Iterator[Entry]:
     every = []
     for document in documents:
-        given = document.value.get("plugin")
-        for item in given if isinstance(given, list) else []:
+        for item in _list(document.value.get("plugin")):
             spec = item[0] if isinstance(item, list) and item else item
             if isinstance(spec, str) and spec.strip():
                 local = spec.startswith(".")
@@ -208,7 +231,7 @@ def _addresses(documents: Sequence[Document]) -> Iterator[Entry]:
 
 
 def _strings(value: Any) -> list[str]:  # noqa: ANN401
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+    return [one for one in _list(value) if isinstance(one, str)]
 
 
 def _is_address(text: str) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from opencode_cache.config.read import table
+from opencode_cache.opencode.versions import EXPERIMENTAL, layout_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,12 +34,15 @@ class Mistake:
     certain: bool = True
 
 
-def mistakes(configuration: Configuration, catalogue: Callable[[], Mapping[str, Any]]) -> Iterator[Mistake]:
+def mistakes(
+    configuration: Configuration, catalogue: Callable[[], Mapping[str, Any]], *, opencode: str
+) -> Iterator[Mistake]:
     """Every mistake, in the order of the files. `catalogue` is asked for once a model is named."""
     for one in configuration.broken:
         yield Mistake(one.where, one.why, f"fix it: {_ENDS}")
     documents = [document for document in configuration.documents if not document.tui]
-    for document in documents:
+    second = layout_name(opencode) == EXPERIMENTAL
+    for document in () if second else documents:
         yield from _shapes(document)
         yield from _of_version_2(document)
     named = [(document.where, key, value) for document in documents for key, value in _models(document.value)]
@@ -46,7 +50,7 @@ def mistakes(configuration: Configuration, catalogue: Callable[[], Mapping[str, 
         return
     own: dict[str, Any] = {}
     for document in documents:
-        own |= table(document.value, "provider")
+        own |= table(document.value, "provider") | (table(document.value, "providers") if second else {})
     known = catalogue()
     for where, key, value in named:
         yield from _model(where, key, value, known, own)

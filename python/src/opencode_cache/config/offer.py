@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from opencode_cache import layouts
 from opencode_cache.npm.spec import public, split_spec
 from opencode_cache.opencode import bundled
+from opencode_cache.opencode.versions import layout_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from opencode_cache.config.entries import Entry
     from opencode_cache.formats.lock import Kind, Lock
     from opencode_cache.formats.manifest import Manifest
+    from opencode_cache.opencode.versions import LayoutName
 
 Word = Literal["cached", "bundled", "not needed", "not covered"]
 
@@ -41,15 +43,22 @@ class Offer:
     installed: Path | None = None
     compiled_in: frozenset[str] = frozenset()
     """SDKs that the binary bundles, as it was asked when the lock was made."""
+    urls: frozenset[str] = frozenset()
+    """Addresses that are answered."""
 
     def bundles(self, sdk: str) -> bool:
         """Whether that npm field of a provider is answered by the program itself."""
-        return sdk in self.compiled_in or (sdk in bundled.NAMES and not self.bun)
+        return sdk in self.compiled_in or (sdk in bundled.NAMES and self.layout == "packages")
+
+    @property
+    def layout(self) -> LayoutName:
+        """Of this OpenCode's cache."""
+        return layout_name(self.opencode)
 
     @property
     def bun(self) -> bool:
         """Whether this OpenCode is one of 1.0 to 1.3."""
-        return layouts.for_version(self.opencode).name == "bun"
+        return self.layout == "bun"
 
     def has(self, kind: Kind, spec: str) -> bool:
         """Whether OpenCode takes that spec for installed: compared as it compares it."""
@@ -80,13 +89,15 @@ class Offer:
 def of_cache(manifest: Manifest, installed: Path | None = None) -> Offer:
     """What a cache offers, beside what OpenCode itself has put into its directory."""
     requests = tuple(Have(one.kind, one.name, one.spec) for one in manifest.requests)
-    return Offer(manifest.opencode, requests, installed, frozenset(manifest.bundled))
+    texts = frozenset(manifest.urls or ())
+    return Offer(manifest.opencode, requests, installed, frozenset(manifest.bundled), texts)
 
 
 def of_lock(lock: Lock) -> Offer:
     """What a cache that is built from a lock will offer."""
     requests = tuple(Have(one.kind, one.name, one.spec) for one in lock.requests)
-    return Offer(lock.opencode.version, requests, compiled_in=frozenset(lock.opencode.bundled))
+    compiled_in, texts = frozenset(lock.opencode.bundled), frozenset(lock.urls)
+    return Offer(lock.opencode.version, requests, compiled_in=compiled_in, urls=texts)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ plugins = ["opencode-gemini-auth", "github:owner/repo#COMMIT", "./my-plugin"]
 tools = ["pyright", "typescript-language-server"]
 commands = ["@modelcontextprotocol/server-memory"]   # what `npx` starts
 config = ["@opencode-ai/plugin"]
+instructions = ["https://example.org/house-rules.md"]
+skills = ["https://example.org/skills"]   # with an index.json below it
 warmup = ["models"]                 # what must work without asking the registry
 catalogue = "api.json"              # or a directory with the sources of models.dev
 
@@ -34,7 +36,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import first_problem, safe_relative
-from opencode_cache.formats import ages, shipped, user_files
+from opencode_cache.formats import ages, shipped, urls, user_files
 from opencode_cache.formats.accept import ANYBODY, Accepted
 from opencode_cache.formats.grammar import Grammar
 from opencode_cache.formats.local_plugin import dependencies, is_local
@@ -85,6 +87,10 @@ class Plan(BaseModel):
     """Packages that the configuration starts with `npx` and the like, as they are named there."""
     config: list[str] = Field(default_factory=list)
     """Packages for OpenCode's config directories."""
+    instructions: list[str] = Field(default_factory=list)
+    """Addresses of texts, as `instructions` of an opencode.json has them."""
+    skills: list[str] = Field(default_factory=list)
+    """Addresses below which skills are, as `skills.urls` has them."""
     resolve: dict[str, str] = Field(default_factory=dict)
     """Package name -> npm version range: which version stands behind a spec, or behind a dependency."""
     warmup: list[str] | None = None
@@ -104,32 +110,17 @@ class Plan(BaseModel):
     accept: Accepted = Field(default_factory=dict)
     """Plugin, or `*` -> hosts that it may ask for; the proof calls them accepted."""
 
-    def with_more(
-        self,
-        *,
-        providers: Sequence[str] = (),
-        plugins: Sequence[str] = (),
-        tools: Sequence[str] = (),
-        commands: Sequence[str] = (),
-        config: Sequence[str] = (),
-        resolve: Mapping[str, str] | None = None,
-    ) -> Plan:
-        """The plan with more specs, and with ranges that win over its own. Raises BadInputError."""
-        return Plan(
-            **self.model_dump(
-                exclude={"extra_providers", "plugins", "tools", "commands", "config", "resolve"}
-            ),
-            extra_providers=[*self.extra_providers, *providers],
-            plugins=[*self.plugins, *plugins],
-            tools=[*self.tools, *tools],
-            commands=[*self.commands, *commands],
-            config=[*self.config, *config],
-            resolve=self.resolve | dict(resolve or {}),
+    def with_more(self, more: Mapping[str, Sequence[str]], resolve: Mapping[str, str] | None = None) -> Plan:
+        """The plan with more in its lists, and with ranges that win over its own. Raises BadInputError."""
+        lists = {key: [*getattr(self, key), *specs] for key, specs in more.items()}
+        return Plan.model_validate(
+            self.model_dump() | lists | {"resolve": self.resolve | dict(resolve or {})}
         )
 
     @model_validator(mode="after")
     def _check(self) -> Plan:
         """Refuse what can be refused before anything is asked for. Raises BadInputError with the fix."""
+        versions.check_experimental(self.opencode)
         for system in self.systems:
             platforms.named(system)
         for command in self.warmup or ():
@@ -139,17 +130,14 @@ class Plan(BaseModel):
             ages.days("1d" if self.min_age is None else self.min_age)
         except ValueError as error:
             raise BadInputError(f"min_age: {error}") from error
-        if self.tools and versions.layout_name(self.opencode) == "bun":
+        bun = versions.layout_name(self.opencode) == "bun"
+        if self.tools and bun:
             raise BadInputError(
                 f"tools: OpenCode {self.opencode} keeps npm tools outside its cache directory; "
                 f"take {', '.join(self.tools)} out of the plan, or lock OpenCode 1.14 or newer"
             )
         for spec in self.plugins:
-            if (
-                not is_local(spec)
-                and repository.source(spec)
-                and versions.layout_name(self.opencode) == "bun"
-            ):
+            if bun and not is_local(spec) and repository.source(spec):
                 raise BadInputError(
                     f"plugins: {spec!r}: from GitHub only for OpenCode 1.14 or newer; publish it on npm"
                 )
@@ -174,9 +162,12 @@ class Plan(BaseModel):
         ):
             for spec in names:
                 npm_spec.check(field, spec)
+        for field in ("instructions", "skills"):
+            for url in getattr(self, field):
+                urls.check(field, url, versions.layout_name(self.opencode))
         for name, wanted in self.resolve.items():
             npm_spec.check_range(name, wanted)
-        self._check_accept([*providers, *self.extra_providers, *self.plugins, *self.tools])
+        self._check_accept([*providers, *self.extra_providers, *self.plugins, *self.tools, *self.commands])
 
     def _check_accept(self, specs: Sequence[str]) -> None:
         known = {name for spec in specs for name in (spec, split_spec(spec)[0])}
@@ -211,8 +202,11 @@ class Plan(BaseModel):
 
 def default(opencode: str) -> Plan:
     """The default plan of that OpenCode version. Raises BadInputError for unsupported versions."""
-    if versions.layout_name(opencode) == "packages":
+    layout = versions.layout_name(opencode)
+    if layout == "packages":
         return Plan(opencode=opencode, config=["@opencode-ai/plugin"])
+    if layout == "generations":  # what it makes of the catalogue's npm fields is not known
+        return Plan(opencode=opencode, providers=[])
     if versions.numbers(opencode) < _FIRST_WITH_BUNDLED_SDKS:
         # These bundle no SDK at all; the catalogue would mean twenty trees that hardly anybody uses.
         # zod 4.4 takes `z.unknown()` for required: amazon-bedrock 3 would refuse every streamed tool call.

@@ -37,6 +37,9 @@ _BLOCK = 1 << 20
 OPENCODE = "OpenCode"
 """Who asks where no plugin has to be there for it."""
 
+FILE = "proof.json"
+"""Its name in bundles and images: beside the directory with the cache."""
+
 MAKE_ONE = "make it with `opencode-cache verify --json`"
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

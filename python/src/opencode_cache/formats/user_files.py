@@ -27,10 +27,12 @@ _OURS = frozenset(
         "manifest.json",
         "models.json",
         "node_modules",
+        "npm",
         "package.json",
         "packages",
         "tree-sitter",
         "tui",
+        "urls",
         "version",
     }
 )

@@ -30,7 +30,9 @@ def findings(
 ) -> Iterator[tuple[State, str, str, str]]:
     """What is wrong in the configuration, and what of it the caches lack: state, where, what, what to do."""
     read = configuration.read(environ, [cwd])
-    for one in mistakes(read, lambda: catalogue(environ, directory, [cache for cache, _ in held])):
+    opencode = held[0][1].opencode if held else shipped.default_version()
+    caches = [cache for cache, _ in held]
+    for one in mistakes(read, lambda: catalogue(environ, directory, caches), opencode=opencode):
         state: State = "wrong" if one.certain else "note"
         yield state, one.where, one.text, one.fix
     offers = [offer.of_cache(manifest, directory) for _, manifest in held]

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from opencode_cache import layouts
 from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.config import read as configuration
 from opencode_cache.formats import manifest as manifests
 from opencode_cache.inspect import configured
+from opencode_cache.opencode import versions
 from opencode_cache.wrapper import render
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 State = Literal["ok", "pending", "note", "wrong"]
 """pending: the next start does it. note: nobody has to do anything. wrong: somebody has to."""
 
-_LAYOUTS: tuple[Literal["packages", "bun"], ...] = ("packages", "bun")
 _PLUGIN = Path("node_modules/@opencode-ai/plugin")
 _BAD_VERSION = "OpenCode 1.0 to 1.3 empties a cache directory without the right one"
 _WAITS = "OpenCode asks the registry for @opencode-ai/plugin"
@@ -97,7 +98,7 @@ def examine(environ: Mapping[str, str], cwd: Path, cache: Path | None = None) ->
 def in_use(environ: Mapping[str, str]) -> tuple[Path, list[Path]]:
     """OpenCode's cache directory, and the caches that the last starts put into it. Raises BadInputError."""
     directory = _root(environ) / "opencode"
-    pointers = [directory / ".nix" / layout for layout in _LAYOUTS]
+    pointers = [directory / ".nix" / layout for layout, _, _ in versions.LAYOUTS]
     return directory, [path.resolve() for path in pointers if path.is_symlink()]
 
 
@@ -168,6 +169,10 @@ class _Start:
             self.does.setdefault(verb, []).append(name)
         yield from self._leftovers()
         yield self._pointer()
+        if self.manifest.layout == versions.EXPERIMENTAL:
+            detail = "is an experiment: no such program could be had to try this with"
+            fix = "let `opencode-cache verify` decide"
+            yield Finding(state="note", what=f"OpenCode {self.manifest.opencode}", detail=detail, next=fix)
         links = self.does.get("link", [])
         yield from map(self._link, links)
         right = len(self.manifest.links) - len(links)
@@ -175,6 +180,9 @@ class _Start:
             detail = f"{right} of {len(self.manifest.links)} lead to the cache"
             yield Finding(state="ok", what="links", detail=detail)
         yield from map(self._copy, self.manifest.copies)
+        for newer in layouts.named(self.manifest.layout).newer(self.directory, self.manifest.links):
+            detail = "was installed by OpenCode itself, and counts before the cache's"
+            yield Finding(state="note", what=newer, detail=detail, next="delete it to have the cache's")
         if self.manifest.layout == "packages" and self.manifest.config:
             yield from self._config()
 

@@ -57,11 +57,11 @@ _LOGINS = {
 """Where SDKs look for a login when they have none: a cloud's metadata service (tried with 1.18.33)."""
 
 FEATURES: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("updates", ("api.github.com",), "unless OPENCODE_DISABLE_AUTOUPDATE is set"),
+    ("model catalogue", ("models.dev", "models.opencode.ai"), "unless OPENCODE_DISABLE_MODELS_FETCH is set"),
     ("sharing", ("opncd.ai", "api.opencode.ai"), "when a session is shared"),
     ("web search", ("mcp.exa.ai", "search.parallel.ai"), "when such a tool is used"),
     ("OpenCode's own models", ("opencode.ai",), "when they are used"),
-    ("updates", ("api.github.com",), "unless OPENCODE_DISABLE_AUTOUPDATE is set"),
-    ("model catalogue", ("models.dev", "models.opencode.ai"), "unless OPENCODE_DISABLE_MODELS_FETCH is set"),
     ("ripgrep, language servers", ("github.com",), "when they are on no PATH"),
     ("highlighting", ("github.com", "raw.githubusercontent.com"), "for languages that the cache lacks"),
     ("GitLab's models", ("gitlab.com",), "when that provider is used"),

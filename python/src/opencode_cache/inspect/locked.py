@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from opencode_cache.base.model import Model
 from opencode_cache.formats import contents, lock
-from opencode_cache.formats.lock import Unavailable
+from opencode_cache.formats.lock import Signatures, Unavailable
 from opencode_cache.formats.manifest import CachedPackage, Entry
 from opencode_cache.npm import platforms
 from opencode_cache.opencode import versions
@@ -30,6 +30,7 @@ class Locked(Model):
     requests: tuple[Entry, ...]
     packages: tuple[LockedPackage, ...]
     unavailable: tuple[Unavailable, ...] = ()
+    signatures: Signatures | None = None
 
     @property
     def packed(self) -> int:
@@ -54,4 +55,5 @@ def read(path: Path, system: str | None = None) -> Locked:
             for package in cached
         ),
         unavailable=given.unavailable,
+        signatures=given.signatures,
     )

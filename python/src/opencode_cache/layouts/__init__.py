@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.layouts.bun import BUN
+from opencode_cache.layouts.generations import GENERATIONS
 from opencode_cache.layouts.packages import PACKAGES
-from opencode_cache.opencode.versions import layout_name
+from opencode_cache.opencode.versions import check_experimental, layout_name
 
 if TYPE_CHECKING:
     from opencode_cache.formats.lock import Lock
     from opencode_cache.layouts.layout import Layout
 
-_ALL: tuple[Layout, ...] = (BUN, PACKAGES)
+_ALL: tuple[Layout, ...] = (BUN, PACKAGES, GENERATIONS)
 
 
 def for_version(version: str) -> Layout:
@@ -27,7 +28,11 @@ def named(name: str) -> Layout:
 
 
 def check(lock: Lock) -> None:
-    """Raises BadInputError where a tree is not where OpenCode looks for what the lock has it for."""
+    """Raises BadInputError where a tree is not where OpenCode looks for what the lock has it for.
+
+    Also for a version that is an experiment, unless that was asked for.
+    """
+    check_experimental(lock.opencode.version)
     layout, version = named(lock.opencode.layout), lock.opencode.version
     for request in lock.requests:
         tree = layout.place(version, request.kind, request.spec, request.version).tree

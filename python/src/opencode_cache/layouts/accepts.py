@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from opencode_cache import layouts
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.opencode import run as opencode
+from opencode_cache.opencode.versions import check_experimental
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 def accepted(binary: Path, locked: str, timeout: float = opencode.VERSION_TIMEOUT) -> str:
     """The version of a binary. Raises BadInputError unless a cache locked for `locked` is right for it."""
+    check_experimental(locked)
     actual = opencode.version(binary, timeout)
     if not layouts.for_version(locked).accepts(locked, actual):
         raise BadInputError(

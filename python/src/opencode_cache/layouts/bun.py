@@ -25,10 +25,12 @@ from opencode_cache.npm.spec import split_spec
 from opencode_cache.opencode.versions import numbers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from opencode_cache.formats.lock import Kind, Lock, Package
     from opencode_cache.formats.manifest import Entry
+    from opencode_cache.npm.platforms import System
     from opencode_cache.opencode.versions import LayoutName
 
 _TREE = "."
@@ -40,6 +42,9 @@ _COPIED = ("models.json", "version")
 
 class _Bun:
     name: LayoutName = "bun"
+
+    def binaries(self, system: System) -> tuple[str, ...]:
+        return system.binaries
 
     def accepts(self, locked: str, actual: str) -> bool:
         # The built-in plugins are asked for by exact version, and they change with patch releases.
@@ -87,6 +92,9 @@ class _Bun:
             return there, f"package.json names it, and {entry.path} {'is there' if there else 'is not there'}"
         wanted = split_spec(entry.spec)[1] or "latest"
         return installed == wanted, f"package.json has {installed!r} for it, {wanted!r} is what it asks for"
+
+    def newer(self, directory: Path, links: Sequence[str]) -> list[str]:  # noqa: ARG002
+        return []
 
     def tolerated(self, opencode: str) -> frozenset[str]:  # noqa: ARG002
         # Every start runs `bun add` for it, installed or not; it fails at once and nothing depends on it.

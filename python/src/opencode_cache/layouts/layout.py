@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from opencode_cache.formats.lock import Kind, Lock
     from opencode_cache.formats.manifest import Entry
+    from opencode_cache.npm.platforms import System
     from opencode_cache.opencode.versions import LayoutName
 
 
@@ -29,6 +31,9 @@ class Layout(Protocol):
     def name(self) -> LayoutName:
         """As locks and manifests write it."""
 
+    def binaries(self, system: System) -> tuple[str, ...]:
+        """npm packages of the OpenCode binary for a system, best first."""
+
     def accepts(self, locked: str, actual: str) -> bool:
         """Whether a cache locked for one version of OpenCode is right for another."""
 
@@ -47,5 +52,17 @@ class Layout(Protocol):
     def installed(self, cache: Path, entry: Entry, opencode: str) -> tuple[bool, str]:
         """OpenCode's own test on a cache: whether a request counts as installed, and what was looked at."""
 
+    def newer(self, directory: Path, links: Sequence[str]) -> list[str]:
+        """What OpenCode has installed in the user's directory by itself and takes instead of our links."""
+
     def tolerated(self, opencode: str) -> frozenset[str]:
         """Names of packages that this version asks the registry for whatever the cache holds."""
+
+
+def trees(directory: Path) -> Iterator[Path]:
+    """The directories below that hold a `node_modules`: a scope or a `/` in a spec makes them lie deeper."""
+    for path in directory.iterdir() if directory.is_dir() else ():
+        if (path / "node_modules").is_dir():
+            yield path
+        elif path.is_dir():
+            yield from trees(path)

@@ -18,17 +18,18 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from opencode_cache.base import files
-from opencode_cache.layouts.layout import Place
+from opencode_cache.layouts.layout import Place, trees
 from opencode_cache.npm import repository
 from opencode_cache.npm.spec import split_spec
 from opencode_cache.opencode import tools
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
     from pathlib import Path
 
     from opencode_cache.formats.lock import Kind, Lock
     from opencode_cache.formats.manifest import Entry
+    from opencode_cache.npm.platforms import System
     from opencode_cache.opencode.versions import LayoutName
 
 CONFIG = "config"
@@ -37,6 +38,9 @@ CONFIG = "config"
 
 class _Packages:
     name: LayoutName = "packages"
+
+    def binaries(self, system: System) -> tuple[str, ...]:
+        return system.binaries
 
     def accepts(self, locked: str, actual: str) -> bool:
         # What is asked for changes with the series; the bundled SDKs and the SDK generation with it.
@@ -70,7 +74,7 @@ class _Packages:
         )
 
     def links(self, cache: Path) -> tuple[str, ...]:
-        paths = [path.relative_to(cache) for path in _trees(cache / "packages")]
+        paths = [path.relative_to(cache) for path in trees(cache / "packages")]
         paths += [path.relative_to(cache) for path in (cache / "bin").glob("*")]
         names = [path.as_posix() for path in paths]
         return tuple(sorted(names + (["tui"] if (cache / "tui").is_dir() else [])))
@@ -99,6 +103,9 @@ class _Packages:
         path = f"{entry.modules}/{name}"
         there = (cache / path).exists()
         return there, f"{path} {'is there' if there else 'is not there'}"
+
+    def newer(self, directory: Path, links: Sequence[str]) -> list[str]:  # noqa: ARG002
+        return []
 
     def tolerated(self, opencode: str) -> frozenset[str]:  # noqa: ARG002
         return frozenset()
@@ -133,15 +140,6 @@ def _root_dependencies(package_lock: Path) -> dict[str, str]:
         return dict(document["packages"][""]["dependencies"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-
-
-def _trees(directory: Path) -> Iterator[Path]:
-    """The directories below that hold a `node_modules`: a scope or a `/` in a spec makes them lie deeper."""
-    for path in directory.iterdir() if directory.is_dir() else ():
-        if (path / "node_modules").is_dir():
-            yield path
-        elif path.is_dir():
-            yield from _trees(path)
 
 
 def _link_repositories(cache: Path, lock: Lock) -> None:

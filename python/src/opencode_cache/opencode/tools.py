@@ -31,6 +31,8 @@ class Sample:
 
     name: str
     text: str
+    language: str
+    """What OpenCode calls the language (`src/lsp/language.ts`)."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,14 @@ _ALL = (
         # 7 has no tsserver.js. The server takes the project's own, where there is one.
         brings="typescript@>=4.7 <7",
         project="typescript",
-        sample=Sample("mistake.ts", 'const x: number = "no"\nexport default x\n'),
+        sample=Sample("mistake.ts", 'const x: number = "no"\nexport default x\n', "typescript"),
     ),
     Tool(
         "pyright",
         "pyright-langserver",
         files=(".py", ".pyi"),
         server="pyright",
-        sample=Sample("mistake.py", 'number: int = "no"\n'),
+        sample=Sample("mistake.py", 'number: int = "no"\n', "python"),
     ),
     Tool(
         "@vue/language-server",
@@ -88,7 +90,7 @@ _ALL = (
         "svelteserver",
         files=(".svelte",),
         server="svelte",
-        sample=Sample("mistake.svelte", "{#if true}\n"),
+        sample=Sample("mistake.svelte", "{#if true}\n", "svelte"),
     ),
     Tool(
         "@astrojs/language-server",
@@ -96,14 +98,14 @@ _ALL = (
         files=(".astro",),
         server="astro",
         project="typescript",
-        sample=Sample("mistake.astro", "---\nconst = 1\n---\n<p></p>\n"),
+        sample=Sample("mistake.astro", "---\nconst = 1\n---\n<p></p>\n", "astro"),
     ),
     Tool(
         "yaml-language-server",
         "yaml-language-server",
         files=(".yaml", ".yml"),
         server="yaml-ls",
-        sample=Sample("mistake.yaml", "a: [1\nb: 2\n"),
+        sample=Sample("mistake.yaml", "a: [1\nb: 2\n", "yaml"),
     ),
     Tool(
         "bash-language-server",
@@ -118,14 +120,14 @@ _ALL = (
         "docker-langserver",
         files=(".dockerfile", "Dockerfile"),
         server="dockerfile",
-        sample=Sample("Dockerfile", "FRMO scratch\n"),
+        sample=Sample("Dockerfile", "FRMO scratch\n", "dockerfile"),
     ),
     Tool(
         "intelephense",
         "intelephense",
         files=(".php",),
         server="php intelephense",
-        sample=Sample("mistake.php", "<?php\nfunction f( {\n"),
+        sample=Sample("mistake.php", "<?php\nfunction f( {\n", "php"),
     ),
     Tool(
         "@biomejs/biome",
@@ -133,7 +135,7 @@ _ALL = (
         server="biome",
         formatter="biome",
         start=("lsp-proxy", "--stdio"),
-        sample=Sample("mistake.json", '{"a": 1,,}\n'),
+        sample=Sample("mistake.json", '{"a": 1,,}\n', "json"),
     ),
     Tool("prettier", "prettier", formatter="prettier"),
     Tool("oxfmt", "oxfmt", formatter="oxfmt"),

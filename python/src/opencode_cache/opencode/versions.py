@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Literal
 
 from opencode_cache.base.errors import BadInputError
 
-LayoutName = Literal["bun", "packages"]
+LayoutName = Literal["bun", "packages", "generations"]
 
 SUPPORTED = "1.0 to 1.3 and 1.14 to 1.18"
-"""What a user is told. Nothing between 1.3 and 1.14 can be had from npm, 2.x keeps its cache in a new way."""
+"""What a user is told. Nothing between 1.3 and 1.14 can be had from npm; of 2.x see `check_experimental`."""
 
 LAYOUTS: tuple[tuple[LayoutName, tuple[int, int], tuple[int, int]], ...] = (
     ("bun", (1, 0), (1, 3)),
     ("packages", (1, 14), (1, 18)),
+    ("generations", (2, 0), (2, 999_999)),
 )
 """Layout, and the first and last series that has it."""
+
+EXPERIMENTAL = "generations"
+"""The layout that was never tried with the real program."""
+CONSENT = "OPENCODE_CACHE_EXPERIMENTAL"
+"""Environment: 1 is the same as `--experimental`, for Nix and for child processes."""
 
 RELEASE = r"[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}"
 """A version without anything behind its three numbers, as a regular expression."""
@@ -47,3 +54,15 @@ def layout_name(version: str) -> LayoutName:
         if first <= series <= last:
             return name
     raise BadInputError(f"OpenCode {version} is not supported; the supported versions are {SUPPORTED}")
+
+
+def check_experimental(version: str) -> None:
+    """Raises BadInputError for a version that is an experiment, unless `--experimental` was given."""
+    if layout_name(version) != EXPERIMENTAL or os.environ.get(CONSENT) == "1":
+        return
+    raise BadInputError(
+        f"OpenCode {version} is an experiment here: known is its cache layout, which upstream's install code "
+        "accepts, and unknown is what the program makes of it, since no 2.x program could be had to try. "
+        f"Add --experimental (or set {CONSENT}=1) and let `opencode-cache verify` decide, or take OpenCode "
+        "1.14 to 1.18"
+    )

@@ -47,17 +47,28 @@ def of(proof: Proof) -> Identity:
     return proofs.Identity(manifest_sha256=proof.manifest_sha256, binary_sha256=proof.binary_sha256)
 
 
-def find(wanted: Identity) -> Found | None:
-    """The proof of those digests: this machine's own, else one that came with this program."""
+def find(wanted: Identity, cache: Path | None = None) -> Found | None:
+    """The proof of those digests: this machine's own, else one that came with this program or that cache."""
+    with contextlib.suppress(BadInputError):  # no HOME
+        own = _read(_directory() / wanted.file_name, wanted)
+        if own is not None:
+            return Found(own, here=True)
+    other = travelled(wanted, cache)
+    return Found(other, here=False) if other else None
+
+
+def travelled(wanted: Identity, cache: Path | None = None) -> Proof | None:
+    """The proof of those digests that came with this program, or with that cache out of a bundle or image."""
+    return shipped.proof_of(wanted) or (_read(cache.parent / proofs.FILE, wanted) if cache else None)
+
+
+def _read(path: Path, wanted: Identity) -> Proof | None:
+    """A complete proof of those digests. One that cannot be read counts as none."""
     try:
-        path = _directory() / wanted.file_name
         proof = proofs.read(path) if path.exists() else None
-    except BadInputError:  # no HOME, or of another version of this program
-        proof = None
-    if proof is not None and proof.complete and wanted.is_of(proof):
-        return Found(proof, here=True)
-    travelled = shipped.proof_of(wanted)
-    return Found(travelled, here=False) if travelled else None
+    except BadInputError:  # of another version of this program
+        return None
+    return proof if proof is not None and proof.complete and wanted.is_of(proof) else None
 
 
 def put(proof: Proof) -> None:
@@ -89,7 +100,7 @@ def given(path: Path, cache: Path, made: Manifest, binary: Path | None = None) -
 
 
 def dumps(proof: Proof) -> str:
-    """The text of a proof as it is filed."""
+    """The text of a proof as it is filed, and as it travels."""
     return proof.model_dump_json(indent=2, exclude_none=True) + "\n"
 
 

@@ -84,4 +84,8 @@ def behind(request: Request, error: npm.NotInRegistryError) -> Unavailable:
 
 def named(gone: Iterable[Unavailable], asked: Collection[tuple[str, str]]) -> list[Unavailable]:
     """Those that a person named and that OpenCode would not answer by itself."""
-    return [one for one in gone if (one.kind, one.spec) in asked and one.reason != plugins.TAKE_IT_OUT]
+    return [
+        one
+        for one in gone
+        if one.kind == "url" or ((one.kind, one.spec) in asked and one.reason != plugins.TAKE_IT_OUT)
+    ]

@@ -19,23 +19,23 @@ from opencode_cache.base.errors import BadInputError, NetworkError
 from opencode_cache.base.model import first_problem
 from opencode_cache.catalogue import document as catalogue
 from opencode_cache.fetch import tarballs
-from opencode_cache.formats import grammar, redistribution, user_files
+from opencode_cache.formats import grammar, user_files
 from opencode_cache.formats.local_plugin import dependencies, is_local
 from opencode_cache.formats.lock import Lock, Opencode, Request, Signatures, Unavailable
 from opencode_cache.formats.plan import CATALOGUE, default
 from opencode_cache.npm import client as npm
-from opencode_cache.npm import platforms, repository
+from opencode_cache.npm import repository
 from opencode_cache.npm.client import NotInRegistryError
 from opencode_cache.npm.spec import split_spec
 from opencode_cache.opencode import ask, embedded, highlighting, plugins, tools
-from opencode_cache.resolve import floor, git, github, grammars, signatures
+from opencode_cache.resolve import floor, git, github, grammars, signatures, urls
 from opencode_cache.resolve import missing as missing_names
 from opencode_cache.resolve.choose_version import UnavailableError, Versions
-from opencode_cache.resolve.metadata import package_from
+from opencode_cache.resolve.metadata import package_from, with_terms
 from opencode_cache.resolve.trees import Trees
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from datetime import date
 
     from opencode_cache.formats.grammar import Grammar
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from opencode_cache.formats.plan import Plan
     from opencode_cache.layouts.layout import Layout
 
-__all__ = ["Resolver", "binaries"]
+__all__ = ["Resolver"]
 
 _WORKERS = 4
 
@@ -56,30 +56,6 @@ class _Wanted:
     @property
     def name(self) -> str:
         return split_spec(self.spec)[0]
-
-
-def binaries(version: str, names: Iterable[str]) -> tuple[dict[str, Package], dict[str, str]]:
-    """The npm package of the OpenCode binary for each system, and why there is none for the others."""
-    packages: dict[str, Package] = {}
-    missing: dict[str, str] = {}
-
-    def look_up(system: platforms.System) -> None:
-        for name in system.binaries:
-            try:
-                entries = npm.view(f"{name}@{version}")
-                if entries:
-                    packages[system.name] = package_from(entries[0], name)
-                    return
-            except NotInRegistryError:
-                continue
-            except UnavailableError as error:
-                missing[system.name] = str(error)
-                return
-        missing[system.name] = f"the registry has no {' or '.join(system.binaries)} {version}"
-
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        list(pool.map(look_up, [platforms.named(name) for name in names]))
-    return packages, missing
 
 
 class Resolver:
@@ -143,7 +119,9 @@ class Resolver:
         unavailable += sorted(broken, key=lambda gone: (gone.kind, gone.spec))
         lost = {(gone.kind, gone.spec) for gone in broken}
         requests = [request for request in requests if (request.kind, request.spec) not in lost]
-        requests = [_with_terms(request, trees[request.tree], packages) for request in requests]
+        requests = [with_terms(request, trees[request.tree], packages) for request in requests]
+        texts, without_text = urls.take(self.plan.instructions, self.plan.skills, self.on_step)
+        unavailable += without_text
         asked = missing_names.named(unavailable, named)
         if asked and not self.allow_missing:
             raise missing_names.MissingError(asked)
@@ -177,6 +155,7 @@ class Resolver:
             languages=languages,
             warmup=None if self.plan.warmup is None else tuple(self.plan.warmup),
             files=files,
+            urls=texts,
             accept=self.plan.accept,
             signatures=signed,
             require_signatures=self.plan.require_signatures,
@@ -191,8 +170,13 @@ class Resolver:
 
     @cached_property
     def models(self) -> dict[str, Any]:
-        """The catalogue compiled into the binary."""
-        return embedded.catalogue(self.binary)
+        """The catalogue compiled into the binary; empty where it has none and nothing is taken from it."""
+        try:
+            return embedded.catalogue(self.binary)
+        except BadInputError:
+            if self.plan.providers == CATALOGUE:
+                raise
+            return {}
 
     def _providers(self, facts: ask.BunFacts | None) -> list[str]:
         if self.plan.providers != CATALOGUE:
@@ -234,7 +218,9 @@ class Resolver:
                     name, version, note = package.name, package.version, None
                 else:
                     version, note = self.versions.choose(want.kind, want.spec)
-                if want.kind == "tool":
+                if want.kind == "plugin":
+                    note = plugins.other_name(want.spec) or note
+                elif want.kind == "tool":
                     note = tools.note(name) or note
                 elif want.kind == "provider" and want.spec in compiled_in:
                     note = plugins.TAKE_IT_OUT
@@ -281,15 +267,6 @@ class Resolver:
 
         with ThreadPoolExecutor(_WORKERS) as pool:
             return dict(zip(specs, pool.map(package_of, specs), strict=True))
-
-
-def _with_terms(request: Request, tree: Mapping[str, str], packages: Mapping[str, Package]) -> Request:
-    """The request, with a note where its tree holds what may not be passed on."""
-    held = redistribution.forbidden(packages[key] for key in tree.values())
-    if not held:
-        return request
-    said = redistribution.note(request.name, held)
-    return request.model_copy(update={"note": f"{request.note}; {said}" if request.note else said})
 
 
 def _unnamed(config: Sequence[str], needed: Iterable[str]) -> list[str]:

@@ -30,8 +30,8 @@ class Ask:
     model: str
     command: str | None
     """The command for the bash tool, where the prompt has `RUN:…:END` and the tool may be called."""
-    bash: bool
-    """Whether the bash tool is offered."""
+    tools: tuple[str, ...]
+    """The names of the tools that are offered."""
     tool_results: tuple[str, ...]
     stream: bool
 
@@ -85,9 +85,18 @@ def _dicts(node: object) -> Iterator[dict[str, Any]]:
 def _ask(model: object, talk: object, tools: object, results: Iterable[object], *, stream: bool) -> Ask:
     given = tuple("\n".join(_strings(result)) for result in results)
     match = _COMMAND.search("\n".join(_strings(talk)))
-    offered = any(entry.get("name") == _TOOL for entry in _dicts(tools))
-    command = match[1] if match and offered and not given else None
+    offered = tuple(_names(tools))
+    command = match[1] if match and _TOOL in offered and not given else None
     return Ask(str(model or ""), command, offered, given, stream)
+
+
+def _names(tools: object) -> Iterator[str]:
+    """The outermost names: what is in a tool's own description is none."""
+    if isinstance(tools, dict) and isinstance(tools.get("name"), str):
+        yield tools["name"]
+    elif isinstance(tools, dict | list):
+        for value in tools.values() if isinstance(tools, dict) else tools:
+            yield from _names(value)
 
 
 def _arguments(command: str) -> dict[str, str]:

@@ -82,6 +82,8 @@ class BundleInfo(Model):
     """Whether it brings ripgrep, which OpenCode downloads otherwise."""
     node: bool = False
     """Whether it brings Node.js, which npm tools are programs of."""
+    avx2: bool = False
+    """Whether OpenCode was built for processors with AVX2 only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from opencode_cache.base import files
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from opencode_cache.formats.manifest import Manifest
+    from opencode_cache.formats.proof import Proof
 
 ROOT = "opt/opencode"
 """Where it lies in the image."""
@@ -77,14 +79,16 @@ def image(
     base: Path | None = None,
     ripgrep: Path | None = None,
     node: Path | None = None,
+    programs: Mapping[str, Path] = MappingProxyType({}),
     offline: bool = True,
+    proof: Proof | None = None,
     accept_licences: Collection[str] = (),
     preset: bytes | None = None,
 ) -> Image:
     """Write the image of a cache and an OpenCode program to `out`, at once or not at all.
 
     `base` is an OCI layout (a directory, or a tar), or a directory with a root file system, of which owners,
-    times and extended attributes are not kept. Other options as in `pack.bundle`. Raises BadInputError for
+    times and extended attributes are not kept. Other options as in `pack.tree`. Raises BadInputError for
     what cannot be in an image, and where `out` cannot be written.
     """
     manifest = manifests.read(cache)
@@ -95,7 +99,9 @@ def image(
         opencode,
         ripgrep=ripgrep,
         node=node,
+        programs=programs,
         offline=offline,
+        proof=proof,
         accept_licences=accept_licences,
     )
     bill = items[CYCLONEDX].data or b""

@@ -71,7 +71,7 @@ def remove(directories: Places, *, dry_run: bool = False) -> list[Step]:
             for step in steps:
                 _do(step)
             for directory in [
-                *_scopes(directories.cache / "packages"),
+                *(path for top in ("packages", "npm") for path in _scopes(directories.cache / top)),
                 *(step.path.parent for step in steps),
             ]:
                 _remove_empty(directory, directories)

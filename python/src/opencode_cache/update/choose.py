@@ -35,7 +35,8 @@ class Chosen:
 
 def named(version: str, github: GitHub) -> Chosen:
     """The release that was asked for. Raises BadInputError where there is none, NetworkError."""
-    if versions.layout_name(versions.release(version)) != "packages":
+    versions.check_experimental(versions.release(version))
+    if versions.layout_name(version) != "packages":
         raise BadInputError(
             f"--opencode-version {version}: its releases had other names; `update` knows 1.14 and newer"
         )
@@ -76,7 +77,7 @@ def newest(checkout: Checkout, wanted: Sequence[str], github: GitHub) -> Chosen:
 
 def _unfit(checkout: Checkout, wanted: Sequence[str], release: Release, version: str) -> str | None:
     try:
-        versions.layout_name(version)
+        versions.check_experimental(version)
     except BadInputError:
         return f"only {versions.SUPPORTED} are supported"
     for archive in map(checkout.archive, wanted):

@@ -37,15 +37,23 @@ class Setting:
 def settings(layout: str, *, offline: bool) -> list[Setting]:
     """Every setting, apart from the cache root and the file that is preloaded.
 
-    npm waits 70 s for its two retries. 1.0.x runs `bun add` at every start and ignores its failure, and
-    asks npm for its registry to look for an update there: port 9 of this machine refuses at once. The npm
-    that OpenCode starts to see how it was installed would look for a newer npm.
+    npm waits 70 s for its two retries; 2.x takes its word that there is no network and asks for nothing,
+    where it would look up unpinned specs in the background. The catalogue of 2.x is a file, named by way of
+    the link that the next cache turns, since its service outlives a cache. 1.0.x runs `bun add` at every
+    start and ignores its failure, and asks npm for its registry to look for an update there: port 9 of this
+    machine refuses at once. The npm that OpenCode starts to see how it was installed would look for a newer.
     """
     table = [Setting("OPENCODE_DISABLE_AUTOUPDATE", "1", ("OPENCODE_DISABLE_AUTOUPDATE",))]
     if not offline:
         return table
     table.append(Setting("OPENCODE_DISABLE_MODELS_FETCH", "1", ("OPENCODE_DISABLE_MODELS_FETCH",)))
-    if layout == "bun":
+    if layout == "generations":
+        npms = ("npm_config_offline", "NPM_CONFIG_OFFLINE")
+        table += [
+            Setting("OPENCODE_MODELS_PATH", '"$oc_dir"/models.json', ("OPENCODE_MODELS_PATH",)),
+            Setting(npms[0], "true", npms, "offline", (_NPMRC,)),
+        ]
+    elif layout == "bun":
         notifier = ("npm_config_update_notifier", "NPM_CONFIG_UPDATE_NOTIFIER")
         registry = ("npm_config_registry", "NPM_CONFIG_REGISTRY", "BUN_CONFIG_REGISTRY")
         nobody = "http://127.0.0.1:9"

@@ -17,6 +17,8 @@ const ours = new Set(["OPENCODE_CACHE_SET", ...SECRETS, ...(started.OPENCODE_CAC
 
 function usersOwn(given, [command, word]) {
   const env = { ...given }
+  // OpenCode 2.x starts itself as its server, which does what the settings are for.
+  if (command === process.execPath && word === "serve") return env
   // OpenCode 1.0 starts itself as `bun add`, and up to 1.3 it asks `npm list` how it was installed, and `npm config`
   // where from: npm's and Bun's settings are meant for these. What the agent runs is a shell's; an MCP server may be
   // `npm exec`.
@@ -115,6 +117,20 @@ function fromCache(parser) {
   }
   const queries = Object.entries(parser.queries).map(([kind, urls]) => [kind, urls?.map(local)])
   return { ...parser, wasm: local(parser.wasm), queries: Object.fromEntries(queries) }
+}
+
+// Texts that the configuration names by address. Their index has the digest of each (`formats/urls.py`).
+const index = join(cache, "urls", "files.json")
+if (existsSync(index)) {
+  const digests = Object.entries(JSON.parse(readFileSync(index, "utf8")))
+  const texts = new Map(digests.map(([url, digest]) => [new URL(url).href, join(cache, "urls", digest)]))
+  const { fetch } = globalThis
+  const answer = async (request, init) => {
+    const text = texts.get(String(request?.url ?? request).replace(/#.*/, ""))
+    const method = init?.method ?? request?.method ?? "GET"
+    return text && method === "GET" ? new Response(readFileSync(text)) : fetch(request, init)
+  }
+  globalThis.fetch = Object.assign(answer, fetch)
 }
 
 // The TUI's server is a thread, and threads do not inherit what is preloaded.

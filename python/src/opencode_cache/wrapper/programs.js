@@ -1,9 +1,10 @@
 
 // Programs out of npm that OpenCode itself starts: MCP servers, formatters and language servers as `npx NAME` and the
-// like, for which the cache has `packages/NAME`, and the npm tools. What a shell of the agent starts is left alone.
+// like, for which the cache has a tree, and the npm tools. What a shell of the agent starts is left alone.
 ;((cache) => {
   const { realpathSync } = fs
-  const trees = join(cache, "packages")
+  const trees = join(cache, @@{trees})
+  const tree = (spec) => join(trees, @@{tree})
   if (!existsSync(trees)) return
   const RUNNERS = [["npx"], ["bunx"], ["pnpx"], ["npm", "exec"], ["npm", "x"], ["pnpm", "dlx"], ["yarn", "dlx"], ["bun", "x"]]
   const SPEC = /^((?:@[\w.~-]+\/)?[\w~-][\w.~-]*)(@[\w.^~<>=*+-]+)?$/
@@ -29,7 +30,7 @@
       if (runner[0] === "npm" && rest[0] === "--") rest.shift()
     }
     const [, name] = SPEC.exec(spec ?? "") ?? []
-    return name && { place: join(trees, spec, "node_modules", name), name, named, rest }
+    return name && { place: join(tree(spec), "node_modules", name), name, named, rest }
   }
 
   // npm's choice of a package's program (libnpmexec `get-bin-from-manifest.js`, npm 11).
@@ -85,7 +86,7 @@
       try {
         return resolve.call(made, id, ...rest)
       } catch (error) {
-        const own = join(trees, "typescript-language-server/node_modules", String(id))
+        const own = join(tree("typescript-language-server"), "node_modules", String(id))
         if (/^typescript\/lib\//.test(id) && existsSync(own)) return own
         throw error
       }

@@ -7,12 +7,9 @@ so that the same cache, program and options always give the same bytes.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shlex
-import string
 from dataclasses import dataclass
-from importlib import resources
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -20,6 +17,8 @@ from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.files import write_atomically
 from opencode_cache.formats import manifest as manifests
 from opencode_cache.wrapper import hot_path
+from opencode_cache.wrapper import preload as preloaded
+from opencode_cache.wrapper.preload import Template, source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,12 +27,6 @@ if TYPE_CHECKING:
     from opencode_cache.formats.manifest import Manifest
 
 SHELL = "/bin/sh"
-
-
-class _Template(string.Template):
-    """Values are `@@{name}`: a shell script has too many `$` of its own."""
-
-    delimiter = "@@"
 
 
 def _parent(entry: str) -> str:
@@ -131,30 +124,6 @@ class _Places:
         return None if below.startswith("..") else below
 
 
-def preload_path(prefix: Path, name: str) -> Path:
-    """Where the JavaScript that a wrapper preloads is, below the directory that has `bin/<name>`."""
-    return prefix / "libexec" / f"{name}-preload.js"
-
-
-def render_preload(cache: Path, name: str = "opencode", root: Path | None = None) -> str:
-    """The text of the file that OpenCode preloads. `cache` and `root` as in `render`.
-
-    It reads grammars and packages from the cache itself: a link in the user's cache directory could be
-    turned by a command that the agent runs.
-    """
-    if root:
-        below = os.path.relpath(cache, preload_path(root, name).parent)
-        expression = f"join(__dirname, {json.dumps(below)})"
-    else:
-        expression = json.dumps(str(cache).encode(errors="surrogateescape").decode(errors="replace"))
-    text = "".join(map(_source, ("preload.js", "machine.js", "programs.js")))
-    return _Template(text).substitute(cache=expression)
-
-
-def _source(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
 def slots(
     manifest: Manifest,
     cache: Path,
@@ -188,7 +157,7 @@ def slots(
     return {key: shlex.quote(value) for key, value in quoted.items()} | {
         "shell": shell or SHELL,
         "here": _HERE if root else "",
-        "here_now": _Template(_HERE_NOW).substitute(cache=word(str(cache))) if root else "",
+        "here_now": Template(_HERE_NOW).substitute(cache=word(str(cache))) if root else "",
         "cache": word(str(cache)),
         "opencode": word(str(opencode)),
         "preload": word(str(preload)) if root or _utf8(preload) else "",
@@ -225,7 +194,7 @@ def render(
 ) -> str:
     """The wrapper's text. Reads no file but the template.
 
-    `cache`, `opencode` and `preload` (a file with `render_preload`'s text) are absolute paths. With `root`,
+    `cache`, `opencode` and `preload` (a file with `preloaded.render`'s text) are absolute paths. With `root`,
     what lies below it is looked for relative to the script, which is `root/bin/<name>`. `name` is what
     messages begin with. `offline` switches the catalogue fetch and npm's retries off, unless the user has
     set them. `shell` is the interpreter: `/bin/sh` if not given, so that the text does not depend on the
@@ -244,7 +213,7 @@ def render(
         tools=tools,
         root=root,
     )
-    return _lean(_Template(_source("wrapper.sh")).substitute(given))
+    return _lean(Template(source("wrapper.sh")).substitute(given))
 
 
 def wrap(
@@ -284,7 +253,7 @@ def wrap(
         manifest,
         cache,
         opencode,
-        preload_path(root or (prefix or out).absolute(), name),
+        preloaded.path_of(root or (prefix or out).absolute(), name),
         name=name,
         offline=offline,
         shell=shell,
@@ -293,6 +262,8 @@ def wrap(
         root=root,
     )
     program = out / "bin" / name
-    write_atomically(preload_path(out, name), render_preload(cache, name, root), 0o444)
+    write_atomically(
+        preloaded.path_of(out, name), preloaded.render(manifest.layout, cache, name, root), 0o444
+    )
     write_atomically(program, text, 0o755)
     return program

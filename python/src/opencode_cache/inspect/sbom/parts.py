@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
+from opencode_cache.formats import redistribution
 from opencode_cache.inspect.sbom import on_disk
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from opencode_cache.formats.manifest import CachedPackage, Manifest
+    from opencode_cache.formats.redistribution import Read
 
 NAME = "opencode-cache"
 AUTHORS = "the opencode-cache authors"
@@ -43,6 +45,8 @@ class Part:
     licence_file: str | None = None
     """Where its text is, relative to the cache."""
     licence_text: str | None = None
+    read: Read | None = None
+    """What somebody read of the licence where the package states none."""
     properties: tuple[tuple[str, str], ...] = ()
 
 
@@ -62,7 +66,7 @@ class Bill:
         return f"What OpenCode {self.manifest.opencode} finds in its cache on {self.manifest.system}"
 
 
-def program_part(ref: str, name: str, supplier: str, sha256: str, licence: str) -> Part:
+def program_part(ref: str, name: str, supplier: str, sha256: str, licence: str | None) -> Part:
     """A program whose version nobody states: its digest stands for that."""
     version = f"sha256:{sha256[:16]}"
     name_in_purl = f"pkg:generic/{quote(name)}?checksum=sha256:{sha256}"
@@ -119,6 +123,7 @@ def _package(package: CachedPackage, found: on_disk.Found | None) -> Part:
         licence=package.license,
         licence_file=told.licence_file if told else None,
         licence_text=told.licence_text if told else None,
+        read=redistribution.read_elsewhere(package),
         properties=tuple(("spec", spec) for spec in package.specs),
     )
 

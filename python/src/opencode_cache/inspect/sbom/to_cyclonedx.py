@@ -70,6 +70,10 @@ def _component(part: Part) -> dict[str, Any]:
         component["properties"].append(_property("licence-file", part.licence_file))
     if part.licence:
         component["licenses"] = [_licence(part, part.licence)]
+    elif part.read:
+        component["licenses"] = [{"license": {"id": part.read.licence, "acknowledgement": "concluded"}}]
+        component["copyright"] = part.read.copyright
+        component["properties"].append(_property("licence-source", part.read.source))
     return component
 
 

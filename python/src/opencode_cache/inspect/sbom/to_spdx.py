@@ -56,8 +56,12 @@ def _package(part: Part, texts: dict[str, tuple[str, str]]) -> dict[str, Any]:
             declared = f"LicenseRef-{_slug(part.licence, text)}"
             texts[declared] = part.licence, text
         package["licenseDeclared"] = declared
-    if part.licence_file:
-        package["licenseComments"] = f"The text is in the cache: {part.licence_file}"
+    comments = [f"The text is in the cache: {part.licence_file}"] if part.licence_file else []
+    if part.read:
+        package |= {"licenseConcluded": part.read.licence, "copyrightText": part.read.copyright}
+        comments.append(f"package.json states none; {part.read.licence} by {part.read.source}")
+    if comments:
+        package["licenseComments"] = ". ".join(comments)
     if part.hashes:
         package["checksums"] = [
             {"algorithm": algorithm.replace("-", ""), "checksumValue": digest}

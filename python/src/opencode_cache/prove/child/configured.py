@@ -8,19 +8,22 @@ process has. (1.18.33 skips a plugin that is missing without a word; seen in 1.0
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opencode_cache.base.errors import TooSlowError
+from opencode_cache.formats import urls
 from opencode_cache.opencode import run as opencode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from opencode_cache.formats.manifest import Entry
     from opencode_cache.prove.child.record import Subject
     from opencode_cache.sandbox.loopback import ModelServer
 
@@ -64,6 +67,28 @@ class Driven:
         return f"answer {self.npm}" + ("" if self.locked else " (bundled)")
 
 
+_NO_TOOL_NAME = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+@dataclass(frozen=True)
+class McpServer:
+    """An MCP server out of the cache, the arguments that it was content with, and the tools that it lists."""
+
+    entry: Entry
+    arguments: tuple[str, ...]
+    tools: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What it is called in the private opencode.json."""
+        return _NO_TOOL_NAME.sub("_", f"proof-{self.entry.spec}")
+
+    @property
+    def offered(self) -> list[str]:
+        """The names under which OpenCode offers its tools (`packages/opencode/src/mcp/index.ts`)."""
+        return [f"{self.name}_{_NO_TOOL_NAME.sub('_', tool)}" for tool in self.tools]
+
+
 def configure(subject: Subject, home: Path, driven: Sequence[Driven], model: ModelServer) -> None:
     """Write the user's configuration into a private HOME: providers, all plugins, the spy, a local tool."""
     providers = {
@@ -77,7 +102,12 @@ def configure(subject: Subject, home: Path, driven: Sequence[Driven], model: Mod
         for one in driven
     }
     plugins = [entry.spec for entry in subject.of_kind("plugin")]
-    config = {"provider": providers, "plugin": plugins, "permission": {"bash": "allow"}, "share": "disabled"}
+    config: dict[str, Any] = {"provider": providers, "plugin": plugins, "share": "disabled"}
+    config["permission"] = {"bash": "allow"}
+    if servers := subject.mcp_servers():
+        words = {one.name: ["npx", "-y", one.entry.spec, *one.arguments] for one in servers}
+        config["mcp"] = {name: {"type": "local", "command": command} for name, command in words.items()}
+    config |= urls.configured(subject.manifest.urls or ())
     if subject.manifest.layout == "bun":
         # 1.1 to 1.3 write titles with a model of opencode.ai unless another one is named.
         config["small_model"] = f"{driven[0].id}/{driven[0].id}"
@@ -109,12 +139,16 @@ def forget_loaded(home: Path) -> None:
     (home / _REPORT).unlink(missing_ok=True)
 
 
+def asked(server: opencode.Server, path: str, seconds: float) -> Any:  # noqa: ANN401 - JSON is anything
+    """What a running OpenCode answers to a GET."""
+    with urllib.request.urlopen(server.url + path, timeout=seconds) as answer:  # noqa: S310 - loopback
+        return json.load(answer)
+
+
 def tool_ids(server: opencode.Server, seconds: float) -> list[str] | None:
     """The tools that OpenCode offers its models, sorted; None of a version that does not tell."""
-    address = f"{server.url}/experimental/tool/ids"
     try:
-        with urllib.request.urlopen(address, timeout=seconds) as answer:  # noqa: S310 - loopback
-            return sorted(json.load(answer))
+        return sorted(asked(server, "/experimental/tool/ids", seconds))
     except urllib.error.HTTPError as error:
         if error.code == _NOT_FOUND:
             return None
