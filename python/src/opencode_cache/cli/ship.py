@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opencode_cache import pipeline
-from opencode_cache.base import answer, console
+from opencode_cache.base import answer, console, files
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.cli import options, preset, subject
 from opencode_cache.cli.app import app
@@ -60,18 +60,7 @@ def bundle_command(
 
     Of several systems, each machine takes what fits it.
     """
-    if system and (cache or opencode or proof):
-        raise BadInputError(
-            "--system: needs --lock, --plan or neither, not a cache and a program; leave it out"
-        )
-    if system:
-        pairs = subject.of_systems(system, lock_file, models, plan_file, allow_missing=allow_missing)
-    else:
-        pairs = [
-            subject.cache_and_program(
-                cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
-            )
-        ]
+    pairs = _pairs(system, cache, opencode, proof, lock_file, models, plan_file, allow_missing=allow_missing)
     trees = [
         pack.tree(
             cache,
@@ -117,6 +106,7 @@ def image_command(
     models: options.LockModels = None,
     cache: options.CacheOrMade = None,
     opencode: options.BinaryOfCache = None,
+    system: options.Systems = [],  # noqa: B006
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
     program: options.Programs = [],  # noqa: B006
@@ -127,41 +117,82 @@ def image_command(
     offline: options.Offline = True,
     allow_missing: options.AllowMissing = False,
 ) -> None:
-    """Write an OCI image, without a daemon, for `podman load`, `skopeo copy` and registries."""
+    """Write an OCI image, without a daemon, for `podman load`, `skopeo copy` and registries.
+
+    Of several systems, it is one index, of which a registry gives each machine what fits it.
+    """
     if join:
-        if base or plan_file or lock_file or models or cache or opencode:
+        if base or plan_file or lock_file or models or cache or opencode or system:
             raise BadInputError("--join: takes images as they are; leave everything but -o out")
-        index = image.join(join, output)
-        console.step(
-            f"OpenCode {index.version}: {' and '.join(index.machines)}, {console.megabytes(index.size)}; "
-            f"index {index.digest}"
-        )
-        answer.path(index.file)
+        _join(join, output)
         return
-    cache, opencode = subject.cache_and_program(
-        cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
-    )
-    node = _node(cache, opencode, ripgrep, node)
+    pairs = _pairs(system, cache, opencode, proof, lock_file, models, plan_file, allow_missing=allow_missing)
     if not base:
         console.step("without --base there is no shell or libc in it: for `COPY --from` and image mounts")
-    made = image.image(
-        cache,
-        opencode,
-        output,
-        base=base,
-        ripgrep=ripgrep,
-        node=node,
-        programs=options.programs(program),
-        offline=offline,
-        proof=_proof(cache, opencode, proof),
-        accept_licences=accept_licence,
-        preset=preset.checked(preset_file, cache, opencode),
-    )
+
+    def one(cache: Path, opencode: Path, to: Path) -> image.Image:
+        return image.image(
+            cache,
+            opencode,
+            to,
+            base=base,
+            ripgrep=ripgrep,
+            node=_node(cache, opencode, ripgrep, node),
+            programs=options.programs(program),
+            offline=offline,
+            proof=_proof(cache, opencode, proof),
+            accept_licences=accept_licence,
+            preset=preset.checked(preset_file, cache, opencode),
+        )
+
+    if len(pairs) > 1:
+        with files.beside(output) as beside:
+            names = [manifest.read(cache).system for cache, _ in pairs]
+            made = [
+                one(*pair, beside / f"{name}.oci.tar").file for name, pair in zip(names, pairs, strict=True)
+            ]
+            _join(made, output)
+        return
+    image_made = one(*pairs[0], output)
     console.step(
-        f"OpenCode {made.version}: {made.layers} layers, {console.megabytes(made.size)}; "
-        f"manifest {made.digest}"
+        f"OpenCode {image_made.version}: {image_made.layers} layers, {console.megabytes(image_made.size)}; "
+        f"manifest {image_made.digest}"
     )
-    answer.path(made.file)
+    answer.path(image_made.file)
+
+
+def _join(images: list[Path], output: Path) -> None:
+    index = image.join(images, output)
+    console.step(
+        f"OpenCode {index.version}: {' and '.join(index.machines)}, {console.megabytes(index.size)}; "
+        f"index {index.digest}"
+    )
+    answer.path(index.file)
+
+
+def _pairs(
+    system: list[str],
+    cache: Path | None,
+    opencode: Path | None,
+    proof: Path | None,
+    lock_file: Path | None,
+    models: Path | None,
+    plan_file: Path | None,
+    *,
+    allow_missing: bool,
+) -> list[tuple[Path, Path]]:
+    """A cache and a program for each system; without one, those that are given or of this machine."""
+    if not system:
+        return [
+            subject.cache_and_program(
+                cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
+            )
+        ]
+    if cache or opencode or proof:
+        raise BadInputError(
+            "--system: needs --lock, --plan or neither, not a cache and a program; leave it out"
+        )
+    return subject.of_systems(system, lock_file, models, plan_file, allow_missing=allow_missing)
 
 
 def _proof(cache: Path, opencode: Path, given: Path | None) -> Proof | None:
