@@ -104,7 +104,7 @@ CASES = (
                 "@modelcontextprotocol/server-sequential-thinking@latest",
             ]
         },
-        said=("run uv tool install mcp-server-git", "the machine must reach mcp.example.org"),
+        said=("pip download -d wheels mcp-server-git", "the machine must reach mcp.example.org"),
     ),
     Case(
         "a tool of the project with a dependency",

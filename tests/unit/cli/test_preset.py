@@ -24,7 +24,7 @@ REFUSED = {
     '{"share": "disabled",': "preset.json: ",
     '{"lsp": {"mine": {}}}': "lsp.mine has no command",
     '{"theme": "{file:./theme}"}': "lies beside it",
-    '{"instructions": ["https://example.com/rules.md"]}': "fetched from example.com",
+    '{"instructions": ["https://example.com/rules.md"]}': "is not in the cache",
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 from opencode_cache.base.errors import CheckFailedError, TooSlowError
 from opencode_cache.formats import manifest
 from opencode_cache.prove.child import commands, offered
-from opencode_cache.prove.child.configured import McpServer
+from opencode_cache.prove.child.mcp_server import McpServer
 from opencode_cache.prove.child.second_start import First
 
 SERVER = """

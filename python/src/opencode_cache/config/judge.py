@@ -165,7 +165,10 @@ def _command(entry: Entry, offer: Offer) -> Judgement:
     if fetched.by == "npm":
         return _npm_command(entry, fetched, offer)
     if fetched.by == "python":
-        fix = f"run uv tool install {what} where there is a network, and write its command"
+        fix = (
+            f"fetch its wheels where there is a network (pip download -d wheels {what}), and have offline = "
+            'true, no-index = true and find-links = ["/…/wheels"] in ~/.config/uv/uv.toml'
+        )
         return Judgement(entry, "not covered", f"{fetched.runner} asks for the Python package {what}", fix)
     if fetched.by == "container":
         fix = f"load the image with {fetched.runner} load before the network is gone"

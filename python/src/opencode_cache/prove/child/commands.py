@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from opencode_cache.base.errors import CheckFailedError, TooSlowError
 from opencode_cache.opencode import run as opencode
 from opencode_cache.prove.child import configured
-from opencode_cache.prove.child.configured import McpServer
+from opencode_cache.prove.child.mcp_server import McpServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,7 +8,6 @@ process has. (1.18.33 skips a plugin that is missing without a word; seen in 1.0
 from __future__ import annotations
 
 import json
-import re
 import time
 import urllib.error
 import urllib.request
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from opencode_cache.formats.manifest import Entry
     from opencode_cache.prove.child.record import Subject
     from opencode_cache.sandbox.loopback import ModelServer
 
@@ -65,28 +63,6 @@ class Driven:
     def label(self) -> str:
         """The step's name in the proof."""
         return f"answer {self.npm}" + ("" if self.locked else " (bundled)")
-
-
-_NO_TOOL_NAME = re.compile(r"[^a-zA-Z0-9_-]")
-
-
-@dataclass(frozen=True)
-class McpServer:
-    """An MCP server out of the cache, the arguments that it was content with, and the tools that it lists."""
-
-    entry: Entry
-    arguments: tuple[str, ...]
-    tools: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """What it is called in the private opencode.json."""
-        return _NO_TOOL_NAME.sub("_", f"proof-{self.entry.spec}")
-
-    @property
-    def offered(self) -> list[str]:
-        """The names under which OpenCode offers its tools (`packages/opencode/src/mcp/index.ts`)."""
-        return [f"{self.name}_{_NO_TOOL_NAME.sub('_', tool)}" for tool in self.tools]
 
 
 def configure(subject: Subject, home: Path, driven: Sequence[Driven], model: ModelServer) -> None:

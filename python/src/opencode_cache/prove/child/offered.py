@@ -17,7 +17,8 @@ from opencode_cache.sandbox.loopback import ModelServer
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from opencode_cache.prove.child.configured import Driven, McpServer
+    from opencode_cache.prove.child.configured import Driven
+    from opencode_cache.prove.child.mcp_server import McpServer
     from opencode_cache.prove.child.record import Patience, Record, Subject
     from opencode_cache.prove.child.second_start import First
 

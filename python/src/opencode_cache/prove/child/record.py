@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from opencode_cache.formats.manifest import Entry, Manifest
-    from opencode_cache.prove.child.configured import McpServer
+    from opencode_cache.prove.child.mcp_server import McpServer
 
 _RUN_TIMEOUT = 150
 _AGAIN = 2
