@@ -214,6 +214,7 @@ def catalogue_command(
 @app.command(
     "run",
     epilog="Example: opencode-cache run -- models",
+    options_metavar="[OPTIONS] [-- ARGS]",
     context_settings={"allow_extra_args": True},
 )
 def run_command(
