@@ -15,8 +15,8 @@ from opencode_cache.formats import shipped
 from opencode_cache.npm import platforms
 
 COMMAND = """#!/bin/sh
-export OPENCODE_CACHE_LOCKS='LOCKS'
-exec 'PYTHON' -I -c 'import sys
+export OPENCODE_CACHE_LOCKS='@LOCKS@'
+exec '@PYTHON@' -I -c 'import sys
 from opencode_cache.__main__ import main
 sys.argv[0] = "opencode-cache"
 main()' "$@"
@@ -24,16 +24,18 @@ main()' "$@"
 
 
 @pytest.mark.usefixtures("isolated")
-def test_the_bundle_and_the_image_of_a_release(tmp_path):
+def test_the_bundle_and_the_image_of_a_release(tarballs, tmp_path):
     if not os.environ.get("OPENCODE_CACHE_TEST_EVERY"):
         pytest.skip("needs OPENCODE_CACHE_TEST_EVERY=1: it builds and proves a release, which takes minutes")
     if not (REPOSITORY / ".git").exists() or not shutil.which("zstd"):
         pytest.skip("needs the repository's commits, and zstd on PATH")
     command = tmp_path / "command"
-    text = COMMAND.replace("LOCKS", str(REPOSITORY / "nix/locks")).replace("PYTHON", sys.executable)
+    text = COMMAND.replace("@LOCKS@", str(REPOSITORY / "nix/locks")).replace("@PYTHON@", sys.executable)
     command.write_text(text)
     command.chmod(0o755)
     env = os.environ | {"XDG_DATA_HOME": str(tmp_path / "data"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    (tmp_path / "cache/opencode-cache").mkdir(parents=True)
+    (tmp_path / "cache/opencode-cache/tarballs").symlink_to(tarballs)
     parts, dist = tmp_path / "parts", tmp_path / "dist"
     parts.mkdir()
     for script, *words in (("build-bundle", parts / "part"), ("collect-release", dist, parts)):
