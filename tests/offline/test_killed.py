@@ -17,14 +17,12 @@ import time
 from pathlib import Path
 
 import pytest
-from kept import LOCKS, TEST_LOCKS
+from kept import EVERY, LOCKS, TEST_LOCKS, slow
 from registry import Registry
 
 from opencode_cache.formats import lock
 from opencode_cache.npm import client as npm
 
-EVERY = bool(os.environ.get("OPENCODE_CACHE_TEST_EVERY"))
-slow = pytest.mark.skipif(not EVERY, reason="needs minutes: set OPENCODE_CACHE_TEST_EVERY=1")
 MOMENTS = [n / 12 for n in range(1, 12)] if EVERY else [0.5]
 LOCK = LOCKS / "opencode-cache.lock.json"
 LEFT = re.compile(

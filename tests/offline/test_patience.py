@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from kept import KEPT, REPOSITORY
+from kept import KEPT, REPOSITORY, slow
 
 from opencode_cache.formats import shipped
 
@@ -47,10 +47,7 @@ def slowed():
     pytest.skip("needs a cgroup with a CPU quota, of either version, that can be written")
 
 
-@pytest.mark.skipif(
-    not os.environ.get("OPENCODE_CACHE_TEST_EVERY"),
-    reason="ten times as slow takes minutes; OPENCODE_CACHE_TEST_EVERY=1 tries it",
-)
+@slow
 def test_run_proves_and_starts_on_a_machine_ten_times_as_slow(isolated, slowed, made_118, tmp_path):
     locks = tmp_path / "locks"
     locks.mkdir()

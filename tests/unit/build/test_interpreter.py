@@ -74,15 +74,24 @@ def test_a_program_asks_for_the_new_loader(tmp_path):
     assert subprocess.run([program, "--version"], capture_output=True, check=True).stdout
 
 
-def test_a_script_for_node_is_started_with_the_one_that_is_given(tmp_path):
-    script, other = tmp_path / "script", tmp_path / "other"
-    script.write_text("#!/usr/bin/env node\nconsole.log(1)\n")
-    other.write_text("#!/bin/sh\n#!/usr/bin/env node\n")
-    for path in (script, other):
-        path.chmod(0o555)
+@pytest.mark.parametrize(
+    ("first", "becomes"),
+    [
+        ("#!/usr/bin/env node", "#!/nix/store/x/bin/node"),
+        ("#! /usr/bin/env node", "#!/nix/store/x/bin/node"),  # svelte-language-server
+        ("#!/usr/bin/env  node \r", "#!/nix/store/x/bin/node"),
+        ("#!/usr/bin/env -S node --no-warnings", "#!/nix/store/x/bin/node --no-warnings"),
+        ("#!/usr/bin/env -S node --a --b", None),
+        ("#!/usr/bin/env nodejs", None),
+        ("#!/bin/sh\n#!/usr/bin/env node", None),
+    ],
+)
+def test_a_script_for_node_is_started_with_the_one_that_is_given(tmp_path, first, becomes):
+    script = tmp_path / "script"
+    script.write_bytes(f"{first}\nconsole.log(1)\n".encode())
+    script.chmod(0o555)
     interpreter.give_node(tmp_path, Path("/nix/store/x/bin/node"))
-    assert script.read_text() == "#!/nix/store/x/bin/node\nconsole.log(1)\n"
-    assert other.read_text() == "#!/bin/sh\n#!/usr/bin/env node\n"
+    assert script.read_bytes() == f"{becomes or first}\nconsole.log(1)\n".encode()
 
 
 @pytest.mark.parametrize("node", ["bin/node", "/a b/node", f"/{'x' * 300}/node"])

@@ -6,6 +6,7 @@ changed, with patchelf: strip and rpath damage programs that carry their own cod
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
 import subprocess
@@ -17,7 +18,8 @@ from opencode_cache.base.errors import BadInputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-_ASKS_ENV = b"#!/usr/bin/env node"
+# With one argument at most: the kernel hands on what follows as one.
+_ASKS_ENV = re.compile(rb"#![ \t]*/usr/bin/env[ \t]+(?:-S[ \t]*)?node(?P<argument>[ \t]+\S+)?\s*")
 _LONGEST_LINE = 255
 """What Linux reads of a script's first line."""
 
@@ -51,20 +53,20 @@ def give_node(cache: Path, node: Path) -> None:
 
     A sandbox of Nix has no /usr/bin/env. Raises BadInputError for a path that no kernel would take.
     """
-    line = f"#!{node}\n".encode()
-    if not node.is_absolute() or len(line) > _LONGEST_LINE or len(line.split()) != 1:
+    line = f"#!{node}".encode()
+    if not node.is_absolute() or len(line) >= _LONGEST_LINE or len(line.split()) != 1:
         raise BadInputError(f"{node}: cannot start scripts; give a short absolute path without spaces")
     for path in sorted(cache.rglob("*")):
         information = path.lstat()
         if not stat.S_ISREG(information.st_mode) or not information.st_mode & stat.S_IXUSR:
             continue
         with path.open("rb") as file:
-            first = file.readline(_LONGEST_LINE)
-            if first.rstrip() != _ASKS_ENV:
+            asks = _ASKS_ENV.fullmatch(file.readline(_LONGEST_LINE))
+            if asks is None:
                 continue
             rest = file.read()
         path.chmod(information.st_mode | stat.S_IWUSR)
-        path.write_bytes(line + rest)
+        path.write_bytes(line + (asks["argument"] or b"") + b"\n" + rest)
 
 
 def _asks_for(path: Path, interpreter: Path) -> bool:

@@ -114,6 +114,14 @@ Tools = Annotated[
 Resolve = Annotated[
     list[str], typer.Option("--resolve", help="Version range behind a spec.", metavar="NAME=RANGE")
 ]
+ConfigFiles = Annotated[
+    list[Path],
+    typer.Option("--config", help="Read this file, and not your own configuration.", metavar="FILE"),
+]
+Projects = Annotated[
+    list[Path],
+    typer.Option("--project", help="A project; this directory if nothing is given.", metavar="DIR"),
+]
 MinAge = Annotated[
     str | None,
     typer.Option("--min-age", help="Only versions that are so old: 7d, 2w.", metavar="AGE"),

@@ -27,7 +27,7 @@ _LISTENING = re.compile(r"listening on (http://\S+)")
 _PLACE = "process.stdout.write(process.execPath)"
 VERSION_TIMEOUT = 600
 """Seconds: an end to what hangs, and not to what is slow, as under an emulator."""
-_SERVE_TIMEOUT = 60
+_SERVE_TIMEOUT = 600
 _STOP_TIMEOUT = 10
 
 
@@ -165,7 +165,7 @@ class Server:
     def prompt(self, provider: str, model: str, text: str, timeout: float = 60) -> str:
         """Ask a model in a session of its own; the text parts of the answer, or why there is none."""
         try:
-            session = self.post("/session", {})
+            session = self.post("/session", {}, timeout)
             answer = self.post(
                 f"/session/{session['id']}/message",
                 {

@@ -28,18 +28,18 @@ class Found:
     """Whether it was made on this machine; else it came along."""
 
 
-def identity(cache: Path, made: Manifest, binary: Path | None = None) -> Identity:
+def identity(cache: Path, manifest: Manifest, binary: Path | None = None) -> Identity:
     """What a proof of a cache with a program has to name; by default the program that it was built with.
 
     Raises BadInputError where the digest of neither is known.
     """
     if binary is not None:
         return proofs.of(cache, proofs.sha256(opencode.image(binary)))
-    if made.opencode_sha256 is None:
+    if manifest.opencode_sha256 is None:
         raise BadInputError(
             f"{cache}: does not say which OpenCode program it was built with; give it with --opencode"
         )
-    return proofs.of(cache, made.opencode_sha256)
+    return proofs.of(cache, manifest.opencode_sha256)
 
 
 def of(proof: Proof) -> Identity:
@@ -96,11 +96,11 @@ def put(proof: Proof) -> None:
             path.unlink(missing_ok=True)
 
 
-def given(path: Path, cache: Path, made: Manifest, binary: Path | None = None) -> Found:
+def given(path: Path, cache: Path, manifest: Manifest, binary: Path | None = None) -> Found:
     """A proof out of a file, which has to be of that cache and program. Raises BadInputError."""
     proof = proofs.read(path)
-    version = opencode.version(binary) if binary is not None else made.opencode
-    wanted = identity(cache, made, binary)
+    version = opencode.version(binary) if binary is not None else manifest.opencode
+    wanted = identity(cache, manifest, binary)
     proofs.check(proof, path, version, wanted)
     own = find(wanted)
     return Found(proof, here=own is not None and own.here and own.proof.time == proof.time)
