@@ -170,10 +170,10 @@ def image_command(
     if len(pairs) > 1:
         with files.beside(output) as beside:
             names = [manifest.read(cache).system for cache, _ in pairs]
-            made = [
+            images = [
                 write(*pair, beside / f"{name}.oci.tar").file for name, pair in zip(names, pairs, strict=True)
             ]
-            _join(made, output)
+            _join(images, output)
         return
     written = write(*pairs[0], output)
     console.step(
