@@ -82,13 +82,13 @@ def image_command(
         console.step("without --base there is no shell or libc in it: for `COPY --from` and image mounts")
     if len(parts) > 1:
         with files.beside(output) as beside:
-            made = [
+            images = [
                 image.image(
                     part.cache, part.opencode, beside / f"{part.system}.oci.tar", part.choices, base=base
                 ).file
                 for part in parts
             ]
-            _join(made, output)
+            _join(images, output)
         return
     written = image.image(parts[0].cache, parts[0].opencode, output, parts[0].choices, base=base)
     console.step(

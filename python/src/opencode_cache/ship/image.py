@@ -108,7 +108,7 @@ def join(images: Sequence[Path], out: Path) -> Index:
     """
     with _written(out) as (layout, write):
         of: dict[str, Path] = {}
-        found, names = [], set()
+        all_descriptors, names = [], set()
         for path in images:
             descriptors, blobs, name = oci_base.parts(path)
             names.add(name)
@@ -119,7 +119,7 @@ def join(images: Sequence[Path], out: Path) -> Index:
                         f"{path}: is for {machine}, as is {of[machine]}; leave one of the two out"
                     )
                 of[machine] = path
-            found += descriptors
+            all_descriptors += descriptors
             for blob in blobs:
                 layout.copy_blob(blob)
         if len(names) != 1:
@@ -127,9 +127,9 @@ def join(images: Sequence[Path], out: Path) -> Index:
                 f"{images[0]}: is not of the version of the others ({', '.join(sorted(names))}); "
                 "join images of one OpenCode"
             )
-        found.sort(key=lambda one: str(one["platform"]["architecture"]))
+        all_descriptors.sort(key=lambda one: str(one["platform"]["architecture"]))
         (name,) = names
-        digest = layout.finish_index(found, name)
+        digest = layout.finish_index(all_descriptors, name)
         size = write()
     return Index(out, digest, name, size, tuple(sorted(of)))
 
