@@ -7,8 +7,10 @@ the registry: OPENCODE_CACHE_TEST_FIELD=1.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+import sys
 
 import isolated
 import pytest
@@ -123,3 +125,40 @@ def test_run_starts_and_the_model_is_offered_the_same_tools(name, data, tmp_path
 def test_a_plugin_that_renames_itself_is_refused_with_its_other_name(data):
     with pytest.raises(CheckFailedError, match="name it oh-my-openagent in the plan"):
         made(["oh-my-opencode"])
+
+
+def refused(tmp_path, text):
+    """What `opencode-cache run --plan` says of a plan that nobody can fulfil; nothing is started."""
+    (tmp_path / "my.toml").write_text(f'opencode = "{VERSION}"\nsystems = ["x86_64-linux"]\n{text}')
+    done = subprocess.run(
+        [sys.executable, "-m", "opencode_cache", "run", "--plan", tmp_path / "my.toml", "--", "models"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "cannot be had" not in done.stderr and "depends on" not in done.stderr:
+        pytest.skip(f"needs the npm registry: {done.stderr[-300:]}")
+    assert (done.returncode, done.stdout) == (3, "")
+    return done.stderr.splitlines()[-1]
+
+
+def test_of_seven_plugins_the_one_that_lacks_a_dependency_is_named(data, tmp_path):
+    others = [DCP, SLIM, WAKATIME, BEADS, "opencode-lmstudio@latest", "opencode-supermemory@latest"]
+    said = refused(tmp_path, f"providers = []\nplugins = {[*others, 'opencode-swarm-plugin']!r}\n")
+    assert "plugin opencode-swarm-plugin: it depends on swarm-queue@" in said
+    assert "which the registry does not have; --allow-missing goes on without it" in said
+    assert not [one for one in others if one in said]
+
+
+def test_slips_of_the_pen_are_named_together_with_what_was_meant(data, tmp_path):
+    plugin, provider, tool = "opencode-bead", "@ai-sdk/cohera", "pyrigth"
+    said = refused(
+        tmp_path,
+        f'providers = []\nplugins = ["{plugin}"]\nextra_providers = ["{provider}"]\ntools = ["{tool}"]\n',
+    )
+    for kind, spec, meant in (
+        ("plugin", plugin, "opencode-beads"),
+        ("provider", provider, "@ai-sdk/cohere"),
+        ("tool", tool, "pyright"),
+    ):
+        assert re.search(rf"{kind} {spec}: [^|]*did you mean {meant}\?", said), said

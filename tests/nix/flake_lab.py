@@ -19,8 +19,8 @@ import trees
 from machine import Machine
 from trees import REPOSITORY
 
-from opencode_cache import pipeline
 from opencode_cache.base.errors import NetworkError
+from opencode_cache.build import release_binary
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import contents, lock
 from opencode_cache.npm import platforms
@@ -155,7 +155,7 @@ def unpacked(machine: Machine, program, directory: Path) -> list[str]:
     get([program])
     archive = directory / "archive"
     archive.mkdir()
-    pipeline._unpack_binary(program, TARBALLS, directory / "npm")
+    release_binary._unpack_binary(program, TARBALLS, directory / "npm")
     (directory / "npm" / "bin" / "opencode").rename(archive / "opencode")
     return [machine.add_directory(archive, "source")]
 

@@ -75,6 +75,10 @@ CONSUMER = """\
           plugins = [ "opencode-gemini-auth" ];
           settings.share = "disabled";
         }).xdg.configFile."opencode/opencode.json".source;
+        lacking-setting = (home {
+          settings.mcp.notes = { type = "local"; command = [ "npx" "-y" "my-notes" ]; };
+          settings.provider.mine.options.apiKey = "{file:~/key}";
+        }).xdg.configFile."opencode/opencode.json".source;
         ready = installed { package = opencode-cache.packages.x86_64-linux.default; };
 
         wrong-type = installed { plugins = "opencode-gemini-auth"; };
@@ -158,6 +162,16 @@ def test_a_plugin_of_the_home_module_is_in_the_cache_and_in_the_config(users, ma
         f"{path}/bin/opencode", "models", offline=True, environment={"OPENCODE_CONFIG": config}
     )
     assert "opencode/" in said.stdout
+
+
+def test_settings_that_name_what_the_lock_lacks_are_not_built(users):
+    """By the function that `plan --check` has; a file that is the machine's is not asked for."""
+    done = users.nix("build", "--no-link", "--print-build-logs", at="#lacking-setting", check=False)
+    assert done.returncode
+    said = " ".join(done.stderr.split())
+    assert "not covered: mcp.notes 'npx -y my-notes': is not in the cache" in said
+    assert "commands = ['my-notes']" in said
+    assert "cannot be read" not in said
 
 
 def test_the_server_starts_the_package_with_what_it_needs(users, default, machine):

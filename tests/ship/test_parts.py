@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 import stat
+import struct
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -433,3 +434,39 @@ def test_a_processor_that_is_too_old(tmp_path):
     done = subprocess.run([*words, tmp_path / "to"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert stat.S_ISLNK((tmp_path / "to/bin/opencode").lstat().st_mode)
+
+
+def elf(at: Path, loader: bytes, machine: int = 62) -> Path:
+    """The head of a program for Linux."""
+    head = b"\x7fELF\x02\x01".ljust(16, b"\0") + struct.pack("<HH", 2, machine)
+    head = (
+        head.ljust(32, b"\0") + struct.pack("<Q", 64).ljust(22, b"\0") + struct.pack("<HH", 56, bool(loader))
+    )
+    segment = struct.pack("<I", 3).ljust(8, b"\0") + struct.pack("<Q", 120)
+    segment = segment.ljust(32, b"\0") + struct.pack("<Q", len(loader) + 1)
+    at.write_bytes(head.ljust(64, b"\0") + segment.ljust(56, b"\0") + loader + b"\0")
+    at.chmod(0o755)
+    return at
+
+
+@pytest.mark.parametrize(
+    ("loader", "machine", "systems"),
+    [
+        (b"/lib64/ld-linux-x86-64.so.2", 62, {"x86_64-linux"}),
+        (b"/lib/ld-musl-x86_64.so.1", 62, {"x86_64-linux-musl"}),
+        (b"", 62, {"x86_64-linux", "x86_64-linux-musl"}),
+        (b"", 183, {"aarch64-linux", "aarch64-linux-musl"}),
+    ],
+)
+def test_which_systems_can_run_a_program(tmp_path, loader, machine, systems):
+    program = elf(tmp_path / "program", loader, machine)
+    assert items.interpreter(program) == loader.decode()
+    assert {name for name in platforms.SYSTEMS if items.suits(program, name)} == systems
+
+
+def test_a_program_with_the_loader_of_another_libc_is_refused(tmp_path):
+    program = elf(tmp_path / "rg", b"/lib64/ld-linux-x86-64.so.2")
+    with pytest.raises(
+        BadInputError, match=r"linux x64 with /lib64/ld-linux-x86-64.so.2, and this is for x86_"
+    ):
+        items.program(program, "a static one", "x86_64-linux-musl")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from opencode_cache import layouts
 from opencode_cache.base import console, files, store
 from opencode_cache.base.errors import BadInputError, CheckFailedError
-from opencode_cache.build import assemble, builder
+from opencode_cache.build import builder, release_binary
 from opencode_cache.fetch import github as github_archives
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import ages, contents, lock, manifest, shipped
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
-    from opencode_cache.formats.lock import Lock, Package
+    from opencode_cache.formats.lock import Lock
     from opencode_cache.formats.plan import Plan
     from opencode_cache.formats.proof import Proof
 
@@ -65,25 +65,6 @@ def fetch(cache_lock: Lock, system: platforms.System, to: Path, *, with_binary: 
     github_archives.fetch([package for package in wanted if package.github], to)
 
 
-def binary(package: Package, tarballs: Path, cache_store: store.Store) -> Path:
-    """The OpenCode program out of its npm package, in the store."""
-    entry = cache_store.add(
-        store.key("opencode", package.integrity),
-        f"{package.name}-{package.version}",
-        lambda out: _unpack_binary(package, tarballs, out),
-    )
-    return entry / "bin" / "opencode"
-
-
-def _unpack_binary(package: Package, tarballs: Path, out: Path) -> None:
-    out.mkdir(parents=True)
-    assemble.unpack(package, tarballs / package.tarball, [out], keep_all=True)
-    program = out / "bin" / "opencode"
-    if not program.is_file():
-        raise BadInputError(f"{package.key}: has no bin/opencode; lock again")
-    program.chmod(0o755)
-
-
 def make_lock(
     plan: Plan, before: date | None, *, allow_missing: bool = False, program: Path | None = None
 ) -> Lock:
@@ -115,7 +96,7 @@ def make_lock(
     if package and not program:
         console.step(f"fetching {package.key}")
         tarball.fetch([package], tarballs)
-        program = binary(package, tarballs, cache_store)
+        program = release_binary.in_store(package, tarballs, cache_store)
     assert program is not None  # noqa: S101 - for mypy; without a package it was refused above
     kept = {name: binaries[name] for name in names if name in binaries}
     locking = resolver.Resolver(
@@ -190,10 +171,6 @@ def ready_for_system(path: Path, models: Path | None, system: platforms.System) 
     last_proof = on_file.find(on_file.identity(cache, manifest.read(cache)))
     if last_proof:
         say_who_asks(last_proof.proof)
-    else:
-        console.step(
-            f"{system.name}: not proved, since it does not run here; `opencode-cache verify` does it there"
-        )
     return cache, opencode
 
 
@@ -207,14 +184,14 @@ def _cache(cache_lock: Lock, models: Path | None, system: platforms.System) -> t
     program = cache_store.path(store.key("opencode", package.integrity), f"{package.name}-{name}")
     if not cache_store.whole(cache) or not cache_store.whole(program):
         fetch(cache_lock, system, tarballs)
-    opencode = binary(package, tarballs, cache_store)
+    opencode = release_binary.in_store(package, tarballs, cache_store)
 
     def make_cache(out: Path) -> None:
         by = None
         if system != here:
             package = contents.binary_package(cache_lock, here)
             tarball.fetch([package], tarballs)
-            by = binary(package, tarballs, cache_store)
+            by = release_binary.in_store(package, tarballs, cache_store)
         inputs = builder.Inputs(cache_lock, tarballs, opencode, system, models=models, by=by)
         console.step("unpacking")
         build(inputs, out, [] if by else None, trust_proofs=True)

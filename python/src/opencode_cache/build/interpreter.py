@@ -9,21 +9,15 @@ from __future__ import annotations
 import re
 import shutil
 import stat
-import struct
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from opencode_cache.base import elf
 from opencode_cache.base.errors import BadInputError
 
-_ELF64_LITTLE = b"\x7fELF\x02\x01"
-_HEADER = 64
-_PROGRAM_HEADERS = struct.Struct("<Q14xHH")
-"""At byte 32: where the program headers are; at 54 and 56: the size of one, and how many."""
-_SEGMENT = struct.Struct("<I4xQ16xQ")
-"""Type, offset and size in the file of what a program header is about."""
-_INTERPRETER = 3
-_MOST_HEADERS = 64
-_LONGEST_PATH = 4096
+if TYPE_CHECKING:
+    from pathlib import Path
+
 # With one argument at most: the kernel hands on what follows as one.
 _ASKS_ENV = re.compile(rb"#![ \t]*/usr/bin/env[ \t]+(?:-S[ \t]*)?node(?P<argument>[ \t]+\S+)?\s*")
 _LONGEST_LINE = 255
@@ -80,24 +74,5 @@ def _asks_for(path: Path, interpreter: Path) -> bool:
     information = path.lstat()
     if not stat.S_ISREG(information.st_mode) or not information.st_mode & stat.S_IXUSR:
         return False
-    wanted = of_program(path)
+    wanted = elf.loader(path)
     return wanted is not None and wanted != interpreter and wanted.name == interpreter.name
-
-
-def of_program(path: Path) -> Path | None:
-    """The loader that an ELF program names; None where it names none or is no such program."""
-    with path.open("rb") as file:
-        header = file.read(_HEADER)
-        if len(header) < _HEADER or not header.startswith(_ELF64_LITTLE):
-            return None
-        start, size, count = _PROGRAM_HEADERS.unpack_from(header, 32)
-        if size < _SEGMENT.size or count > _MOST_HEADERS:
-            return None
-        file.seek(start)
-        table = file.read(size * count)
-        for number in range(len(table) // size):
-            kind, offset, length = _SEGMENT.unpack_from(table, number * size)
-            if kind == _INTERPRETER and length < _LONGEST_PATH:
-                file.seek(offset)
-                return Path(file.read(length).rstrip(b"\0").decode(errors="surrogateescape"))
-    return None

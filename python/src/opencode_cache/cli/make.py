@@ -126,13 +126,17 @@ def build_command(
         typer.Option("--node", help="Node.js for scripts in npm packages (NixOS).", metavar="BIN"),
     ] = None,
     system: options.System = None,
+    emulator: options.Emulator = None,
+    sysroot: options.Sysroot = None,
 ) -> None:
     """Make the cache from tarballs, and prove that OpenCode asks for nothing (no network)."""
+    wanted = _system(system)
+    options.runs_here(wanted.name, emulator, sysroot)
     inputs = builder.Inputs(
         lock.read(lock_file),
         tarballs,
         opencode,
-        _system(system),
+        wanted,
         models=models,
         tui=tui,
         force_models=force_models,

@@ -17,10 +17,14 @@ from opencode_cache.formats.proof import verdict
 from opencode_cache.inspect import inventory
 from opencode_cache.layouts import accepts
 from opencode_cache.npm import nodejs, platforms
-from opencode_cache.ship import image, pack, unbundle
+from opencode_cache.ship import image, items, pack, proving, unbundle
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opencode_cache.formats.proof import Proof
+    from opencode_cache.ship.installation import Prover
+    from opencode_cache.ship.items import Item
 
 
 @app.command("bundle", epilog="Example: opencode-cache bundle --plan my.toml -o opencode.tar.zst")
@@ -44,6 +48,8 @@ def bundle_command(
     node: options.Node = None,
     program: options.Programs = [],  # noqa: B006 - typer makes a new list each time
     proof: options.ProofOfIt = None,
+    emulator: options.Emulator = None,
+    sysroot: options.Sysroot = None,
     sign_key: Annotated[
         Path | None, typer.Option("--sign-key", help="Key to sign with: SSH's or minisign's.", metavar="FILE")
     ] = None,
@@ -55,15 +61,17 @@ def bundle_command(
     *,
     offline: options.Offline = True,
     allow_missing: options.AllowMissing = False,
+    no_prove: options.NoProve = False,
 ) -> None:
     """Put OpenCode, its cache and the wrapper into one file for a machine without a network.
 
     Of several systems, each machine takes what fits it.
     """
-    if system and (cache or opencode or proof):
+    if system and (cache or opencode or proof or emulator or sysroot):
         raise BadInputError(
-            "--system: needs --lock, --plan or neither, not a cache and a program; leave it out"
+            "--system: needs --lock, --plan or neither, and nothing that is of one system; leave it out"
         )
+    is_made = cache is None
     if system:
         pairs = subject.of_systems(system, lock_file, models, plan_file, allow_missing=allow_missing)
     else:
@@ -72,21 +80,28 @@ def bundle_command(
                 cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
             )
         ]
-    trees = [
-        pack.tree(
-            cache,
-            opencode,
-            ripgrep=ripgrep,
-            node=_node(cache, opencode, ripgrep, node),
-            programs=options.programs(program),
-            serial=serial,
-            offline=offline,
-            proof=_proof(cache, opencode, proof),
-            accept_licences=accept_licence,
-            preset=preset.checked(preset_file, cache, opencode),
+        options.runs_here(manifest.read(pairs[0][0]).system, emulator, sysroot)
+    trees = []
+    for one, binary in pairs:
+        # Of several systems, each gets the programs that it can run.
+        name = manifest.read(one).system if system else None
+        own_ripgrep, own_node = (_suiting(file, name) for file in (ripgrep, node))
+        trees.append(
+            pack.tree(
+                one,
+                binary,
+                ripgrep=own_ripgrep,
+                node=_node(one, binary, own_ripgrep, own_node, runs=not (no_prove or system)),
+                programs={
+                    key: file for key, file in options.programs(program).items() if _suiting(file, name)
+                },
+                serial=serial,
+                offline=offline,
+                prove=_prover(one, binary, proof, told=is_made, no_prove=no_prove, several=bool(system)),
+                accept_licences=accept_licence,
+                preset=preset.checked(preset_file, one, binary),
+            )
         )
-        for cache, opencode in pairs
-    ]
     bundle = pack.bundle(trees, output, since=since, sign_key=sign_key)
     names = " and ".join(info.system for info in bundle.infos)
     console.step(
@@ -121,11 +136,14 @@ def image_command(
     node: options.Node = None,
     program: options.Programs = [],  # noqa: B006
     proof: options.ProofOfIt = None,
+    emulator: options.Emulator = None,
+    sysroot: options.Sysroot = None,
     preset_file: options.Preset = None,
     accept_licence: options.AcceptLicences = [],  # noqa: B006
     *,
     offline: options.Offline = True,
     allow_missing: options.AllowMissing = False,
+    no_prove: options.NoProve = False,
 ) -> None:
     """Write an OCI image, without a daemon, for `podman load`, `skopeo copy` and registries."""
     if join:
@@ -138,13 +156,15 @@ def image_command(
         )
         answer.path(index.file)
         return
+    is_made = cache is None
     cache, opencode = subject.cache_and_program(
         cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
     )
-    node = _node(cache, opencode, ripgrep, node)
+    options.runs_here(manifest.read(cache).system, emulator, sysroot)
+    node = _node(cache, opencode, ripgrep, node, runs=not no_prove)
     if not base:
         console.step("without --base there is no shell or libc in it: for `COPY --from` and image mounts")
-    made = image.image(
+    written = image.image(
         cache,
         opencode,
         output,
@@ -153,46 +173,74 @@ def image_command(
         node=node,
         programs=options.programs(program),
         offline=offline,
-        proof=_proof(cache, opencode, proof),
+        prove=_prover(cache, opencode, proof, told=is_made, no_prove=no_prove),
         accept_licences=accept_licence,
         preset=preset.checked(preset_file, cache, opencode),
     )
     console.step(
-        f"OpenCode {made.version}: {made.layers} layers, {console.megabytes(made.size)}; "
-        f"manifest {made.digest}"
+        f"OpenCode {written.version}: {written.layers} layers, {console.megabytes(written.size)}; "
+        f"manifest {written.digest}"
     )
-    answer.path(made.file)
+    answer.path(written.file)
 
 
-def _proof(cache: Path, opencode: Path, given: Path | None) -> Proof | None:
-    """The proof that travels along: the given one, else the last one of that cache and program.
+def _suiting(file: Path | None, system: str | None) -> Path | None:
+    return file if file and (system is None or items.suits(file, system)) else None
 
-    Raises CheckFailedError for one that is not complete.
+
+def _prover(
+    cache: Path, opencode: Path, given: Path | None, *, told: bool, no_prove: bool, several: bool = False
+) -> Prover | None:
+    """What gives the proof that travels along.
+
+    `told`: its hosts were told already. `several`: what does not run here is shipped with the last proof of
+    it, or without any. Raises BadInputError for a given proof of something else, CheckFailedError for one
+    that is not complete.
     """
-    last = inventory.proved(cache, manifest.read(cache), given, opencode)
-    if last is None:
-        console.step("no proof of it was made yet, so none travels along; `opencode-cache verify` makes one")
-        return None
-    if not last.proof.complete:
+    contents = manifest.read(cache)
+    no_prove = no_prove or (several and contents.system != platforms.current().name)
+    binary = None if several else opencode
+    last = inventory.proved(cache, contents, given, binary) if given or no_prove else None
+    if given and last and not last.proof.complete:
         raise CheckFailedError(f"{given}: {verdict(last.proof)}; what is not proved is not shipped")
-    if given:
-        pipeline.say_who_asks(last.proof)
-    return last.proof
+    if no_prove and not last:
+        console.step(f"for {contents.system}: not proved, and no proof travels along")
+        return None
+
+    def prove(items: Mapping[str, Item]) -> Proof:
+        proof = last.proof if last else proving.as_it_ships(items, cache)
+        if not told:
+            pipeline.say_who_asks(proof)
+        return proof
+
+    return prove
 
 
-def _node(cache: Path, opencode: Path, ripgrep: Path | None, node: Path | None) -> Path | None:
-    """The Node.js to bring along, with a word on what is not. Raises BadInputError for another OpenCode."""
+def _node(cache: Path, opencode: Path, ripgrep: Path | None, node: Path | None, *, runs: bool) -> Path | None:
+    """The Node.js to bring along, with a word on what is not. Raises BadInputError for another OpenCode.
+
+    `runs`: the program has to run here, even if it is another system's.
+    """
     if not ripgrep:
         console.step(
             "without ripgrep, which OpenCode downloads from GitHub where PATH has none; "
             "give --ripgrep BIN, a static one of github.com/BurntSushi/ripgrep/releases (…-musl)"
         )
     contents = manifest.read(cache)
-    # Another system's program cannot be asked here.
-    if contents.system == platforms.current().name:
-        accepts.accepted(opencode, contents.opencode)
+    is_ours = contents.system == platforms.current().name
+    try:
+        if runs or is_ours:
+            accepts.accepted(opencode, contents.opencode)
+    except BadInputError as error:
+        if is_ours:
+            raise
+        raise BadInputError(
+            f"{error}; or name what runs it, as it is for {contents.system}: --emulator and --sysroot; "
+            "or leave the proof out with --no-prove"
+        ) from error
     tools = [entry.spec for entry in contents.requests if entry.kind == "tool"]
-    node = node or (nodejs.in_wheel() if tools else None)
+    # That of PyPI is for this machine.
+    node = node or (nodejs.in_wheel() if tools and is_ours else None)
     if tools and not node:
         names = ", ".join(tools)
         console.step(f"without Node.js: {names} will run on the Bun inside OpenCode, unless --node gives one")

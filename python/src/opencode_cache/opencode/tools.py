@@ -20,8 +20,6 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
-from opencode_cache.base.errors import BadInputError
-
 _NEAR = 0.75
 
 
@@ -145,20 +143,18 @@ TOOLS = {tool.package: tool for tool in _ALL}
 """Package name -> tool."""
 
 
-def check(name: str) -> None:
-    """Refuse what is plainly meant for another tool: a near miss, a command, OpenCode's own name for it.
+def meant(name: str) -> str | None:
+    """The tool that is plainly meant: by a near miss, its command, or OpenCode's own name for it.
 
-    Raises BadInputError with the right name. A name that is like no other is the user's own business.
+    None for a tool's name, and for one that is like no other: that is the user's own business.
     """
     if name in TOOLS:
-        return
-    meant = {word: tool for tool in _ALL for word in (tool.command, tool.server, tool.formatter) if word}
+        return None
+    by_word = {
+        word: tool.package for tool in _ALL for word in (tool.command, tool.server, tool.formatter) if word
+    }
     near = difflib.get_close_matches(name, TOOLS, 1, _NEAR)
-    meant_tool = meant.get(name) or (TOOLS[near[0]] if near else None)
-    if meant_tool:
-        raise BadInputError(
-            f"tools: {name!r} is not what OpenCode asks npm for; write {meant_tool.package!r}"
-        )
+    return by_word.get(name) or (near[0] if near else None)
 
 
 def brings(name: str) -> str:

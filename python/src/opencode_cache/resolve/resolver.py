@@ -165,8 +165,8 @@ class Resolver:
 
     def _signatures(self, packages: Sequence[Package]) -> Signatures:
         self.on_step("asking npm whether the registry signed them")
-        found = signatures.check(packages)
-        return found.model_copy(update={"keys": floor.keys()}) if found.verified else found
+        signed = signatures.check(packages)
+        return signed.model_copy(update={"keys": floor.keys()}) if signed.verified else signed
 
     @cached_property
     def models(self) -> dict[str, Any]:
@@ -208,8 +208,8 @@ class Resolver:
 
         def choose(want: _Wanted) -> Request | Unavailable:
             name = want.name
-            if want.kind == "plugin" and plugins.ignored(want.spec, self.plan.opencode):
-                return Unavailable(spec=want.spec, kind=want.kind, reason=plugins.TAKE_IT_OUT)
+            if refused := missing_names.refused(want.kind, want.spec, self.plan.opencode):
+                return refused
             source = repository.source(want.spec) if want.kind == "plugin" else None
             try:
                 if source:

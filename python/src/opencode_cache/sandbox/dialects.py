@@ -13,27 +13,14 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from opencode_cache.sandbox.ask import TOOL, Ask, ask, dicts
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 ANSWER = "LOOPBACK-OK"
-_COMMAND = re.compile(r"RUN:(.*?):END", re.DOTALL)
-_TOOL = "bash"
 _SSE = "text/event-stream"
 _JSON = "application/json"
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What one request wants. `model` is "" where neither body nor path names one."""
-
-    model: str
-    command: str | None
-    """The command for the bash tool, where the prompt has `RUN:…:END` and the tool may be called."""
-    tools: tuple[str, ...]
-    """The names of the tools that are offered."""
-    tool_results: tuple[str, ...]
-    stream: bool
 
 
 @dataclass(frozen=True)
@@ -60,45 +47,6 @@ def for_path(path: str) -> Dialect | None:
     return None
 
 
-def _strings(node: object) -> Iterator[str]:
-    """Every string in a JSON value, depth first."""
-    if isinstance(node, str):
-        yield node
-    elif isinstance(node, dict):
-        for value in node.values():
-            yield from _strings(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _strings(value)
-
-
-def _dicts(node: object) -> Iterator[dict[str, Any]]:
-    """Every object in a JSON value, outer ones first."""
-    if isinstance(node, dict):
-        yield node
-        node = list(node.values())
-    if isinstance(node, list):
-        for value in node:
-            yield from _dicts(value)
-
-
-def _ask(model: object, talk: object, tools: object, results: Iterable[object], *, stream: bool) -> Ask:
-    given = tuple("\n".join(_strings(result)) for result in results)
-    match = _COMMAND.search("\n".join(_strings(talk)))
-    offered = tuple(_names(tools))
-    command = match[1] if match and _TOOL in offered and not given else None
-    return Ask(str(model or ""), command, offered, given, stream)
-
-
-def _names(tools: object) -> Iterator[str]:
-    """The outermost names: what is in a tool's own description is none."""
-    if isinstance(tools, dict) and isinstance(tools.get("name"), str):
-        yield tools["name"]
-    elif isinstance(tools, dict | list):
-        for value in tools.values() if isinstance(tools, dict) else tools:
-            yield from _names(value)
-
-
 def _arguments(command: str) -> dict[str, str]:
     return {"command": command, "description": "a command of the loopback model"}
 
@@ -119,8 +67,8 @@ def _document(document: dict[str, Any]) -> Answer:
 class Anthropic:
     def read(self, path: str, body: dict[str, Any]) -> Ask:  # noqa: ARG002 - the path names no model here
         talk = body.get("messages")
-        results = [part.get("content") for part in _dicts(talk) if part.get("type") == "tool_result"]
-        return _ask(body.get("model"), talk, body.get("tools"), results, stream=bool(body.get("stream")))
+        results = [part.get("content") for part in dicts(talk) if part.get("type") == "tool_result"]
+        return ask(body.get("model"), talk, body.get("tools"), results, stream=bool(body.get("stream")))
 
     def write(self, ask: Ask) -> Answer:
         usage = {"input_tokens": 1, "output_tokens": 1}
@@ -140,7 +88,7 @@ class Anthropic:
             delta = {"type": "text_delta", "text": ANSWER}
             whole = {"type": "text", "text": ANSWER}
         else:
-            block, stop = {"type": "tool_use", "id": "toolu_1", "name": _TOOL, "input": {}}, "tool_use"
+            block, stop = {"type": "tool_use", "id": "toolu_1", "name": TOOL, "input": {}}, "tool_use"
             delta = {"type": "input_json_delta", "partial_json": json.dumps(_arguments(ask.command))}
             whole = block | {"input": _arguments(ask.command)}
         if not ask.stream:
@@ -164,15 +112,15 @@ class Chat:
 
     def read(self, path: str, body: dict[str, Any]) -> Ask:  # noqa: ARG002 - the path names no model here
         talk = body.get("messages")
-        results = [message.get("content") for message in _dicts(talk) if message.get("role") == "tool"]
-        return _ask(body.get("model"), talk, body.get("tools"), results, stream=bool(body.get("stream")))
+        results = [message.get("content") for message in dicts(talk) if message.get("role") == "tool"]
+        return ask(body.get("model"), talk, body.get("tools"), results, stream=bool(body.get("stream")))
 
     def write(self, ask: Ask) -> Answer:
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
         message: dict[str, Any] = {"role": "assistant", "content": ANSWER}
         stop = "stop"
         if ask.command is not None:
-            call = {"name": _TOOL, "arguments": json.dumps(_arguments(ask.command))}
+            call = {"name": TOOL, "arguments": json.dumps(_arguments(ask.command))}
             tool_call = {"index": 0, "id": "call_1", "type": "function", "function": call}
             message, stop = {"role": "assistant", "content": None, "tool_calls": [tool_call]}, "tool_calls"
         # Perplexity's SDK wants a role and a text in every piece, the last one too.
@@ -197,8 +145,8 @@ class Responses:
 
     def read(self, path: str, body: dict[str, Any]) -> Ask:  # noqa: ARG002 - the path names no model here
         talk = body.get("input")
-        results = [item.get("output") for item in _dicts(talk) if item.get("type") == "function_call_output"]
-        return _ask(body.get("model"), talk, body.get("tools"), results, stream=bool(body.get("stream")))
+        results = [item.get("output") for item in dicts(talk) if item.get("type") == "function_call_output"]
+        return ask(body.get("model"), talk, body.get("tools"), results, stream=bool(body.get("stream")))
 
     def write(self, ask: Ask) -> Answer:
         item: dict[str, Any]
@@ -209,7 +157,7 @@ class Responses:
             delta = {"type": "response.output_text.delta", "content_index": 0, "delta": ANSWER}
         else:
             arguments = json.dumps(_arguments(ask.command))
-            item = {"type": "function_call", "id": "item_1", "call_id": "call_1", "name": _TOOL}
+            item = {"type": "function_call", "id": "item_1", "call_id": "call_1", "name": TOOL}
             item["arguments"] = arguments
             empty = {"arguments": ""}
             delta = {"type": "response.function_call_arguments.delta", "delta": arguments}
@@ -238,15 +186,15 @@ class Google:
 
     def read(self, path: str, body: dict[str, Any]) -> Ask:
         talk = body.get("contents")
-        results = [part["functionResponse"] for part in _dicts(talk) if "functionResponse" in part]
+        results = [part["functionResponse"] for part in dicts(talk) if "functionResponse" in part]
         model = path.rpartition("/")[2].partition(":")[0]
         stream = ":streamGenerateContent" in path
-        return _ask(model, talk, body.get("tools"), results, stream=stream)
+        return ask(model, talk, body.get("tools"), results, stream=stream)
 
     def write(self, ask: Ask) -> Answer:
         part: dict[str, Any] = {"text": ANSWER}
         if ask.command is not None:
-            part = {"functionCall": {"name": _TOOL, "args": _arguments(ask.command)}}
+            part = {"functionCall": {"name": TOOL, "args": _arguments(ask.command)}}
         candidate = {"index": 0, "content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}
         usage = {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2}
         document = {"candidates": [candidate], "usageMetadata": usage, "modelVersion": ask.model}
@@ -258,13 +206,13 @@ class Bedrock:
 
     def read(self, path: str, body: dict[str, Any]) -> Ask:
         talk = body.get("messages")
-        results = [part["toolResult"].get("content") for part in _dicts(talk) if "toolResult" in part]
+        results = [part["toolResult"].get("content") for part in dicts(talk) if "toolResult" in part]
         model = path.rsplit("/", 2)[1]
-        return _ask(model, talk, body.get("toolConfig"), results, stream=path.endswith("-stream"))
+        return ask(model, talk, body.get("toolConfig"), results, stream=path.endswith("-stream"))
 
     def write(self, ask: Ask) -> Answer:
         usage = {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}
-        tool = {"toolUseId": "call_1", "name": _TOOL}
+        tool = {"toolUseId": "call_1", "name": TOOL}
         end = {"usage": usage, "metrics": {"latencyMs": 1}}
         stop = "end_turn" if ask.command is None else "tool_use"
         if not ask.stream:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from opencode_cache.formats.manifest import Manifest
-    from opencode_cache.formats.proof import Proof
+    from opencode_cache.ship.installation import Prover
 
 ROOT = "opt/opencode"
 """Where it lies in the image."""
@@ -81,7 +81,7 @@ def image(
     node: Path | None = None,
     programs: Mapping[str, Path] = MappingProxyType({}),
     offline: bool = True,
-    proof: Proof | None = None,
+    prove: Prover | None = None,
     accept_licences: Collection[str] = (),
     preset: bytes | None = None,
 ) -> Image:
@@ -101,7 +101,7 @@ def image(
         node=node,
         programs=programs,
         offline=offline,
-        proof=proof,
+        prove=prove,
         accept_licences=accept_licences,
     )
     bill = items[CYCLONEDX].data or b""
