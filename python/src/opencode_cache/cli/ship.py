@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opencode_cache import pipeline
-from opencode_cache.base import answer, console
+from opencode_cache.base import answer, console, files
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.cli import options, preset, subject
 from opencode_cache.cli.app import app
@@ -67,20 +67,8 @@ def bundle_command(
 
     Of several systems, each machine takes what fits it.
     """
-    if system and (cache or opencode or proof or emulator or sysroot):
-        raise BadInputError(
-            "--system: needs --lock, --plan or neither, and nothing that is of one system; leave it out"
-        )
-    is_made = cache is None
-    if system:
-        pairs = subject.of_systems(system, lock_file, models, plan_file, allow_missing=allow_missing)
-    else:
-        pairs = [
-            subject.cache_and_program(
-                cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
-            )
-        ]
-        options.runs_here(manifest.read(pairs[0][0]).system, emulator, sysroot)
+    pairs = _pairs(system, cache, opencode, proof, lock_file, models, plan_file, allow_missing=allow_missing)
+    _check_emulator(pairs, system, emulator, sysroot)
     trees = []
     for one, binary in pairs:
         # Of several systems, each gets the programs that it can run.
@@ -97,7 +85,9 @@ def bundle_command(
                 },
                 serial=serial,
                 offline=offline,
-                prove=_prover(one, binary, proof, told=is_made, no_prove=no_prove, several=bool(system)),
+                prove=_prover(
+                    one, binary, proof, told=cache is None, no_prove=no_prove, several=bool(system)
+                ),
                 accept_licences=accept_licence,
                 preset=preset.checked(preset_file, one, binary),
             )
@@ -132,6 +122,7 @@ def image_command(
     models: options.LockModels = None,
     cache: options.CacheOrMade = None,
     opencode: options.BinaryOfCache = None,
+    system: options.Systems = [],  # noqa: B006
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
     program: options.Programs = [],  # noqa: B006
@@ -145,43 +136,94 @@ def image_command(
     allow_missing: options.AllowMissing = False,
     no_prove: options.NoProve = False,
 ) -> None:
-    """Write an OCI image, without a daemon, for `podman load`, `skopeo copy` and registries."""
+    """Write an OCI image, without a daemon, for `podman load`, `skopeo copy` and registries.
+
+    Of several systems, it is one index, of which a registry gives each machine what fits it.
+    """
     if join:
-        if base or plan_file or lock_file or models or cache or opencode:
+        if base or plan_file or lock_file or models or cache or opencode or system:
             raise BadInputError("--join: takes images as they are; leave everything but -o out")
-        index = image.join(join, output)
-        console.step(
-            f"OpenCode {index.version}: {' and '.join(index.machines)}, {console.megabytes(index.size)}; "
-            f"index {index.digest}"
-        )
-        answer.path(index.file)
+        _join(join, output)
         return
-    is_made = cache is None
-    cache, opencode = subject.cache_and_program(
-        cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
-    )
-    options.runs_here(manifest.read(cache).system, emulator, sysroot)
-    node = _node(cache, opencode, ripgrep, node, runs=not no_prove)
+    pairs = _pairs(system, cache, opencode, proof, lock_file, models, plan_file, allow_missing=allow_missing)
+    _check_emulator(pairs, system, emulator, sysroot)
     if not base:
         console.step("without --base there is no shell or libc in it: for `COPY --from` and image mounts")
-    written = image.image(
-        cache,
-        opencode,
-        output,
-        base=base,
-        ripgrep=ripgrep,
-        node=node,
-        programs=options.programs(program),
-        offline=offline,
-        prove=_prover(cache, opencode, proof, told=is_made, no_prove=no_prove),
-        accept_licences=accept_licence,
-        preset=preset.checked(preset_file, cache, opencode),
-    )
+
+    def write(one: Path, binary: Path, to: Path) -> image.Image:
+        name = manifest.read(one).system if system else None
+        own_ripgrep, own_node = (_suiting(file, name) for file in (ripgrep, node))
+        return image.image(
+            one,
+            binary,
+            to,
+            base=base,
+            ripgrep=own_ripgrep,
+            node=_node(one, binary, own_ripgrep, own_node, runs=not (no_prove or system)),
+            programs={key: file for key, file in options.programs(program).items() if _suiting(file, name)},
+            offline=offline,
+            prove=_prover(one, binary, proof, told=cache is None, no_prove=no_prove, several=bool(system)),
+            accept_licences=accept_licence,
+            preset=preset.checked(preset_file, one, binary),
+        )
+
+    if len(pairs) > 1:
+        with files.beside(output) as beside:
+            names = [manifest.read(cache).system for cache, _ in pairs]
+            made = [
+                write(*pair, beside / f"{name}.oci.tar").file for name, pair in zip(names, pairs, strict=True)
+            ]
+            _join(made, output)
+        return
+    written = write(*pairs[0], output)
     console.step(
         f"OpenCode {written.version}: {written.layers} layers, {console.megabytes(written.size)}; "
         f"manifest {written.digest}"
     )
     answer.path(written.file)
+
+
+def _join(images: list[Path], output: Path) -> None:
+    index = image.join(images, output)
+    console.step(
+        f"OpenCode {index.version}: {' and '.join(index.machines)}, {console.megabytes(index.size)}; "
+        f"index {index.digest}"
+    )
+    answer.path(index.file)
+
+
+def _pairs(
+    system: list[str],
+    cache: Path | None,
+    opencode: Path | None,
+    proof: Path | None,
+    lock_file: Path | None,
+    models: Path | None,
+    plan_file: Path | None,
+    *,
+    allow_missing: bool,
+) -> list[tuple[Path, Path]]:
+    """A cache and a program for each system; without one, those that are given or of this machine."""
+    if not system:
+        return [
+            subject.cache_and_program(
+                cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
+            )
+        ]
+    if cache or opencode or proof:
+        raise BadInputError(
+            "--system: needs --lock, --plan or neither, and nothing that is of one system; leave it out"
+        )
+    return subject.of_systems(system, lock_file, models, plan_file, allow_missing=allow_missing)
+
+
+def _check_emulator(
+    pairs: list[tuple[Path, Path]], system: list[str], emulator: Path | None, sysroot: Path | None
+) -> None:
+    if system and (emulator or sysroot):
+        raise BadInputError("--emulator and --sysroot: are for a cache of one system; leave --system out")
+    if not system:
+        options.runs_here(manifest.read(pairs[0][0]).system, emulator, sysroot)
 
 
 def _suiting(file: Path | None, system: str | None) -> Path | None:
