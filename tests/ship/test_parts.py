@@ -466,7 +466,5 @@ def test_which_systems_can_run_a_program(tmp_path, loader, machine, systems):
 
 def test_a_program_with_the_loader_of_another_libc_is_refused(tmp_path):
     program = elf(tmp_path / "rg", b"/lib64/ld-linux-x86-64.so.2")
-    with pytest.raises(
-        BadInputError, match="linux x64 with /lib64/ld-linux-x86-64.so.2, and this is for x86_"
-    ):
+    with pytest.raises(BadInputError, match=r"with /lib64/ld-linux-x86-64\.so\.2, and this"):
         items.program(program, "a static one", "x86_64-linux-musl")
