@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 
 import pytest
-from flake_lab import EXTRA_LOCK, LOCKED, Flake, commit
+from consumer_lab import own_lock
+from flake_lab import LOCKED, Flake, commit
 
 LOCK = "nix run github:OWNER/REPO#lock --"
 
@@ -64,7 +64,7 @@ CONSUMER = """\
         in pkgs.writeText "unit.json" (builtins.toJSON {
           inherit (opencode-cache) environment script serviceConfig;
         });
-      lock = ./extra.lock.json;
+      lock = ./own.lock.json;
     in
     {
       packages.x86_64-linux = {
@@ -87,7 +87,7 @@ CONSUMER = """\
         unknown-option = installed { plugin = [ ]; };
         unknown-provider = installed { inherit lock; providers = [ "@ai-sdk/nobody" ]; };
         unlocked-plugin = installed { plugins = [ "opencode-gemini-auth" ]; };
-        unlocked-tool = installed { inherit lock; tools = [ "pyright" ]; };
+        unlocked-tool = installed { inherit lock; tools = [ "bash-language-server" ]; };
         unlocked-setting = installed { settings.plugin = [ "opencode-nobody" ]; };
 
         unit = unit { };
@@ -109,7 +109,7 @@ CONSUMER = """\
 def users(flake, tmp_path_factory) -> Flake:
     place = tmp_path_factory.mktemp("modules")
     (place / "flake.nix").write_text(flake.consumed(CONSUMER))
-    shutil.copyfile(EXTRA_LOCK, place / "extra.lock.json")
+    (place / "own.lock.json").write_text(own_lock())
     commit(place)
     return Flake(flake.machine, f"git+file://{place}", {})
 
@@ -128,7 +128,7 @@ def test_the_pairs_hold(flake, machine):
         ("unknown-option", "programs.opencode-cache.plugin", "does not exist"),
         ("unknown-provider", "programs.opencode-cache.providers", f"{LOCK} --provider @ai-sdk/nobody "),
         ("unlocked-plugin", "programs.opencode-cache.plugins", f"{LOCK} --plugin opencode-gemini-auth "),
-        ("unlocked-tool", "programs.opencode-cache.tools", f"{LOCK} --tool pyright "),
+        ("unlocked-tool", "programs.opencode-cache.tools", f"{LOCK} --tool bash-language-server "),
         ("unlocked-setting", "programs.opencode-cache.settings.plugin", f"{LOCK} --plugin opencode-nobody "),
         ("open-address", "services.opencode-cache.hostname", "set services.opencode-cache.hostname = "),
         ("no-password", "services.opencode-cache.passwordFile", "set services.opencode-cache.passwordFile"),

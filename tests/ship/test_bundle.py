@@ -411,7 +411,7 @@ def command(monkeypatch, capsys):
     """`opencode-cache bundle`: what it said on stderr."""
 
     def run(*arguments) -> str:
-        monkeypatch.setattr(sys, "argv", ["opencode-cache", "bundle", *map(str, arguments)])
+        monkeypatch.setattr(sys, "argv", ["opencode-cache", "bundle", "--no-prove", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         assert ended.value.code == (0 if "-o" in arguments else 2)

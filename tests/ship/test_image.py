@@ -10,10 +10,12 @@ import os
 import tarfile
 
 import bundle_lab
+import making
 import pytest
 
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest
+from opencode_cache.formats import proof as proofs
 from opencode_cache.ship import image, installation
 
 
@@ -119,6 +121,17 @@ def test_what_is_in_it(parts, tmp_path):
         == f"sha256:{hashlib.sha256(text).hexdigest()}"
     )
     assert json.loads(text)["bomFormat"] == "CycloneDX"
+
+
+def test_the_proof_has_an_annotation(parts, tmp_path):
+    cache, program = parts
+    proof = making.proof(**proofs.of(cache, proofs.sha256(program)).model_dump())
+    read = Read(image.image(cache, program, tmp_path / "x.oci.tar", proof=proof).file)
+    annotations = read.manifest["annotations"]
+    data = gzip.decompress(read.blob(read.manifest["layers"][1]))
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        text = tar.extractfile(annotations["opencode-cache.proof"].removeprefix("/")).read()
+    assert annotations["opencode-cache.proof.digest"] == f"sha256:{hashlib.sha256(text).hexdigest()}"
 
 
 def test_a_preset_is_where_opencode_reads_it(parts, tmp_path):

@@ -28,14 +28,8 @@ if TYPE_CHECKING:
 
 @app.command("plan", epilog="Example: opencode-cache plan --project . -o plan.toml")
 def plan_command(
-    config: Annotated[
-        list[Path],
-        typer.Option("--config", help="Read this file, and not your own configuration.", metavar="FILE"),
-    ] = [],  # noqa: B006 - typer makes a new list each time
-    project: Annotated[
-        list[Path],
-        typer.Option("--project", help="A project; this directory if nothing is given.", metavar="DIR"),
-    ] = [],  # noqa: B006
+    config: options.ConfigFiles = [],  # noqa: B006 - typer makes a new list each time
+    project: options.Projects = [],  # noqa: B006
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Where to write the plan; stdout by default.", metavar="FILE"),
@@ -59,7 +53,7 @@ def plan_command(
     """Write the plan that your OpenCode configuration asks for, and say what no cache can hold."""
     if (cache or lock_file or certain) and not check:
         raise BadInputError("--cache, --lock and --certain are for --check; give --check as well")
-    configuration = _read(config, project)
+    configuration = read_configuration(config, project)
     version = opencode_version or shipped_locks.default_version()
     wrong = list(
         mistakes(
@@ -87,7 +81,7 @@ def plan_command(
         sys.stdout.write(text)
 
 
-def _read(config: Sequence[Path], projects: Sequence[Path]) -> Configuration:
+def read_configuration(config: Sequence[Path], projects: Sequence[Path]) -> Configuration:
     """The configuration. Raises BadInputError for what OpenCode itself would end with."""
     for path in projects:
         if not path.is_dir():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opencode_cache import pipeline
-from opencode_cache.base import answer, console
+from opencode_cache.base import answer, console, files
 from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.cli import options, preset, subject
 from opencode_cache.cli.app import app
@@ -17,10 +17,14 @@ from opencode_cache.formats.proof import verdict
 from opencode_cache.inspect import inventory
 from opencode_cache.layouts import accepts
 from opencode_cache.npm import nodejs, platforms
-from opencode_cache.ship import image, items, pack, unbundle
+from opencode_cache.ship import image, items, pack, proving, unbundle
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opencode_cache.formats.proof import Proof
+    from opencode_cache.ship.installation import Prover
+    from opencode_cache.ship.items import Item
 
 
 @app.command("bundle", epilog="Example: opencode-cache bundle --plan my.toml -o opencode.tar.zst")
@@ -44,6 +48,8 @@ def bundle_command(
     node: options.Node = None,
     program: options.Programs = [],  # noqa: B006 - typer makes a new list each time
     proof: options.ProofOfIt = None,
+    emulator: options.Emulator = None,
+    sysroot: options.Sysroot = None,
     sign_key: Annotated[
         Path | None, typer.Option("--sign-key", help="Key to sign with: SSH's or minisign's.", metavar="FILE")
     ] = None,
@@ -55,44 +61,33 @@ def bundle_command(
     *,
     offline: options.Offline = True,
     allow_missing: options.AllowMissing = False,
+    no_prove: options.NoProve = False,
 ) -> None:
     """Put OpenCode, its cache and the wrapper into one file for a machine without a network.
 
     Of several systems, each machine takes what fits it.
     """
-    if system and (cache or opencode or proof):
-        raise BadInputError(
-            "--system: needs --lock, --plan or neither, not a cache and a program; leave it out"
-        )
-    if system:
-        pairs = subject.of_systems(system, lock_file, models, plan_file, allow_missing=allow_missing)
-    else:
-        pairs = [
-            subject.cache_and_program(
-                cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
-            )
-        ]
+    pairs = _pairs(system, cache, opencode, proof, lock_file, models, plan_file, allow_missing=allow_missing)
+    _check_emulator(pairs, system, emulator, sysroot)
     trees = []
     for one, binary in pairs:
         # Of several systems, each gets the programs that it can run.
-        name = manifest.read(one).system if len(pairs) > 1 else None
-        own_ripgrep, own_node = (
-            file if file and (name is None or items.suits(file, name)) else None for file in (ripgrep, node)
-        )
+        name = manifest.read(one).system if system else None
+        own_ripgrep, own_node = (_suiting(file, name) for file in (ripgrep, node))
         trees.append(
             pack.tree(
                 one,
                 binary,
                 ripgrep=own_ripgrep,
-                node=_node(one, binary, own_ripgrep, own_node),
+                node=_node(one, binary, own_ripgrep, own_node, runs=not (no_prove or system)),
                 programs={
-                    key: file
-                    for key, file in options.programs(program).items()
-                    if name is None or items.suits(file, name)
+                    key: file for key, file in options.programs(program).items() if _suiting(file, name)
                 },
                 serial=serial,
                 offline=offline,
-                proof=_proof(one, binary, proof),
+                prove=_prover(
+                    one, binary, proof, told=cache is None, no_prove=no_prove, several=bool(system)
+                ),
                 accept_licences=accept_licence,
                 preset=preset.checked(preset_file, one, binary),
             )
@@ -127,85 +122,167 @@ def image_command(
     models: options.LockModels = None,
     cache: options.CacheOrMade = None,
     opencode: options.BinaryOfCache = None,
+    system: options.Systems = [],  # noqa: B006
     ripgrep: options.Ripgrep = None,
     node: options.Node = None,
     program: options.Programs = [],  # noqa: B006
     proof: options.ProofOfIt = None,
+    emulator: options.Emulator = None,
+    sysroot: options.Sysroot = None,
     preset_file: options.Preset = None,
     accept_licence: options.AcceptLicences = [],  # noqa: B006
     *,
     offline: options.Offline = True,
     allow_missing: options.AllowMissing = False,
+    no_prove: options.NoProve = False,
 ) -> None:
-    """Write an OCI image, without a daemon, for `podman load`, `skopeo copy` and registries."""
+    """Write an OCI image, without a daemon, for `podman load`, `skopeo copy` and registries.
+
+    Of several systems, it is one index, of which a registry gives each machine what fits it.
+    """
     if join:
-        if base or plan_file or lock_file or models or cache or opencode:
+        if base or plan_file or lock_file or models or cache or opencode or system:
             raise BadInputError("--join: takes images as they are; leave everything but -o out")
-        index = image.join(join, output)
-        console.step(
-            f"OpenCode {index.version}: {' and '.join(index.machines)}, {console.megabytes(index.size)}; "
-            f"index {index.digest}"
-        )
-        answer.path(index.file)
+        _join(join, output)
         return
-    cache, opencode = subject.cache_and_program(
-        cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
-    )
-    node = _node(cache, opencode, ripgrep, node)
+    pairs = _pairs(system, cache, opencode, proof, lock_file, models, plan_file, allow_missing=allow_missing)
+    _check_emulator(pairs, system, emulator, sysroot)
     if not base:
         console.step("without --base there is no shell or libc in it: for `COPY --from` and image mounts")
-    made = image.image(
-        cache,
-        opencode,
-        output,
-        base=base,
-        ripgrep=ripgrep,
-        node=node,
-        programs=options.programs(program),
-        offline=offline,
-        proof=_proof(cache, opencode, proof),
-        accept_licences=accept_licence,
-        preset=preset.checked(preset_file, cache, opencode),
-    )
-    console.step(
-        f"OpenCode {made.version}: {made.layers} layers, {console.megabytes(made.size)}; "
-        f"manifest {made.digest}"
-    )
-    answer.path(made.file)
 
-
-def _proof(cache: Path, opencode: Path, given: Path | None) -> Proof | None:
-    """The proof that travels along: the given one, else the last one of that cache and program.
-
-    Raises CheckFailedError for one that is not complete.
-    """
-    last = inventory.proved(cache, manifest.read(cache), given, opencode)
-    if last is None:
-        system = manifest.read(cache).system
-        console.step(
-            f"no proof of it for {system} was made yet, so none travels; `opencode-cache verify` makes one"
+    def write(one: Path, binary: Path, to: Path) -> image.Image:
+        name = manifest.read(one).system if system else None
+        own_ripgrep, own_node = (_suiting(file, name) for file in (ripgrep, node))
+        return image.image(
+            one,
+            binary,
+            to,
+            base=base,
+            ripgrep=own_ripgrep,
+            node=_node(one, binary, own_ripgrep, own_node, runs=not (no_prove or system)),
+            programs={key: file for key, file in options.programs(program).items() if _suiting(file, name)},
+            offline=offline,
+            prove=_prover(one, binary, proof, told=cache is None, no_prove=no_prove, several=bool(system)),
+            accept_licences=accept_licence,
+            preset=preset.checked(preset_file, one, binary),
         )
-        return None
-    if not last.proof.complete:
+
+    if len(pairs) > 1:
+        with files.beside(output) as beside:
+            names = [manifest.read(cache).system for cache, _ in pairs]
+            made = [
+                write(*pair, beside / f"{name}.oci.tar").file for name, pair in zip(names, pairs, strict=True)
+            ]
+            _join(made, output)
+        return
+    written = write(*pairs[0], output)
+    console.step(
+        f"OpenCode {written.version}: {written.layers} layers, {console.megabytes(written.size)}; "
+        f"manifest {written.digest}"
+    )
+    answer.path(written.file)
+
+
+def _join(images: list[Path], output: Path) -> None:
+    index = image.join(images, output)
+    console.step(
+        f"OpenCode {index.version}: {' and '.join(index.machines)}, {console.megabytes(index.size)}; "
+        f"index {index.digest}"
+    )
+    answer.path(index.file)
+
+
+def _pairs(
+    system: list[str],
+    cache: Path | None,
+    opencode: Path | None,
+    proof: Path | None,
+    lock_file: Path | None,
+    models: Path | None,
+    plan_file: Path | None,
+    *,
+    allow_missing: bool,
+) -> list[tuple[Path, Path]]:
+    """A cache and a program for each system; without one, those that are given or of this machine."""
+    if not system:
+        return [
+            subject.cache_and_program(
+                cache, opencode, lock_file, models, plan_file, allow_missing=allow_missing
+            )
+        ]
+    if cache or opencode or proof:
+        raise BadInputError(
+            "--system: needs --lock, --plan or neither, and nothing that is of one system; leave it out"
+        )
+    return subject.of_systems(system, lock_file, models, plan_file, allow_missing=allow_missing)
+
+
+def _check_emulator(
+    pairs: list[tuple[Path, Path]], system: list[str], emulator: Path | None, sysroot: Path | None
+) -> None:
+    if system and (emulator or sysroot):
+        raise BadInputError("--emulator and --sysroot: are for a cache of one system; leave --system out")
+    if not system:
+        options.runs_here(manifest.read(pairs[0][0]).system, emulator, sysroot)
+
+
+def _suiting(file: Path | None, system: str | None) -> Path | None:
+    return file if file and (system is None or items.suits(file, system)) else None
+
+
+def _prover(
+    cache: Path, opencode: Path, given: Path | None, *, told: bool, no_prove: bool, several: bool = False
+) -> Prover | None:
+    """What gives the proof that travels along.
+
+    `told`: its hosts were told already. `several`: what does not run here is shipped with the last proof of
+    it, or without any. Raises BadInputError for a given proof of something else, CheckFailedError for one
+    that is not complete.
+    """
+    contents = manifest.read(cache)
+    no_prove = no_prove or (several and contents.system != platforms.current().name)
+    binary = None if several else opencode
+    last = inventory.proved(cache, contents, given, binary) if given or no_prove else None
+    if given and last and not last.proof.complete:
         raise CheckFailedError(f"{given}: {verdict(last.proof)}; what is not proved is not shipped")
-    if given:
-        pipeline.say_who_asks(last.proof)
-    return last.proof
+    if no_prove and not last:
+        console.step(f"for {contents.system}: not proved, and no proof travels along")
+        return None
+
+    def prove(items: Mapping[str, Item]) -> Proof:
+        proof = last.proof if last else proving.as_it_ships(items, cache)
+        if not told:
+            pipeline.say_who_asks(proof)
+        return proof
+
+    return prove
 
 
-def _node(cache: Path, opencode: Path, ripgrep: Path | None, node: Path | None) -> Path | None:
-    """The Node.js to bring along, with a word on what is not. Raises BadInputError for another OpenCode."""
+def _node(cache: Path, opencode: Path, ripgrep: Path | None, node: Path | None, *, runs: bool) -> Path | None:
+    """The Node.js to bring along, with a word on what is not. Raises BadInputError for another OpenCode.
+
+    `runs`: the program has to run here, even if it is another system's.
+    """
     if not ripgrep:
         console.step(
             "without ripgrep, which OpenCode downloads from GitHub where PATH has none; "
             "give --ripgrep BIN, a static one of github.com/BurntSushi/ripgrep/releases (…-musl)"
         )
     contents = manifest.read(cache)
-    here = contents.system == platforms.current().name
-    if here:  # another system's program cannot be asked
-        accepts.accepted(opencode, contents.opencode)
+    is_ours = contents.system == platforms.current().name
+    try:
+        if runs or is_ours:
+            accepts.accepted(opencode, contents.opencode)
+    except BadInputError as error:
+        if is_ours:
+            raise
+        raise BadInputError(
+            f"{error}; or name what runs it, as it is for {contents.system}: --emulator and --sysroot; "
+            "or leave the proof out with --no-prove"
+        ) from error
     tools = [entry.spec for entry in contents.requests if entry.kind == "tool"]
-    node = node or (nodejs.in_wheel() if tools and here else None)
+    # That of PyPI is for this machine.
+    node = node or (nodejs.in_wheel() if tools and is_ours else None)
     if tools and not node:
         names = ", ".join(tools)
         console.step(f"without Node.js: {names} will run on the Bun inside OpenCode, unless --node gives one")

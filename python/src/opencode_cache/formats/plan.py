@@ -263,9 +263,9 @@ def _placed(plan: Plan, beside: Path) -> Plan:
 def words(command: str) -> list[str]:
     """A command as a shell splits it. Raises BadInputError for a quote without an end, and for lines."""
     try:
-        found = shlex.split(command)
+        parts = shlex.split(command)
     except ValueError as error:
         raise BadInputError(f"warmup: {command!r} is not a command ({error}); fix it") from error
     if any(ord(char) < ord(" ") for char in command):
         raise BadInputError(f"warmup: {command!r} has a control character; take it out")
-    return found
+    return parts

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
+from opencode_cache.formats import proof as proofs
 from opencode_cache.ship import oci_base, source_date
 from opencode_cache.ship.file_format import DATA_MODE, OPENCODE, PROGRAM
 from opencode_cache.ship.installation import CYCLONEDX, PRESET, installation
@@ -30,11 +31,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from opencode_cache.formats.manifest import Manifest
-    from opencode_cache.formats.proof import Proof
+    from opencode_cache.ship.installation import Prover
 
 ROOT = "opt/opencode"
 """Where it lies in the image."""
-BILL = f"{ROOT}/{CYCLONEDX}"
+_ANNOTATED = {CYCLONEDX: "opencode-cache.bill", proofs.FILE: "opencode-cache.proof"}
+"""Documents in the image -> the annotation that says where; another one has the digest."""
 HOME = "/home/opencode"
 USER = "1000:1000"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -81,7 +83,7 @@ def image(
     node: Path | None = None,
     programs: Mapping[str, Path] = MappingProxyType({}),
     offline: bool = True,
-    proof: Proof | None = None,
+    prove: Prover | None = None,
     accept_licences: Collection[str] = (),
     preset: bytes | None = None,
 ) -> Image:
@@ -101,10 +103,10 @@ def image(
         node=node,
         programs=programs,
         offline=offline,
-        proof=proof,
+        prove=prove,
         accept_licences=accept_licences,
     )
-    bill = items[CYCLONEDX].data or b""
+    annotated = {name: items[name].data or b"" for name in _ANNOTATED if name in items}
     program = {f"{ROOT}/{OPENCODE}": items.pop(OPENCODE)}
     mine = {f"{ROOT}/{path}": item for path, item in items.items()}
     mine |= {path: Item(mode=_ANYBODYS) for path in _ANYBODYS_DIRECTORIES}
@@ -114,7 +116,7 @@ def image(
         under = _base(layout, base, architecture)
         layout.add_layer(tar(_with_parents(program)), "OpenCode")
         layout.add_layer(tar(_with_parents(mine)), "its cache and wrapper")
-        config, annotations = _documents(manifest, under, architecture, bill)
+        config, annotations = _documents(manifest, under, architecture, annotated)
         digest = layout.finish(config, annotations, manifest.opencode)
         size = write()
     return Image(out, digest, manifest.opencode, size, len(layout.layers))
@@ -236,7 +238,7 @@ def _with_parents(items: Mapping[str, Item]) -> dict[str, Item]:
 
 
 def _documents(
-    manifest: Manifest, base: oci_base.Base, architecture: str, bill: bytes
+    manifest: Manifest, base: oci_base.Base, architecture: str, documents: Mapping[str, bytes]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The configuration, but for the layers, and the manifest's annotations."""
     labels = {
@@ -244,10 +246,11 @@ def _documents(
         "org.opencontainers.image.version": manifest.opencode,
         "org.opencontainers.image.created": source_date.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
-    annotations = labels | {
-        "opencode-cache.bill": f"/{BILL}",
-        "opencode-cache.bill.digest": f"sha256:{hashlib.sha256(bill).hexdigest()}",
-    }
+    annotations = dict(labels)
+    for name, data in documents.items():
+        key = _ANNOTATED[name]
+        annotations[key] = f"/{ROOT}/{name}"
+        annotations[f"{key}.digest"] = f"sha256:{hashlib.sha256(data).hexdigest()}"
     if base.digest:
         annotations["org.opencontainers.image.base.digest"] = base.digest
     config = {

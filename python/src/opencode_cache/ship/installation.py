@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from types import MappingProxyType
@@ -13,18 +12,18 @@ from opencode_cache.formats import proof as proofs
 from opencode_cache.inspect import sbom
 from opencode_cache.prove import on_file
 from opencode_cache.ship import licences
-from opencode_cache.ship.file_format import DATA_MODE, OPENCODE, PROGRAM, PROGRAM_MODE
+from opencode_cache.ship.file_format import CACHE, DATA_MODE, OPENCODE, PROGRAM, PROGRAM_MODE, TOOLS
 from opencode_cache.ship.items import Item, program, tree
 from opencode_cache.wrapper import preload
 from opencode_cache.wrapper import render as wrapper
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
+    from typing import TypeAlias
 
     from opencode_cache.formats.manifest import Manifest
     from opencode_cache.formats.proof import Proof
 
-CACHE = "cache"
 PRESET = "etc/opencode/opencode.json"
 """Settings for everybody, where `machine.js` looks for them."""
 CYCLONEDX, SPDX = "bill.cdx.json", "bill.spdx.json"
@@ -35,7 +34,8 @@ _PROGRAMS = {
 """Name, supplier and licence of what has an option of its own; others are known by their file's name."""
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
 _UNKNOWN = "whoever made the bundle"
-_TOOLS = "libexec/path"
+Prover: TypeAlias = "Callable[[Mapping[str, Item]], Proof]"
+"""Gives the proof that travels with what ships."""
 _ROOT = Path("/bundle")
 """Stands for wherever it is unpacked; not a word of it is in the wrapper."""
 _PRELOAD = str(preload.path_of(Path(), "opencode"))
@@ -50,7 +50,7 @@ def installation(
     node: Path | None = None,
     programs: Mapping[str, Path] = MappingProxyType({}),
     offline: bool = True,
-    proof: Proof | None = None,
+    prove: Prover | None = None,
     accept_licences: Collection[str] = (),
     preset: bytes | None = None,
 ) -> dict[str, Item]:
@@ -63,7 +63,7 @@ def installation(
     given = {"rg": ripgrep, "node": node, **_named(programs)}
     better = {"rg": "ripgrep as one static binary", "node": "Node.js's own build"}
     beside = {
-        f"{_TOOLS}/{name}": program(path, better.get(name, f"{name} as one program"), manifest.system)
+        f"{TOOLS}/{name}": program(path, better.get(name, f"{name} as one program"), manifest.system)
         for name, path in given.items()
         if path
     }
@@ -78,16 +78,17 @@ def installation(
     if preset is not None:
         items |= {"etc": Item(), "etc/opencode": Item(), PRESET: Item(data=preset, mode=DATA_MODE)}
     items |= _bills(manifest, cache, items)
-    if proof:
-        wanted = proofs.of(cache, _sha256(items[OPENCODE]))
-        proofs.check(proof, Path(proofs.FILE), manifest.opencode, wanted)
-        items[proofs.FILE] = Item(data=on_file.dumps(proof).encode(), mode=DATA_MODE)
     items |= dict(tree(cache.resolve(), CACHE, opencode.resolve()))
     lacking = [entry for entry in (*manifest.links, *manifest.copies) if f"{CACHE}/{entry}" not in items]
     if lacking:
         raise BadInputError(f"{cache}: {lacking[0]} is missing; build the cache again")
     for path in list(items):
         items |= {str(above): items.get(str(above), Item()) for above in Path(path).parents if above.name}
+    if prove:
+        proof = prove(items)
+        wanted = proofs.of(cache, items[OPENCODE].sha256())
+        proofs.check(proof, Path(proofs.FILE), manifest.opencode, wanted)
+        items[proofs.FILE] = Item(data=on_file.dumps(proof).encode(), mode=DATA_MODE)
     return items
 
 
@@ -104,26 +105,19 @@ def _bills(manifest: Manifest, cache: Path, items: Mapping[str, Item]) -> dict[s
     """The bills of materials of all that is shipped."""
     names = {sbom.OPENCODE: OPENCODE, sbom.WRAPPER: PROGRAM, sbom.PRELOAD: _PRELOAD}
     beside = [
-        sbom.program_part(name, name, supplier, _sha256(items[path]), licence)
+        sbom.program_part(name, name, supplier, items[path].sha256(), licence)
         for path, (name, supplier, licence) in {
             path: _PROGRAMS.get(Path(path).name, (Path(path).name, _UNKNOWN, None))
             for path in items
-            if path.startswith(f"{_TOOLS}/")
+            if path.startswith(f"{TOOLS}/")
         }.items()
     ]
-    digests = {part: _sha256(items[path]) for part, path in names.items()}
+    digests = {part: items[path].sha256() for part, path in names.items()}
     bill = sbom.take(manifest, cache, digests=digests, beside=beside)
     documents = {CYCLONEDX: sbom.cyclonedx(bill), SPDX: sbom.spdx(bill)}
     return {
         name: Item(data=sbom.dumps(document).encode(), mode=DATA_MODE) for name, document in documents.items()
     }
-
-
-def _sha256(item: Item) -> str:
-    digest = hashlib.sha256()
-    for piece in item.pieces():
-        digest.update(piece)
-    return digest.hexdigest()
 
 
 def _wrapper(manifest: Manifest, *, offline: bool, tools: bool) -> bytes:
@@ -133,6 +127,6 @@ def _wrapper(manifest: Manifest, *, offline: bool, tools: bool) -> bytes:
         _ROOT / OPENCODE,
         _ROOT / _PRELOAD,
         offline=offline,
-        extra_path=[str(_ROOT / _TOOLS)] if tools else [],
+        extra_path=[str(_ROOT / TOOLS)] if tools else [],
         root=_ROOT,
     ).encode()

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from opencode_cache.formats.proof import Proof
+    from opencode_cache.ship.installation import Prover
 
 LEVEL = 9
 """Measured with OpenCode 1.18.33 and its cache, 269 MB, two cores: level 3 makes 67 MB in 0.5 s, 9 makes
@@ -93,18 +93,18 @@ def tree(
     programs: Mapping[str, Path] = MappingProxyType({}),
     serial: int = 0,
     offline: bool = True,
-    proof: Proof | None = None,
+    prove: Prover | None = None,
     accept_licences: Collection[str] = (),
     preset: bytes | None = None,
 ) -> Tree:
     """What a bundle has of a cache and an OpenCode program.
 
     `ripgrep`, `node` and `programs` (name -> file) are what OpenCode finds at the end of PATH. `serial` tells
-    bundles of one day apart; `offline` as in `wrapper.render`; `proof` travels along; `accept_licences` names
-    packages that are taken although they may not be passed on; `preset` is an opencode.json for everybody who
-    uses it. Raises BadInputError for a directory that is not a whole cache, for a program that runs nowhere
-    else, for a proof of something else, for names that cannot be in a bundle, and for a SOURCE_DATE_EPOCH
-    that is no time.
+    bundles of one day apart; `offline` as in `wrapper.render`; `prove` gives the proof that travels along;
+    `accept_licences` names packages that are taken although they may not be passed on; `preset` is an
+    opencode.json for everybody who uses it. Raises BadInputError for a directory that is not a whole cache,
+    for a program that runs nowhere else, for a proof of something else, for names that cannot be in a bundle,
+    and for a SOURCE_DATE_EPOCH that is no time.
     """
     if not 0 <= serial <= MAX_SERIAL:
         raise BadInputError(f"--serial {serial}: give a number from 0 to {MAX_SERIAL}")
@@ -129,7 +129,7 @@ def tree(
             node=node,
             programs=programs,
             offline=offline,
-            proof=proof,
+            prove=prove,
             accept_licences=accept_licences,
             preset=preset,
         ),

@@ -92,9 +92,9 @@ def section(inventory: Inventory) -> Iterator[Content]:
 
 
 def _of_what(inventory: Inventory, proof: Proof) -> Iterator[tuple[str, Content]]:
-    made = inventory.manifest
-    requests = number(len(made.requests), "request")
-    yield "For", f"OpenCode {proof.opencode} on {made.system}, with all that answers {requests} (below)"
+    manifest = inventory.manifest
+    requests = number(len(manifest.requests), "request")
+    yield "For", f"OpenCode {proof.opencode} on {manifest.system}, with all that answers {requests} (below)"
     yield "Where, when", _where(inventory, proof)
     yield "Cache", h("code", proof.manifest_sha256)
     yield "", h("span", "sha256 of manifest.json, which has the sha512 of every package", class_="soft")
