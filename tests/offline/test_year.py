@@ -213,13 +213,13 @@ def test_a_year(year, capsys):
     assert not (year.machine.root / PREFIX[1:]).exists()
     year.answers("/opt/bare-opencode")
     assert year.of_the_user() == users
+    looks = (0, 1, min(10, STEPS), STEPS)
     say(
         capsys,
         f"{year.system}: {STEPS} upgrades from {first_version} to {version}: "
-        f"{sum(sizes) / 1e6:.1f} MB in steps, "
-        f"{min(sizes) / 1e6:.2f} to {max(sizes) / 1e6:.2f} MB each; whole bundles have {first / 1e6:.1f} to "
-        f"{last / 1e6:.1f} MB; disk after 0, 1, {min(10, STEPS)} and {STEPS} upgrades: "
-        f"{', '.join(f'{disks[after]:.0f}' for after in (0, 1, min(10, STEPS), STEPS))} MB, with --keep 2: {kept:.0f} MB",
+        f"{sum(sizes) / 1e6:.1f} MB in steps, {min(sizes) / 1e6:.2f} to {max(sizes) / 1e6:.2f} MB each; whole bundles have {first / 1e6:.1f} to "
+        f"{last / 1e6:.1f} MB; disk after {', '.join(map(str, looks))} upgrades: "
+        f"{', '.join(f'{disks[after]:.0f}' for after in looks)} MB, with --keep 2: {kept:.0f} MB",
     )
     assert max(sizes) < 0.45 * first
 
