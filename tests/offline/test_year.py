@@ -217,8 +217,9 @@ def test_a_year(year, capsys):
     say(
         capsys,
         f"{year.system}: {STEPS} upgrades from {first_version} to {version}: "
-        f"{sum(sizes) / 1e6:.1f} MB in steps, {min(sizes) / 1e6:.2f} to {max(sizes) / 1e6:.2f} MB each; whole bundles have {first / 1e6:.1f} to "
-        f"{last / 1e6:.1f} MB; disk after {', '.join(map(str, looks))} upgrades: "
+        f"{sum(sizes) / 1e6:.1f} MB in steps, {min(sizes) / 1e6:.2f} to {max(sizes) / 1e6:.2f} MB each; "
+        f"whole bundles have {first / 1e6:.1f} to {last / 1e6:.1f} MB; "
+        f"disk after {', '.join(map(str, looks))} upgrades: "
         f"{', '.join(f'{disks[after]:.0f}' for after in looks)} MB, with --keep 2: {kept:.0f} MB",
     )
     assert max(sizes) < 0.45 * first
