@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import bundle_lab
 import isolated
 import pytest
+from kept import slow
 from test_bundle_offline import CONFIG, HELLO, load_debian, tree
 
 from opencode_cache.formats import manifest
@@ -152,6 +153,7 @@ def starts(root: Path, config: dict) -> None:
     assert "1.18." in drawn.stdout
 
 
+@slow
 def test_it_runs_as_anybody_with_a_read_only_root_and_nothing_executable_in_tmp(made, tmp_path):
     """Unpacked by Python, where there is no umoci."""
     if sys.platform != "linux" or shutil.which("unshare") is None:
