@@ -107,6 +107,6 @@ process.dlopen = (module, path, ...rest) =>
         ? ["take a newer image", "remove the image"]
         : ["`opencode-cache install`, with the options that it was installed with", "`opencode-cache remove --user`, then `opencode-cache gc --keep 0`"]
   const what = asked ? "removed" : "updated"
-  process.stderr.write(`opencode: this installation has a cache of its own and is ${what} in another way: ${ways[asked]}\n`)
+  process.stderr.write(`${@@{name}}: this installation has a cache of its own and is ${what} in another way: ${ways[asked]}\n`)
   process.exit(1)
 })()
