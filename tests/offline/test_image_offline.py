@@ -14,6 +14,7 @@ import bundle_lab
 import image_programs
 import isolated
 import pytest
+from kept import slow
 from test_bundle_offline import CONFIG, HELLO, tree
 
 from opencode_cache.formats import manifest
@@ -128,6 +129,7 @@ def starts(root: Path, config: dict) -> None:
     assert "1.18." in drawn.stdout
 
 
+@slow
 def test_it_runs_as_anybody_with_a_read_only_root_and_nothing_executable_in_tmp(made, tmp_path):
     """Unpacked by Python, where there is no umoci."""
     if sys.platform != "linux" or shutil.which("unshare") is None:
