@@ -127,12 +127,25 @@ CASES = (
     ),
     _config(
         "plugins out of repositories",
-        {"plugin": ["tricks@git+https://github.com/someone/tricks.git", "github:someone/more#v2"]},
         {
+            "plugin": [
+                "tricks@git+https://github.com/someone/tricks.git",
+                "github:someone/more#v2",
+                "someone/short",
+            ]
+        },
+        {
+            "plugin 'someone/short'": "cached",
             "plugin 'tricks@git+https://github.com/someone/tricks.git'": "cached",
             "plugin 'github:someone/more#v2'": "cached",
         },
-        plan={"plugins": ["tricks@git+https://github.com/someone/tricks.git", "github:someone/more#v2"]},
+        plan={
+            "plugins": [
+                "tricks@git+https://github.com/someone/tricks.git",
+                "github:someone/more#v2",
+                "someone/short",
+            ]
+        },
     ),
     _config(
         "a repository elsewhere",

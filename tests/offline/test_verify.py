@@ -9,14 +9,13 @@ import stat
 
 import making
 import pytest
+from kept import slow
 
 from opencode_cache.build import builder
 from opencode_cache.formats import manifest
 from opencode_cache.npm import platforms
 from opencode_cache.prove import on_file, verify
 from opencode_cache.sandbox import netns
-
-EVERY = bool(os.environ.get("OPENCODE_CACHE_TEST_EVERY"))
 
 
 @pytest.fixture(autouse=True)
@@ -249,7 +248,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.skipif(not EVERY, reason="needs OPENCODE_CACHE_TEST_EVERY=1: it proves six programs")
+@slow
 def test_commands_start_from_the_cache_and_their_tools_are_offered(
     isolated, ripgrep, with_plugins, opencode_118
 ):

@@ -18,6 +18,7 @@ from opencode_cache.formats import proof as proofs
 from opencode_cache.formats.manifest import CachedPackage
 from opencode_cache.prove import on_file
 from opencode_cache.ship import image, licences, unbundle
+from opencode_cache.ship.installation import Choices
 
 
 @pytest.fixture
@@ -66,12 +67,12 @@ def proof(tmp_path):
 def test_the_proof_travels_and_speaks_for_the_same_digests_elsewhere(proof, tmp_path, ship):
     program, out = bundle_lab.make_program(tmp_path / "opencode"), tmp_path / "out"
     if ship == "bundle":
-        bundle_lab.bundled(tmp_path / "proved", program, out, proof=proof)
+        bundle_lab.bundled(tmp_path / "proved", program, out, prove=lambda _: proof)
         unbundle.unbundle(out, tmp_path / "to")
         root = tmp_path / "to/lib/opencode-cache/current"
         assert f"  {proofs.FILE}\n" in (root / "SHA256SUMS").read_text()  # which is what is signed
     else:
-        image.image(tmp_path / "proved", program, out, proof=proof)
+        image.image(tmp_path / "proved", program, out, Choices(prove=lambda _: proof))
         root = tmp_path / "root/opt/opencode"
         with tarfile.open(out) as archive:
             layers = [archive.extractfile(one).read() for one in archive if one.isfile()]
@@ -87,7 +88,7 @@ def test_the_proof_travels_and_speaks_for_the_same_digests_elsewhere(proof, tmp_
 def test_no_proof_of_something_else_travels(proof, tmp_path, field):
     other = proof.model_copy(update={field: "1.0.0" if field == "opencode" else "c" * 64})
     with pytest.raises(BadInputError, match=r"proof\.json: is "):
-        bundle(tmp_path / "proved", tmp_path, proof=other)
+        bundle(tmp_path / "proved", tmp_path, prove=lambda _: other)
 
 
 def test_a_bundle_has_the_bills_of_all_that_is_in_it(tmp_path):

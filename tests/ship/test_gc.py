@@ -42,7 +42,7 @@ def home(tmp_path, monkeypatch) -> Path:
 
 
 def proof_of(cache: Path) -> str:
-    return on_file.identity(cache, manifest.read(cache)).file_name
+    return on_file.identity(cache, manifest.read(cache)).file_name()
 
 
 def make(version: str, *, plugin: str = "") -> Made:

@@ -38,14 +38,15 @@ from bundle_lab import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from kept import EVERY
 
 from opencode_cache.base.errors import BadInputError, CheckFailedError, OpencodeCacheError
-from opencode_cache.ship import file_format, pack, signing, unbundle
+from opencode_cache.ship import file_format, pack, reader, signing, unbundle
 from opencode_cache.ship.file_format import BLOCK, CONTENTS, DIGITS, SIGNATURE, SUMS, TRAILER
 
 SH_FLIPS = 12
 """Each costs some processes."""
-EVERY = 1 if os.environ.get("OPENCODE_CACHE_TEST_EVERY") else 9
+STRIDE = 1 if EVERY else 9
 """Each so manieth change of the file system is one at which an accident happens."""
 
 
@@ -131,7 +132,7 @@ def test_umask_changes_nothing_in_a_generation(install, files, tmp_path, umask):
         assert install(files["1"], tmp_path / "to")
     finally:
         os.umask(before)
-    listing = unbundle.Archive(files["1"], files["1"].open("rb")).listing
+    listing = reader.Archive(files["1"], files["1"].open("rb")).listing
     assert differences(tmp_path / "to/lib/opencode-cache/current", listing) == ""
 
 
@@ -230,7 +231,7 @@ def test_damaged_generation_is_replaced(install, files, tmp_path, how):
     DAMAGE[how](module.resolve() / "index.js")
     module.resolve().chmod(0o555)
     assert install(files["1"], tmp_path)
-    listing = unbundle.Archive(files["1"], files["1"].open("rb")).listing
+    listing = reader.Archive(files["1"], files["1"].open("rb")).listing
     assert differences(base / "current", listing) == ""
     assert len(list((base / "generations").iterdir())) == 2
     assert install(files["1"], tmp_path)
@@ -563,7 +564,7 @@ def changes_to_try(file: Path, template: Path, tmp_path: Path) -> list[int]:
     discard(prefix)
     names = log.read_text().split("\0")
     inside = [not name.startswith("/") or re.search(r"/\.new-\d+/[^/]+/", name) for name in names]
-    return [n for n, within in enumerate(inside, 1) if not within or n % ((EVERY + 1) // 2) == 0]
+    return [n for n, within in enumerate(inside, 1) if not within or n % ((STRIDE + 1) // 2) == 0]
 
 
 def copied(template: Path, prefix: Path) -> None:
@@ -665,7 +666,7 @@ def test_sh_is_killed_at_every_tool(files, tmp_path):
         (tools / name).chmod(0o755)
     template = tmp_path / "template"
     assert by_sh(files["1"], template)
-    for number in range(1, 60, EVERY):
+    for number in range(1, 60, STRIDE):
         prefix = tmp_path / "to"
         copied(template, prefix)
         (tmp_path / "count").unlink(missing_ok=True)
@@ -761,7 +762,7 @@ def test_signed_bundle_is_reproducible(signed, keys, tmp_path):
 
 def test_signature_is_not_part_of_the_name(signed, files, tmp_path):
     with signed.open("rb") as one, files["1"].open("rb") as other:
-        assert unbundle.Archive(signed, one).listing.key == unbundle.Archive(files["1"], other).listing.key
+        assert reader.Archive(signed, one).listing.key == reader.Archive(files["1"], other).listing.key
 
 
 def refused(file: Path, prefix: Path, trusted: Path, match: str) -> None:

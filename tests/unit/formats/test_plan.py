@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from opencode_cache import layouts
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.cli import options
-from opencode_cache.formats import local_plugin, plan, shipped, user_files
+from opencode_cache.formats import local_plugin, plan, plan_example, shipped, user_files
 
 UNSUPPORTED = ["0.15.0", "1.4.0", "1.13.0", "1.19.0", "3.0.0"]
 NO_VERSIONS = ["0.15", "1.13", "abc", "", "v1.18.33", "1.18", "1.18.33\n", "1.18.x", "\uff11.0.0"]
@@ -203,7 +204,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         ('warmup = ["models\\n"]', "has a control character"),
         ('[files]\n"a\\nb" = "a"', "has a control character"),
         ('systems = ["x86_64-linx"]', "the supported ones are x86_64-linux,"),
-        ('plugins = ["owner/repo"]', "write 'github:OWNER/REPO#COMMIT' or an npm name"),
+        ('plugins = ["gitlab:owner/repo"]', "write 'github:OWNER/REPO#COMMIT' or an npm name"),
         ('[resolve]\n"--x" = "1"', "'--x' is not an npm package name"),
         ('[resolve]\nx = "no range!"', "'no range!' is not an npm range"),
         ('[grammars.nix]\nwasmm = "a"', "grammars.nix: unknown key 'wasmm'; did you mean 'wasm'?"),
@@ -369,3 +370,23 @@ def test_hosts_are_accepted_from_a_plugin_or_from_anybody(read):
 )
 def test_what_cannot_be_accepted_is_refused(refused, text, said):
     assert said in refused('plugins = ["opencode-wakatime"]\n' + text)
+
+
+def test_every_key_has_an_example_that_is_a_plan(read):
+    made = read(plan_example.TEXT.replace("github:owner/repo#COMMIT", f"github:owner/repo#{COMMIT}"))
+    assert made.model_fields_set == set(plan.Plan.model_fields)
+    assert all(
+        f"{key} = " in plan_example.TEXT or f"[{key}" in plan_example.TEXT for key in plan.Plan.model_fields
+    )
+
+
+@pytest.mark.parametrize("key", sorted(plan.Plan.model_fields))
+def test_a_value_of_the_wrong_kind_is_refused_with_one_of_the_right_kind(refused, key):
+    wrong = (
+        "[5]"
+        if key in ("opencode", "min_age", "catalogue", "built_in_plugins", "require_signatures")
+        else "5"
+    )
+    said = refused(f"{key} = {wrong}")
+    assert f"{key}" in said
+    assert re.search(rf"write it as in: \[?{key}\b", said)

@@ -727,16 +727,17 @@ def test_a_plugin_out_of_a_repository_is_locked_by_the_hash_of_its_archive(
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+@pytest.mark.parametrize("written", ["git+https://github.com/owner/repo.git", "owner/repo"])
 @pytest.mark.parametrize(("start", "name"), [("", "my-plugin"), ("mine@", "mine")])
 def test_a_git_spec_is_locked_under_its_own_text(
-    repositories, from_file, locked, tmp_path, monkeypatch, start, name
+    repositories, from_file, locked, tmp_path, monkeypatch, start, name, written
 ):
     """What stands in opencode.json stays as it is: OpenCode makes one slash of two where it looks."""
-    spec = f"{start}git+https://github.com/owner/repo.git"
+    spec = start + written
     monkeypatch.setattr(git, "pinned", lambda source: source.at(COMMIT))
     made = locked(plugins=[spec])
     (request,) = made.requests
-    tree = f"packages/{start}git+https:/github.com/owner/repo.git"
+    tree = f"packages/{spec.replace('//', '/')}"
     assert (request.name, request.tree, request.spec) == (name, tree, spec)
     assert made.packages[f"{name}@1.2.0+{COMMIT[:12]}"].github == f"owner/repo#{COMMIT}"
 

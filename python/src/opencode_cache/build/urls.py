@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING
 
 from opencode_cache.build import user_files
+from opencode_cache.formats import urls
 from opencode_cache.formats.urls import DIRECTORY, INDEX
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def write(texts: Mapping[str, str], cache: Path) -> dict[str, str]:
     """Write them into the cache; address -> sha256. Raises OSError."""
-    digests = {url: hashlib.sha256(text.encode()).hexdigest() for url, text in sorted(texts.items())}
+    digests = urls.digests(texts)
     if texts:
         written = {f"{DIRECTORY}/{digests[url]}": text for url, text in texts.items()}
         user_files.write(written | {INDEX: json.dumps(digests, indent=2) + "\n"}, cache)

@@ -43,6 +43,8 @@ def verify_command(
         list[str],
         typer.Option("--ask", help="Also ask that model, to see whom it asks.", metavar="PROVIDER/MODEL"),
     ] = [],  # noqa: B006 - typer makes a new list each time
+    emulator: options.Emulator = None,
+    sysroot: options.Sysroot = None,
     *,
     json: options.Json = False,
 ) -> None:
@@ -50,6 +52,8 @@ def verify_command(
     for model in ask:
         if not all(model.partition("/")):
             raise BadInputError(f"--ask {model!r}: write it as PROVIDER/MODEL, as `opencode models` does")
+    if emulator or sysroot:
+        options.runs_here(manifest.read(cache).system, emulator, sysroot)
     proof = verify_step.verify(cache, opencode, patience=patience, ask=ask, on_step=console.step)
     elsewhere = on_file.travelled(on_file.of(proof), cache)
     if elsewhere:

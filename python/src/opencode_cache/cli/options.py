@@ -12,6 +12,7 @@ from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import ages, plan, shipped
 from opencode_cache.npm import platforms
 from opencode_cache.opencode import tools
+from opencode_cache.sandbox import foreign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -59,6 +60,9 @@ Offline = Annotated[
     bool, typer.Option("--offline/--online", help="Whether OpenCode may look for newer things.")
 ]
 Prove = Annotated[bool, typer.Option("--prove", help="Prove here what was proved before, or elsewhere.")]
+NoProve = Annotated[
+    bool, typer.Option("--no-prove", help="Ship it as it is, with the last proof of it if there is one.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 System = Annotated[
     str | None,
@@ -68,6 +72,14 @@ System = Annotated[
         metavar="SYSTEM",
         autocompletion=_complete(platforms.SYSTEMS),
     ),
+]
+Emulator = Annotated[
+    Path | None,
+    typer.Option("--emulator", help="For another CPU: qemu-aarch64-static, …", metavar="PROGRAM"),
+]
+Sysroot = Annotated[
+    Path | None,
+    typer.Option("--sysroot", help="Libraries of another system: a root directory of it.", metavar="DIR"),
 ]
 Systems = Annotated[
     list[str],
@@ -102,6 +114,14 @@ Tools = Annotated[
 Resolve = Annotated[
     list[str], typer.Option("--resolve", help="Version range behind a spec.", metavar="NAME=RANGE")
 ]
+ConfigFiles = Annotated[
+    list[Path],
+    typer.Option("--config", help="Read this file, and not your own configuration.", metavar="FILE"),
+]
+Projects = Annotated[
+    list[Path],
+    typer.Option("--project", help="A project; this directory if nothing is given.", metavar="DIR"),
+]
 MinAge = Annotated[
     str | None,
     typer.Option("--min-age", help="Only versions that are so old: 7d, 2w.", metavar="AGE"),
@@ -132,6 +152,12 @@ Before = Annotated[
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Go on without what was asked for and cannot be had.")
 ]
+
+
+def runs_here(system: str, emulator: Path | None, sysroot: Path | None) -> None:
+    """From now on, programs of that system run, by what was named for it. Raises as `foreign.enter`."""
+    if emulator or sysroot:
+        foreign.enter(system, emulator, sysroot)
 
 
 def with_floor(chosen: plan.Plan, *, require_signatures: bool, age: str | None) -> plan.Plan:

@@ -27,9 +27,9 @@ def checked(preset: Path | None, cache: Path, opencode: Path) -> bytes | None:
     if preset is None:
         return None
     configuration, contents = read.read_files([preset], os.environ, []), manifest.read(cache)
-    found = {"PATH": str(opencode.absolute().parent)}
+    environment = {"PATH": str(opencode.absolute().parent)}
     for mistake in mistakes(
-        configuration, lambda: configured.catalogue(found, cache, []), opencode=contents.opencode
+        configuration, lambda: configured.catalogue(environment, cache, []), opencode=contents.opencode
     ):
         if mistake.certain:
             raise BadInputError(f"{mistake.where}: {mistake.text}; {mistake.fix}")

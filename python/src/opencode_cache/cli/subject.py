@@ -9,9 +9,8 @@ from opencode_cache import pipeline
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.cli import options
 from opencode_cache.cli.configuration import with_configuration
-from opencode_cache.formats import lock, manifest, shipped
+from opencode_cache.formats import lock, shipped
 from opencode_cache.npm import platforms
-from opencode_cache.prove import on_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,11 +77,6 @@ def cache_and_program(
 ) -> tuple[Path, Path]:
     """The cache and the program that are given, or those of a lock, a plan, or the default plan."""
     if cache and opencode and not (lock_file or plan_file or models):
-        cache_manifest = manifest.read(cache)
-        if cache_manifest.opencode_sha256:
-            last_proof = on_file.find(on_file.identity(cache, cache_manifest))
-            if last_proof:
-                pipeline.say_who_asks(last_proof.proof)
         return cache, opencode
     if cache or opencode:
         raise BadInputError(

@@ -81,6 +81,8 @@ def proved(last_proof: Found | None) -> Iterator[str]:
     yield f"Proof: {outcome} ({where} {where_and_when(proof)})"
     yield f"  of manifest.json {proof.manifest_sha256}"
     yield f"  with OpenCode's program {proof.binary_sha256}"
+    if proof.installation_sha256:
+        yield f"  as it ships, with nothing else in sight: {proof.installation_sha256}"
 
 
 def contents(cache: Path, manifest: Manifest, proof: Found | None) -> None:
@@ -117,18 +119,18 @@ def contents(cache: Path, manifest: Manifest, proof: Found | None) -> None:
         console.print(escape(f"unavailable: {gone.kind} {gone.spec}: {gone.reason}"))
 
 
-def locked(found: Locked) -> None:
+def locked(lock: Locked) -> None:
     """Print what a cache of a lock would answer, as tables on stdout. Sizes are those of tarballs."""
     console = stdout()
     console.print(
-        f"OpenCode {found.opencode} ({found.layout} layout, {found.system}), "
-        f"{len(found.packages)} packages, {megabytes(found.packed)} packed"
+        f"OpenCode {lock.opencode} ({lock.layout} layout, {lock.system}), "
+        f"{len(lock.packages)} packages, {megabytes(lock.packed)} packed"
     )
     table = Table("KIND", "SPEC", "VERSION", "PACKAGES", box=None, pad_edge=False)
     table.add_column("PACKED", justify="right")
     table.add_column("LICENCE")
-    for one in found.requests:
-        members = [package for package in found.packages if one.spec in package.specs]
+    for one in lock.requests:
+        members = [package for package in lock.packages if one.spec in package.specs]
         table.add_row(
             one.kind,
             one.spec,
@@ -138,7 +140,7 @@ def locked(found: Locked) -> None:
             next((licence(package) for package in members if package.name == one.name), None) or "unknown",
         )
     console.print(table)
-    for gone in found.unavailable:
+    for gone in lock.unavailable:
         console.print(escape(f"unavailable: {gone.kind} {gone.spec}: {gone.reason}"))
 
 

@@ -1,25 +1,4 @@
-"""The plan: what a cache is to hold. A TOML file, or the default of the OpenCode version.
-
-opencode = "1.18.33"
-providers = ["@ai-sdk/fireworks"]   # or "catalogue": all that the model catalogue names
-plugins = ["opencode-gemini-auth", "github:owner/repo#COMMIT", "./my-plugin"]
-tools = ["pyright", "typescript-language-server"]
-commands = ["@modelcontextprotocol/server-memory"]   # what `npx` starts
-config = ["@opencode-ai/plugin"]
-instructions = ["https://example.org/house-rules.md"]
-skills = ["https://example.org/skills"]   # with an index.json below it
-warmup = ["models"]                 # what must work without asking the registry
-catalogue = "api.json"              # or a directory with the sources of models.dev
-
-[resolve]
-"@ai-sdk/fireworks" = "^2"
-
-[files]
-"skills/house-style.md" = "notes/house-style.md"   # place below the cache = file beside the plan
-
-[accept]                            # or accept = ["api.example.org"], from anybody but OpenCode itself
-"opencode-wakatime" = ["github.com"]
-"""
+"""The plan: what a cache is to hold. A TOML file (`plan_example.py`), or the default of a version."""
 
 from __future__ import annotations
 
@@ -36,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import first_problem, safe_relative
-from opencode_cache.formats import ages, shipped, urls, user_files
+from opencode_cache.formats import ages, plan_example, shipped, urls, user_files
 from opencode_cache.formats.accept import ANYBODY, Accepted
 from opencode_cache.formats.grammar import Grammar
 from opencode_cache.formats.local_plugin import dependencies, is_local
@@ -260,7 +239,8 @@ def _problem(error: ValidationError) -> str:
             # The plan's own keys were looked at before: only the tables of `grammars` have others.
             *where, key = map(str, one["loc"])
             return f"{'.'.join(where)}: {_unknown(key, Grammar.model_fields)}"
-    return first_problem(error)
+    key = str(error.errors()[0]["loc"][0])
+    return f"{first_problem(error)}; write it as in: {plan_example.of(key)}"
 
 
 def _placed(plan: Plan, beside: Path) -> Plan:
@@ -283,9 +263,9 @@ def _placed(plan: Plan, beside: Path) -> Plan:
 def words(command: str) -> list[str]:
     """A command as a shell splits it. Raises BadInputError for a quote without an end, and for lines."""
     try:
-        found = shlex.split(command)
+        parts = shlex.split(command)
     except ValueError as error:
         raise BadInputError(f"warmup: {command!r} is not a command ({error}); fix it") from error
     if any(ord(char) < ord(" ") for char in command):
         raise BadInputError(f"warmup: {command!r} has a control character; take it out")
-    return found
+    return parts

@@ -102,6 +102,8 @@ class Proof(Model):
     """Of the cache's manifest.json, which names all that is in the cache by its hash."""
     binary_sha256: Sha256
     """Of the file with OpenCode's own code."""
+    installation_sha256: Sha256 | None = None
+    """Of the list of all that ships, where that was proved: in a root without other files."""
     tool: str
     """Version of this program."""
     opencode: str
@@ -109,7 +111,7 @@ class Proof(Model):
     time: Annotated[dt.datetime, AfterValidator(_whole_seconds)]
     """When it was made, in UTC."""
     machine: str
-    """`x86_64, 2 CPUs`: no name by which it could be found."""
+    """`x86_64, 2 CPUs`, `x86_64, 2 CPUs, emulating aarch64`: no name by which it could be found."""
     kernel: str
     """`Linux 6.1.0`."""
     start_seconds: float
@@ -226,10 +228,10 @@ class Identity(Model):
     manifest_sha256: Sha256
     binary_sha256: Sha256
 
-    @property
-    def file_name(self) -> str:
-        """The name of its proof in the local store's `proofs/`."""
-        return f"{self.manifest_sha256[:32]}-{self.binary_sha256[:32]}.json"
+    def file_name(self, installation_sha256: str | None = None) -> str:
+        """The name of its proof in the local store's `proofs/`, or of the proof of what ships with it."""
+        parts = (self.manifest_sha256, self.binary_sha256, *filter(None, [installation_sha256]))
+        return "-".join(part[:32] for part in parts) + ".json"
 
     def is_of(self, proof: Proof) -> bool:
         """Whether the proof speaks for the same cache and binary, by their sha256."""

@@ -105,7 +105,7 @@ def terms(package: Licensed) -> Terms | None:
 def forbidden(packages: Iterable[Licensed]) -> dict[str, Terms]:
     """Name -> terms, of those that may not be passed on, sorted by name."""
     judged = ((package.name, terms(package)) for package in packages)
-    return {name: found for name, found in sorted(judged, key=itemgetter(0)) if found}
+    return {name: held for name, held in sorted(judged, key=itemgetter(0)) if held}
 
 
 def reason(kind: Kind, name: str, held: dict[str, Terms]) -> str:

@@ -55,6 +55,11 @@ class Index(BaseModel):
     skills: list[Skill] = Field(max_length=MOST)
 
 
+def digests(texts: Mapping[str, str]) -> dict[str, str]:
+    """Address -> sha256 of its text, sorted."""
+    return {url: hashlib.sha256(text.encode()).hexdigest() for url, text in sorted(texts.items())}
+
+
 def check(field: str, url: str, layout: versions.LayoutName) -> None:
     """Refuse an address that no lock may hold. Raises BadInputError that names the plan's key and a fix."""
     fix = "save the text as a file and name that"
@@ -94,11 +99,11 @@ def index(skills: Mapping[str, Mapping[str, str]]) -> str:
 
     Each has its digest as its version, by which OpenCode 1.18 sees that what it keeps is another one.
     """
-    made = []
+    entries = []
     for name, texts in skills.items():
         digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()
-        made.append({"name": name, "version": digest[:16], "files": list(texts)})
-    return json.dumps({"skills": made}, indent=2) + "\n"
+        entries.append({"name": name, "version": digest[:16], "files": list(texts)})
+    return json.dumps({"skills": entries}, indent=2) + "\n"
 
 
 def _url(value: str) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from opencode_cache.formats.manifest import CachedPackage, Manifest
     from opencode_cache.inspect.locked import Locked
 
-What = Literal["OpenCode", "request", "package", "licence", "content", "signature key", "unavailable"]
+What = Literal["OpenCode", "request", "package", "licence", "content", "text", "signature key", "unavailable"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ def _changes(old: Locked | Manifest, new: Manifest) -> list[Change]:
     rows += _rows("licence", *_in_both(then, now))
     then, now = ({f"{p.name}@{p.version}": p.integrity for p in one.packages} for one in (old, new))
     rows += _rows("content", *_in_both(then, now))
+    then, now = (one.urls or {} for one in (old, new))
+    rows += _rows("text", then, now)
     then, now = (one.signatures.keys if one.signatures else {} for one in (old, new))
     rows += _rows("signature key", then, now)
     then, now = ({f"{u.kind} {u.spec}": u.reason for u in one.unavailable} for one in (old, new))

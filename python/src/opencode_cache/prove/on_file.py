@@ -28,18 +28,18 @@ class Found:
     """Whether it was made on this machine; else it came along."""
 
 
-def identity(cache: Path, made: Manifest, binary: Path | None = None) -> Identity:
+def identity(cache: Path, manifest: Manifest, binary: Path | None = None) -> Identity:
     """What a proof of a cache with a program has to name; by default the program that it was built with.
 
     Raises BadInputError where the digest of neither is known.
     """
     if binary is not None:
         return proofs.of(cache, proofs.sha256(opencode.image(binary)))
-    if made.opencode_sha256 is None:
+    if manifest.opencode_sha256 is None:
         raise BadInputError(
             f"{cache}: does not say which OpenCode program it was built with; give it with --opencode"
         )
-    return proofs.of(cache, made.opencode_sha256)
+    return proofs.of(cache, manifest.opencode_sha256)
 
 
 def of(proof: Proof) -> Identity:
@@ -49,12 +49,19 @@ def of(proof: Proof) -> Identity:
 
 def find(wanted: Identity, cache: Path | None = None) -> Found | None:
     """The proof of those digests: this machine's own, else one that came with this program or that cache."""
-    with contextlib.suppress(BadInputError):  # no HOME
-        own = _read(_directory() / wanted.file_name, wanted)
-        if own is not None:
-            return Found(own, here=True)
+    own = of_installation(wanted, None)
+    if own is not None:
+        return Found(own, here=True)
     other = travelled(wanted, cache)
     return Found(other, here=False) if other else None
+
+
+def of_installation(wanted: Identity, installation_sha256: str | None) -> Proof | None:
+    """The proof made here of those digests and of what ships with them; None: as they lie here."""
+    try:
+        return _read(_directory() / wanted.file_name(installation_sha256), wanted)
+    except BadInputError:  # no HOME
+        return None
 
 
 def travelled(wanted: Identity, cache: Path | None = None) -> Proof | None:
@@ -78,7 +85,7 @@ def put(proof: Proof) -> None:
     of Nix, nothing is filed: the proof itself is what was asked for.
     """
     try:
-        path = _directory() / of(proof).file_name
+        path = _directory() / of(proof).file_name(proof.installation_sha256)
     except BadInputError:
         return
     if proof.complete:
@@ -89,11 +96,11 @@ def put(proof: Proof) -> None:
             path.unlink(missing_ok=True)
 
 
-def given(path: Path, cache: Path, made: Manifest, binary: Path | None = None) -> Found:
+def given(path: Path, cache: Path, manifest: Manifest, binary: Path | None = None) -> Found:
     """A proof out of a file, which has to be of that cache and program. Raises BadInputError."""
     proof = proofs.read(path)
-    version = opencode.version(binary) if binary is not None else made.opencode
-    wanted = identity(cache, made, binary)
+    version = opencode.version(binary) if binary is not None else manifest.opencode
+    wanted = identity(cache, manifest, binary)
     proofs.check(proof, path, version, wanted)
     own = find(wanted)
     return Found(proof, here=own is not None and own.here and own.proof.time == proof.time)

@@ -165,8 +165,8 @@ class Resolver:
 
     def _signatures(self, packages: Sequence[Package]) -> Signatures:
         self.on_step("asking npm whether the registry signed them")
-        found = signatures.check(packages)
-        return found.model_copy(update={"keys": floor.keys()}) if found.verified else found
+        signed = signatures.check(packages)
+        return signed.model_copy(update={"keys": floor.keys()}) if signed.verified else signed
 
     @cached_property
     def models(self) -> dict[str, Any]:

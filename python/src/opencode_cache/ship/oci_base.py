@@ -172,14 +172,14 @@ class _Layout:
 
     def images(self, index: dict[str, Any], depth: int = 0) -> list[dict[str, Any]]:
         """The descriptors of all images."""
-        found: list[dict[str, Any]] = []
+        descriptors: list[dict[str, Any]] = []
         for one in index["manifests"]:
             if one["mediaType"] == INDEX and depth < _DEPTH:
-                found += self.images(self.blob(one), depth + 1)
+                descriptors += self.images(self.blob(one), depth + 1)
             elif one["mediaType"] == MANIFEST:
                 kept = ("mediaType", "digest", "size", "platform")
-                found.append({key: one[key] for key in kept})
-        return found
+                descriptors.append({key: one[key] for key in kept})
+        return descriptors
 
     def layer(self, descriptor: dict[str, Any], diff_id: str) -> Layer:
         if not str(descriptor["mediaType"]).startswith(LAYER) or not _DIGEST.fullmatch(str(diff_id)):

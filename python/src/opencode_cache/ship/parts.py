@@ -70,7 +70,7 @@ def tree_entries(entries: Iterable[Entry], system: str) -> tuple[Entry, ...]:
 
     Raises ValueError, in one line, where that is no tree: nothing in it leads out of it.
     """
-    found: dict[str, Entry] = {}
+    by_path: dict[str, Entry] = {}
     for entry in entries:
         path = tree_path(entry.path, system)
         if not path or path in (SUMS, CONTENTS):
@@ -83,10 +83,10 @@ def tree_entries(entries: Iterable[Entry], system: str) -> tuple[Entry, ...]:
             target=entry.target,
             sha256=entry.sha256,
         )
-        if found.get(path, own) != own or (path in found and own.kind != "d"):
+        if by_path.get(path, own) != own or (path in by_path and own.kind != "d"):
             raise ValueError(f"{policy.shown(path)} is there twice")
-        found[path] = own
-    ordered = in_order(found.values())
+        by_path[path] = own
+    ordered = in_order(by_path.values())
     policy.check_order((entry.path, entry.kind == "d") for entry in ordered)
     return ordered
 

@@ -40,8 +40,8 @@ class Old:
 
     def file(self, system: str, entry: Entry) -> Path | None:
         """A large file of it. Raises BadInputError where it is not what the list says."""
-        for place in self.places.get(system, ()):
-            path = place / entry.path
+        for directory in self.places.get(system, ()):
+            path = directory / entry.path
             if path.is_file():
                 if sha256(path) != entry.sha256:
                     raise BadInputError(f"{path}: is not what the list beside it says; give --since another")
@@ -63,17 +63,17 @@ def step(old: Old, trees: Mapping[str, tuple[Listing, Mapping[str, Item]]], scra
 
     Raises BadInputError where there is none to any of them.
     """
-    made = Step()
+    new_step = Step()
     for system, (listing, items) in trees.items():
         before = old.listings.get(system)
         if before is None:
             console.step(f"the older bundle has nothing for {system}: all of that is in the new one")
             continue
         known = {entry.path: entry for entry in before.entries}
-        made.keys[system] = before.key
+        new_step.keys[system] = before.key
         changed = [entry for entry in listing.entries if entry.kind == "f"]
-        made.left_out[system] = [entry.path for entry in changed if known.get(entry.path) == entry]
-        made.patches[system] = {}
+        new_step.left_out[system] = [entry.path for entry in changed if known.get(entry.path) == entry]
+        new_step.patches[system] = {}
         for entry in changed:
             last, file = known.get(entry.path), items[entry.path].file
             if last is None or last == entry or file is None or min(last.size, entry.size) < LARGE:
@@ -82,14 +82,14 @@ def step(old: Old, trees: Mapping[str, tuple[Listing, Mapping[str, Item]]], scra
             if base is None:
                 console.step(f"{entry.path} is whole in it: --since has only the list of the older one")
                 continue
-            patch = scratch / f"{len(made.patches)}-{len(made.patches[system])}.zst"
+            patch = scratch / f"{len(new_step.patches)}-{len(new_step.patches[system])}.zst"
             if _patch(base, file, patch) and patch.stat().st_size < entry.size // _SMALLER:
-                made.patches[system][entry.path] = patch
-    if not made.keys:
+                new_step.patches[system][entry.path] = patch
+    if not new_step.keys:
         raise BadInputError(
             f"--since: the older bundle is for {', '.join(old.listings)} only; make a whole one, without it"
         )
-    return made
+    return new_step
 
 
 def _patch(base: Path, file: Path, to: Path) -> bool:

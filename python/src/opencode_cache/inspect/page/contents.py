@@ -64,15 +64,15 @@ def packages(inventory: Inventory) -> Iterator[Content]:
 def catalogue(inventory: Inventory) -> Iterator[Content]:
     """Which models OpenCode knows of, and since when."""
     manifest = inventory.manifest
-    made = manifest.catalogue
+    shipped = manifest.catalogue
     pairs: list[tuple[str, Content]]
-    if made is None:
+    if shipped is None:
         pairs = [("From", "the OpenCode program itself: the cache has no catalogue of its own")]
     else:
         pairs = [
-            ("From", {"binary": "the OpenCode program"}.get(made.source, f"a {made.source}")),
-            ("Holds", f"{made.providers:,} providers, {made.models:,} models"),
-            ("SHA-256", h("code", made.sha256)),
+            ("From", {"binary": "the OpenCode program"}.get(shipped.source, f"a {shipped.source}")),
+            ("Holds", f"{shipped.providers:,} providers, {shipped.models:,} models"),
+            ("SHA-256", h("code", shipped.sha256)),
         ]
     pairs.insert(1, ("Date", str(inventory.catalogue_date or "not recorded")))
     pairs.append(("Why", manifest.catalogue_why or "not recorded"))

@@ -24,7 +24,7 @@ _KINDS = {
 _NEVER = (
     "Models: each answer comes from your provider's service.",
     "Remote MCP servers, and those that uvx, docker or podman start.",
-    "Addresses under instructions and skills, and Git repositories under references.",
+    "Git repositories under references; addresses of instructions and skills that no plan names.",
     "Language servers that do not come from npm: OpenCode takes those that are on PATH.",
 )
 
@@ -67,6 +67,14 @@ def answered(inventory: Inventory) -> Iterator[Content]:
     if len(alone) < len(inventory.trees):
         yield h(
             "p", "Where requests share a tree, the size is of the requested package alone.", class_="soft"
+        )
+    if manifest.urls:
+        yield table(
+            "urls",
+            "Addresses whose texts OpenCode gets from the cache.",
+            ["Address", "sha256 of the text"],
+            [[address, h("code", digest)] for address, digest in manifest.urls.items()],
+            {"Address": "any", "sha256 of the text": "any"},
         )
 
 

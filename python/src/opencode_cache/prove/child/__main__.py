@@ -40,7 +40,7 @@ from opencode_cache.prove.child import (
     tools,
 )
 from opencode_cache.prove.child.record import PATIENCE, Patience, Subject, Wanted
-from opencode_cache.sandbox import netns, reap
+from opencode_cache.sandbox import bare, netns, reap
 from opencode_cache.wrapper import render as wrapper
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def prove(options: argparse.Namespace, say: Callable[[str, float], None]) -> pro
         files.scratch() as out,
         ThreadPoolExecutor(lanes.at_once()) as pool,
     ):
-        program = wrapper.wrap(cache, binary, out / "wrapped")
+        program = options.program or wrapper.wrap(cache, binary, out / "wrapped")
         lane = lanes.Lanes(
             pool,
             Subject(cache, binary, program, contents, {}),
@@ -92,10 +92,11 @@ def prove(options: argparse.Namespace, say: Callable[[str, float], None]) -> pro
         tool=__version__,
         opencode=version,
         time=dt.datetime.now(dt.timezone.utc),
-        machine=f"{platform.machine()}, {os.cpu_count()} CPUs",
+        machine=_machine(contents.system),
         kernel=f"{platform.system()} {_numbers(platform.release())}",
         start_seconds=round(start_seconds, 2),
         path=_path(os.environ),
+        installation_sha256=options.installation_sha256,
         isolated=options.weaker_because is None,
         weaker_because=options.weaker_because,
         unseen=tuple(dict.fromkeys([*(text for _, unseen, _ in results for text in unseen), *untold])),
@@ -158,6 +159,14 @@ def _all(lane: lanes.Lanes, contents: manifest.Manifest, ask: Sequence[str]) -> 
     )
 
 
+def _machine(system: str) -> str:
+    """`x86_64, 2 CPUs`; where that is not what the cache is for, an emulator ran it."""
+    own = platform.machine().lower()
+    wanted = system.partition("-")[0]
+    is_own = wanted in {own, {"arm64": "aarch64", "amd64": "x86_64"}.get(own)}
+    return f"{own}, {os.cpu_count()} CPUs" + ("" if is_own else f", emulating {wanted}")
+
+
 def _numbers(release: str) -> str:
     """`6.1.0` of `6.1.0-13-cloud-of-somebody`."""
     return re.split(r"[^\d.]", release, maxsplit=1)[0]
@@ -183,6 +192,10 @@ def main() -> int:
     parser.add_argument("--opencode", type=Path, required=True)
     parser.add_argument("--read-only", type=Path, action="append", default=[])
     parser.add_argument("--weaker-because")
+    parser.add_argument("--bare", type=Path)
+    parser.add_argument("--program", type=Path)
+    parser.add_argument("--tools", type=Path)
+    parser.add_argument("--installation-sha256")
     parser.add_argument("--patience", type=float, default=PATIENCE)
     parser.add_argument("--ask", action="append", default=[])
     options = parser.parse_args()
@@ -190,7 +203,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         if options.weaker_because is None:
-            netns.enter(options.read_only, confined=True)
+            netns.enter(options.read_only, confined=True, bare=options.bare)
+        if options.bare:
+            os.environ["PATH"] = f"{bare.PATH}:{options.tools}"
+            os.environ.pop("LD_LIBRARY_PATH", None)
         with reap.nothing_left():
             result = prove(options, lambda name, within: _emit({"step": name, "within": within}))
     except (OpencodeCacheError, OSError) as error:

@@ -99,9 +99,9 @@ class LanguageServer:
         self._say(method="textDocument/didOpen", params={"textDocument": document})
         for message in self._messages():
             if message.get("method") == "textDocument/publishDiagnostics":
-                found = message["params"]["diagnostics"]
-                if isinstance(found, list) and found:
-                    return found
+                diagnostics = message["params"]["diagnostics"]
+                if isinstance(diagnostics, list) and diagnostics:
+                    return diagnostics
         raise TooSlowError(f"{name}: it shows no mistake within {self._limit:.0f} s")
 
     def _say(self, **message: object) -> None:

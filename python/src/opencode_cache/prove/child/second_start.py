@@ -138,12 +138,12 @@ def _changed(before: Any, after: Any) -> list[str]:  # noqa: ANN401 - whatever i
 
 
 def _plugins(documents: dict[str, Any]) -> list[str]:
-    found = []
+    named = []
     for document in documents.values():
         listed = document.get("plugin") if isinstance(document, dict) else None
         # A plugin with options is a pair, and its name comes first.
-        found += [str(one[0] if isinstance(one, list) and one else one) for one in listed or ()]
-    return found
+        named += [str(one[0] if isinstance(one, list) and one else one) for one in listed or ()]
+    return named
 
 
 def _minus(some: list[str], others: list[str]) -> list[str]:
