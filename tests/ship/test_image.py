@@ -126,7 +126,7 @@ def test_what_is_in_it(parts, tmp_path):
 def test_the_proof_has_an_annotation(parts, tmp_path):
     cache, program = parts
     proof = making.proof(**proofs.of(cache, proofs.sha256(program)).model_dump())
-    read = Read(image.image(cache, program, tmp_path / "x.oci.tar", proof=proof).file)
+    read = Read(image.image(cache, program, tmp_path / "x.oci.tar", prove=lambda _: proof).file)
     annotations = read.manifest["annotations"]
     data = gzip.decompress(read.blob(read.manifest["layers"][1]))
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
