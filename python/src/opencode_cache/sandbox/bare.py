@@ -38,7 +38,7 @@ _EVERYWHERE = re.compile(
 )
 """Libraries that every machine has: others that a program asks for have to come with it."""
 _BESIDE_LIBC = ("libstdc++.so.6", "libgcc_s.so.1", "libresolv.so.2", "libnss_dns.so.2", "libnss_files.so.2")
-"""What is loaded while a program runs."""
+"""What is loaded while a program runs, or is another name of a file that is loaded."""
 _LIST_TIMEOUT = 60
 
 
@@ -107,7 +107,8 @@ def _libraries(programs: Iterable[Path]) -> Iterator[Path]:
     for path in _needs(set(programs)):
         if _EVERYWHERE.fullmatch(path.name):
             yield path
-        for name in _BESIDE_LIBC if re.match(r"libc\.(so|musl)", path.name) else ():
+        # musl's loader is its libc.
+        for name in _BESIDE_LIBC if path.name.startswith(("libc.so", "ld-musl")) else ():
             for directory in dict.fromkeys((path.parent, Path("/usr", *path.parent.parts[1:]))):
                 if (directory / name).exists():
                     yield directory / name
