@@ -68,7 +68,7 @@ def enter(libc: ctypes.CDLL, installation: Path, files: Iterable[str]) -> None:
             if loader and loader.name.startswith("ld-musl"):
                 # By which programs of npm packages tell the two libcs apart.
                 (_BIN / "ldd").symlink_to(os.environ.get(foreign.SYSROOT, "") + str(loader))
-        Path("/tmp").mkdir()  # noqa: S108 - of this root
+        Path("/tmp").mkdir(exist_ok=True)  # noqa: S108 - of this root
         for name in files:
             Path(name).parent.mkdir(exist_ok=True)
             Path(name).touch()
