@@ -113,7 +113,10 @@ class Archive:
         self.extract(lambda entry: to / entry.path)
 
     def extract(self, where: Callable[[Entry], Path | None]) -> None:
-        """Write each entry to the path that `where` gives, or nowhere. Raises BadInputError for what is not listed."""
+        """Write each entry to the path that `where` gives, or nowhere.
+
+        Raises BadInputError for what is not listed.
+        """
         for entry in self.listing.entries:
             if self._take(len(entry.header)) != entry.header:
                 raise self.refused(f"{shown(entry.path)} is not what the list says")
