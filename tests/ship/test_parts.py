@@ -405,7 +405,7 @@ def altered_since(file: Path, at_path: Path, key: str) -> Path:
     made = Parts.of(file)
     old = re.search(rb'": "([0-9a-f]{32})"', made.rest)[1]
     rest = made.rest.replace(old, key.encode().ljust(32, b"0"), 1)
-    at = next(at for at in range(0, len(rest), 512) if rest.startswith(b"bundle.json\0", at))
+    at = made.at("bundle.json")
     size = int(rest[at + 124 : at + 135], 8)
     digest = hashlib.sha256(rest[at + 512 : at + 512 + size]).hexdigest()
     sums = re.sub(rb"[0-9a-f]{64}(?=  bundle\.json\n)", digest.encode(), made.sums)
