@@ -17,6 +17,7 @@ from opencode_cache.formats import manifest, plan
 from opencode_cache.opencode import tools
 from opencode_cache.prove.child.tools import diagnostics
 from opencode_cache.ship import pack, unbundle
+from opencode_cache.ship.installation import Choices
 
 pytestmark = pytest.mark.usefixtures("isolated")
 
@@ -68,7 +69,7 @@ def bundles(tmp_path_factory, request):
                 pytest.skip("needs ripgrep on PATH: install Debian's ripgrep")
             out = tmp_path_factory.mktemp("bundle") / f"{version}.tar.zst"
             made[version] = pack.bundle(
-                [pack.tree(found.cache, found.opencode, ripgrep=Path(ripgrep))], out
+                [pack.tree(found.cache, found.opencode, Choices(ripgrep=Path(ripgrep)))], out
             ).file
         return made[version]
 
@@ -140,7 +141,7 @@ def test_language_server_of_a_bundle(machine, make, tmp_path):
     found, nodejs = make(TOOLS), Path(shutil.which("node")).resolve()
     file = tmp_path / "with-tools.tar.zst"
     # What its licence forbids to pass on goes nowhere else here.
-    tree = pack.tree(found.cache, found.opencode, node=nodejs, accept_licences=["intelephense"])
+    tree = pack.tree(found.cache, found.opencode, Choices(node=nodejs, accept_licences=["intelephense"]))
     pack.bundle([tree], file)
     unbundle.unbundle(file, machine.root / "opt/tools")
     (own,) = (machine.root / "opt/tools/lib/opencode-cache/generations").glob("*/libexec/path/node")

@@ -12,7 +12,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from kept import KEPT, TEST_LOCKS
+from kept import KEPT, TEST_LOCKS, slow
 
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import contents, lock
@@ -115,8 +115,6 @@ def package_lock(locked: lock.Lock, tree: str, storage: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def verdaccio() -> Path:
-    if not os.environ.get("OPENCODE_CACHE_TEST_EVERY"):
-        pytest.skip("needs OPENCODE_CACHE_TEST_EVERY=1: npm installs Verdaccio, which takes a minute")
     if not shutil.which("npm") or os.geteuid() != 0 or not shutil.which("unshare"):
         pytest.skip("needs npm, util-linux's unshare and root")
     place = KEPT / f"verdaccio-{VERDACCIO}"
@@ -137,6 +135,7 @@ def verdaccio() -> Path:
     return program
 
 
+@slow
 def test_npm_ci_from_verdaccio_without_a_network(verdaccio, locked, storage, tmp_path):
     """Of a plugin's tree, by the hashes of the lock; Verdaccio knows of no other registry."""
     config = tmp_path / "verdaccio.yaml"

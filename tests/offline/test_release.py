@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from kept import REPOSITORY
+from kept import REPOSITORY, slow
 
 from opencode_cache.formats import shipped
 from opencode_cache.npm import platforms
@@ -23,10 +23,9 @@ main()' "$@"
 """
 
 
+@slow
 @pytest.mark.usefixtures("isolated")
 def test_the_bundle_and_the_image_of_a_release(tarballs, tmp_path):
-    if not os.environ.get("OPENCODE_CACHE_TEST_EVERY"):
-        pytest.skip("needs OPENCODE_CACHE_TEST_EVERY=1: it builds and proves a release, which takes minutes")
     if not (REPOSITORY / ".git").exists() or not shutil.which("zstd"):
         pytest.skip("needs the repository's commits, and zstd on PATH")
     command = tmp_path / "command"

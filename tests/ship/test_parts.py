@@ -32,6 +32,7 @@ from bundle_lab import (
     run_sh,
     says,
     sh_words,
+    tree,
     unpacked_tar,
 )
 
@@ -59,7 +60,7 @@ def make_tree(directory: Path, version: str, system: str = HERE, **options) -> p
     (cache / "packages/foo/node_modules/foo/index.js").write_text(f"module.exports = '{version}'\n")
     (cache / f"packages/foo/{system}").mkdir()
     (cache / f"packages/foo/{system}/native.node").write_text(system)
-    return pack.tree(cache, program, **options)
+    return tree(cache, program, **options)
 
 
 @pytest.fixture(scope="module")

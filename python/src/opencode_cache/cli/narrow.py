@@ -20,8 +20,8 @@ _INDENT = "    "
 
 def columns() -> int | None:
     """How many there are, if they are too few for tables."""
-    found = shutil.get_terminal_size().columns
-    return found if found < _TABLES else None
+    width = shutil.get_terminal_size().columns
+    return width if width < _TABLES else None
 
 
 def text(command: Any, context: Any, width: int) -> str:  # noqa: ANN401 - typers bring a click of their own

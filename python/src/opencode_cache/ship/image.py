@@ -12,9 +12,8 @@ import hashlib
 import os
 import stat
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from opencode_cache.base import files
@@ -23,15 +22,14 @@ from opencode_cache.formats import manifest as manifests
 from opencode_cache.formats import proof as proofs
 from opencode_cache.ship import oci_base, source_date
 from opencode_cache.ship.file_format import DATA_MODE, OPENCODE, PROGRAM
-from opencode_cache.ship.installation import CYCLONEDX, PRESET, installation
+from opencode_cache.ship.installation import CYCLONEDX, PRESET, Choices, installation
 from opencode_cache.ship.items import Item
 from opencode_cache.ship.oci_layout import Layout, tar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from opencode_cache.formats.manifest import Manifest
-    from opencode_cache.ship.installation import Prover
 
 ROOT = "opt/opencode"
 """Where it lies in the image."""
@@ -74,44 +72,24 @@ class Index:
 
 
 def image(
-    cache: Path,
-    opencode: Path,
-    out: Path,
-    *,
-    base: Path | None = None,
-    ripgrep: Path | None = None,
-    node: Path | None = None,
-    programs: Mapping[str, Path] = MappingProxyType({}),
-    offline: bool = True,
-    prove: Prover | None = None,
-    accept_licences: Collection[str] = (),
-    preset: bytes | None = None,
+    cache: Path, opencode: Path, out: Path, choices: Choices | None = None, *, base: Path | None = None
 ) -> Image:
     """Write the image of a cache and an OpenCode program to `out`, at once or not at all.
 
     `base` is an OCI layout (a directory, or a tar), or a directory with a root file system, of which owners,
-    times and extended attributes are not kept. Other options as in `pack.tree`. Raises BadInputError for
-    what cannot be in an image, and where `out` cannot be written.
+    times and extended attributes are not kept. Raises BadInputError for what cannot be in an image, and where
+    `out` cannot be written.
     """
+    choices = choices or Choices()
     manifest = manifests.read(cache)
     architecture = _architecture(manifest)
-    items = installation(
-        manifest,
-        cache,
-        opencode,
-        ripgrep=ripgrep,
-        node=node,
-        programs=programs,
-        offline=offline,
-        prove=prove,
-        accept_licences=accept_licences,
-    )
+    items = installation(manifest, cache, opencode, replace(choices, preset=None))
     annotated = {name: items[name].data or b"" for name in _ANNOTATED if name in items}
     program = {f"{ROOT}/{OPENCODE}": items.pop(OPENCODE)}
     mine = {f"{ROOT}/{path}": item for path, item in items.items()}
     mine |= {path: Item(mode=_ANYBODYS) for path in _ANYBODYS_DIRECTORIES}
-    if preset is not None:
-        mine[PRESET] = Item(data=preset, mode=DATA_MODE)
+    if choices.preset is not None:
+        mine[PRESET] = Item(data=choices.preset, mode=DATA_MODE)
     with _written(out) as (layout, write):
         under = _base(layout, base, architecture)
         layout.add_layer(tar(_with_parents(program)), "OpenCode")
@@ -130,7 +108,7 @@ def join(images: Sequence[Path], out: Path) -> Index:
     """
     with _written(out) as (layout, write):
         of: dict[str, Path] = {}
-        found, names = [], set()
+        all_descriptors, names = [], set()
         for path in images:
             descriptors, blobs, name = oci_base.parts(path)
             names.add(name)
@@ -141,7 +119,7 @@ def join(images: Sequence[Path], out: Path) -> Index:
                         f"{path}: is for {machine}, as is {of[machine]}; leave one of the two out"
                     )
                 of[machine] = path
-            found += descriptors
+            all_descriptors += descriptors
             for blob in blobs:
                 layout.copy_blob(blob)
         if len(names) != 1:
@@ -149,9 +127,9 @@ def join(images: Sequence[Path], out: Path) -> Index:
                 f"{images[0]}: is not of the version of the others ({', '.join(sorted(names))}); "
                 "join images of one OpenCode"
             )
-        found.sort(key=lambda one: str(one["platform"]["architecture"]))
+        all_descriptors.sort(key=lambda one: str(one["platform"]["architecture"]))
         (name,) = names
-        digest = layout.finish_index(found, name)
+        digest = layout.finish_index(all_descriptors, name)
         size = write()
     return Index(out, digest, name, size, tuple(sorted(of)))
 

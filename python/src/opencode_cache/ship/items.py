@@ -61,21 +61,21 @@ def program(path: Path, better: str, system: str) -> Item:
     if needs.startswith("/nix/"):
         raise BadInputError(f"{path}: runs with {needs} only, which other machines have not; give {better}")
     if not suits(path, system):
-        found = " ".join([*(machine(path) or ()), *([f"with {needs}"] if needs else [])])
+        kind = " ".join([*(machine(path) or ()), *([f"with {needs}"] if needs else [])])
         raise BadInputError(
-            f"{path}: is a program for {found}, and this is for {system}; give {better} for that"
+            f"{path}: is a program for {kind}, and this is for {system}; give {better} for that"
         )
     return Item(file=path.resolve(), mode=PROGRAM_MODE)
 
 
 def suits(program: Path, system: str) -> bool:
     """Whether machines of that system can run it: its processor, and the libc of its loader."""
-    wanted, found = platforms.named(system), machine(program)
-    if found is None:
+    wanted, own = platforms.named(system), machine(program)
+    if own is None:
         return True
     loader = PurePath(interpreter(program)).name
     libc = "musl" if loader.startswith("ld-musl") else "glibc" if loader.startswith("ld-linux") else ""
-    return found in ((wanted.os, wanted.cpu), (wanted.os, "any")) and libc in ("", wanted.libc)
+    return own in ((wanted.os, wanted.cpu), (wanted.os, "any")) and libc in ("", wanted.libc)
 
 
 def machine(program: Path) -> tuple[str, str] | None:
@@ -105,8 +105,8 @@ def needs_avx2(program: Path) -> bool:
     """Whether it is an OpenCode that dies without AVX2: its Bun is not the build for any x86_64."""
     last = b""
     for piece in Item(file=program).pieces():
-        if found := _BUN.search(last + piece):
-            return found[1] is None
+        if marker := _BUN.search(last + piece):
+            return marker[1] is None
         last = piece[-_BUN_LENGTH:]
     return False
 
