@@ -280,6 +280,15 @@ def test_an_older_one_for_another_system_alone(trees, tmp_path):
         pack.bundle([trees["2", HERE]], tmp_path / "out", since=older)
 
 
+def test_a_cache_with_files_of_the_lists_names_is_one_tree(install, tmp_path):
+    cache = make_cache(tmp_path / "cache")
+    for name in ("CONTENTS", "SHA256SUMS"):
+        (cache / name).write_text("mine")
+    file = bundled(cache, make_program(tmp_path / "opencode"), tmp_path / "out").file
+    assert install(file, tmp_path / "to")
+    assert (tmp_path / "to/lib/opencode-cache/current/cache/CONTENTS").read_text() == "mine"
+
+
 # Both
 
 
