@@ -56,6 +56,7 @@ def _tree(spec: str) -> str:
 
 class _Generations:
     name: LayoutName = "generations"
+    alone: tuple[str, ...] = ("--standalone",)
 
     def binaries(self, system: System) -> tuple[str, ...]:
         return tuple(f"@opencode/cli-{name.removeprefix('opencode-')}" for name in system.binaries)

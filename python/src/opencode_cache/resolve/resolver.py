@@ -28,6 +28,7 @@ from opencode_cache.npm import repository
 from opencode_cache.npm.client import NotInRegistryError
 from opencode_cache.npm.spec import split_spec
 from opencode_cache.opencode import ask, embedded, highlighting, plugins, tools
+from opencode_cache.opencode.versions import EXPERIMENTAL
 from opencode_cache.resolve import floor, git, github, grammars, signatures
 from opencode_cache.resolve import missing as missing_names
 from opencode_cache.resolve.choose_version import UnavailableError, Versions
@@ -120,6 +121,8 @@ class Resolver:
         lost = {(gone.kind, gone.spec) for gone in broken}
         requests = [request for request in requests if (request.kind, request.spec) not in lost]
         requests = [_with_terms(request, trees[request.tree], packages) for request in requests]
+        if self.layout.name == EXPERIMENTAL:
+            requests = [_with_api(request, trees[request.tree]) for request in requests]
         asked = missing_names.named(unavailable, named)
         if asked and not self.allow_missing:
             raise missing_names.MissingError(asked)
@@ -271,6 +274,13 @@ def _with_terms(request: Request, tree: Mapping[str, str], packages: Mapping[str
         return request
     said = redistribution.note(request.name, held)
     return request.model_copy(update={"note": f"{request.note}; {said}" if request.note else said})
+
+
+def _with_api(request: Request, tree: Mapping[str, str]) -> Request:
+    """The request, with a note where it is a plugin that OpenCode 2 does not load."""
+    if request.kind != "plugin" or not plugins.of_first_api(tree.values()):
+        return request
+    return request.model_copy(update={"note": "; ".join(filter(None, [request.note, plugins.FIRST_API]))})
 
 
 def _unnamed(config: Sequence[str], needed: Iterable[str]) -> list[str]:

@@ -27,7 +27,8 @@ from opencode_cache.base.errors import OpencodeCacheError
 from opencode_cache.formats import manifest, proof
 from opencode_cache.layouts import accepts
 from opencode_cache.opencode import run as opencode
-from opencode_cache.prove.child import attribution, hosts, lanes, providers, serving, steps, tools
+from opencode_cache.opencode.versions import EXPERIMENTAL
+from opencode_cache.prove.child import attribution, hosts, lanes, providers, serving, standalone, steps, tools
 from opencode_cache.prove.child.record import PATIENCE, Patience, Subject, Wanted
 from opencode_cache.sandbox import netns, reap
 from opencode_cache.wrapper import render as wrapper
@@ -110,12 +111,15 @@ def _all(
     Also the providers that can be driven, and which of the list is the lane with the server.
     """
     kinds = {kind: [e for e in contents.requests if e.kind == kind] for kind in ("provider", "tool")}
-    models: Result = lane.start(steps.prove_models)
+    prove_models, prove_serving = steps.prove_models, serving.prove_serving
+    if contents.layout == EXPERIMENTAL:
+        prove_models, prove_serving = standalone.prove_models, standalone.prove_serving
+    models: Result = lane.start(prove_models)
     imports: list[Result] = [
         lane.start(partial(steps.prove_import, entry=entry)) for entry in kinds["provider"]
     ]
     drivable = [e for e, one in zip(kinds["provider"], imports, strict=True) if one.result()[2]]
-    served: Served = lane.start(partial(serving.prove_serving, drivable=drivable))
+    served: Served = lane.start(partial(prove_serving, drivable=drivable))
     interface: Result = lane.start(serving.prove_interface)
     others: list[Result] = [lane.start(partial(tools.prove_tool, entry=entry)) for entry in kinds["tool"]]
     asked: list[Result] = [lane.start(partial(providers.prove_ask, model=model)) for model in ask]

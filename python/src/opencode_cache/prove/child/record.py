@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from opencode_cache import layouts
 from opencode_cache.base.errors import OpencodeCacheError, TooSlowError
 from opencode_cache.formats.proof import Step
 from opencode_cache.opencode import run as opencode
@@ -116,6 +117,11 @@ class Subject:
     """The wrapper: what the user starts."""
     manifest: Manifest
     extra: dict[str, str]
+
+    @property
+    def alone(self) -> tuple[str, ...]:
+        """Arguments with which a command is answered by this OpenCode and no other."""
+        return layouts.named(self.manifest.layout).alone
 
     def of_kind(self, kind: str) -> list[Entry]:
         """The cache's requests of a kind, in the manifest's order."""
