@@ -31,7 +31,11 @@ CONSUMER = """\
         darwin = mkOpencode { pkgs = import nixpkgs { system = "x86_64-darwin"; }; };
         future = mkOpencode {
           inherit pkgs;
-          opencode = pkgs.opencode // { version = "2.0.1"; };
+          opencode = pkgs.opencode // { version = "3.0.1"; };
+        };
+        second = mkOpencode {
+          inherit pkgs;
+          opencode = pkgs.opencode // { version = "2.0.15"; };
         };
         lockable = mkOpencode {
           inherit pkgs;

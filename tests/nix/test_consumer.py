@@ -90,8 +90,15 @@ def test_an_unsupported_system_is_refused_at_evaluation(consumer):
 def test_an_unsupported_opencode_is_refused_at_evaluation(consumer):
     done = consumer.nix("eval", "--raw", at="#future.drvPath", check=False)
     assert done.returncode
-    assert "OpenCode 2.0.1 is not supported by this opencode-cache; the supported versions are" in done.stderr
+    assert "OpenCode 3.0.1 is not supported by this opencode-cache; the supported versions are" in done.stderr
     assert "opencode-release-with-cache" in done.stderr
+
+
+def test_an_opencode_that_is_an_experiment_is_told_so_at_evaluation(consumer):
+    done = consumer.nix("eval", "--raw", at="#second.drvPath", check=False)
+    assert done.returncode
+    assert "OpenCode 2.0.15 is an experiment here: known is what 2.0.15 for x86_64-linux makes" in done.stderr
+    assert "#lock -- --experimental --opencode-version 2.0.15 -o opencode-cache.lock.json" in done.stderr
 
 
 def test_an_opencode_that_only_wants_a_lock_is_told_so(consumer):

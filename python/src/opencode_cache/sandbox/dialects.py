@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ANSWER = "LOOPBACK-OK"
 _COMMAND = re.compile(r"RUN:(.*?):END", re.DOTALL)
-_TOOL = "bash"
+_TOOLS = ("bash", "shell")  # the second name is OpenCode 2's
 _SSE = "text/event-stream"
 _JSON = "application/json"
 
@@ -30,8 +30,8 @@ class Ask:
     model: str
     command: str | None
     """The command for the bash tool, where the prompt has `RUN:…:END` and the tool may be called."""
-    bash: bool
-    """Whether the bash tool is offered."""
+    tool: str
+    """The bash tool's name, where it is offered."""
     tool_results: tuple[str, ...]
     stream: bool
 
@@ -85,9 +85,9 @@ def _dicts(node: object) -> Iterator[dict[str, Any]]:
 def _ask(model: object, talk: object, tools: object, results: Iterable[object], *, stream: bool) -> Ask:
     given = tuple("\n".join(_strings(result)) for result in results)
     match = _COMMAND.search("\n".join(_strings(talk)))
-    offered = any(entry.get("name") == _TOOL for entry in _dicts(tools))
-    command = match[1] if match and offered and not given else None
-    return Ask(str(model or ""), command, offered, given, stream)
+    tool = next((str(entry["name"]) for entry in _dicts(tools) if entry.get("name") in _TOOLS), "")
+    command = match[1] if match and tool and not given else None
+    return Ask(str(model or ""), command, tool, given, stream)
 
 
 def _arguments(command: str) -> dict[str, str]:
@@ -131,7 +131,7 @@ class Anthropic:
             delta = {"type": "text_delta", "text": ANSWER}
             whole = {"type": "text", "text": ANSWER}
         else:
-            block, stop = {"type": "tool_use", "id": "toolu_1", "name": _TOOL, "input": {}}, "tool_use"
+            block, stop = {"type": "tool_use", "id": "toolu_1", "name": ask.tool, "input": {}}, "tool_use"
             delta = {"type": "input_json_delta", "partial_json": json.dumps(_arguments(ask.command))}
             whole = block | {"input": _arguments(ask.command)}
         if not ask.stream:
@@ -163,7 +163,7 @@ class Chat:
         message: dict[str, Any] = {"role": "assistant", "content": ANSWER}
         stop = "stop"
         if ask.command is not None:
-            call = {"name": _TOOL, "arguments": json.dumps(_arguments(ask.command))}
+            call = {"name": ask.tool, "arguments": json.dumps(_arguments(ask.command))}
             tool_call = {"index": 0, "id": "call_1", "type": "function", "function": call}
             message, stop = {"role": "assistant", "content": None, "tool_calls": [tool_call]}, "tool_calls"
         # Perplexity's SDK wants a role and a text in every piece, the last one too.
@@ -200,7 +200,7 @@ class Responses:
             delta = {"type": "response.output_text.delta", "content_index": 0, "delta": ANSWER}
         else:
             arguments = json.dumps(_arguments(ask.command))
-            item = {"type": "function_call", "id": "item_1", "call_id": "call_1", "name": _TOOL}
+            item = {"type": "function_call", "id": "item_1", "call_id": "call_1", "name": ask.tool}
             item["arguments"] = arguments
             empty = {"arguments": ""}
             delta = {"type": "response.function_call_arguments.delta", "delta": arguments}
@@ -237,7 +237,7 @@ class Google:
     def write(self, ask: Ask) -> Answer:
         part: dict[str, Any] = {"text": ANSWER}
         if ask.command is not None:
-            part = {"functionCall": {"name": _TOOL, "args": _arguments(ask.command)}}
+            part = {"functionCall": {"name": ask.tool, "args": _arguments(ask.command)}}
         candidate = {"index": 0, "content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}
         usage = {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2}
         document = {"candidates": [candidate], "usageMetadata": usage, "modelVersion": ask.model}
@@ -255,7 +255,7 @@ class Bedrock:
 
     def write(self, ask: Ask) -> Answer:
         usage = {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}
-        tool = {"toolUseId": "call_1", "name": _TOOL}
+        tool = {"toolUseId": "call_1", "name": ask.tool}
         end = {"usage": usage, "metrics": {"latencyMs": 1}}
         stop = "end_turn" if ask.command is None else "tool_use"
         if not ask.stream:

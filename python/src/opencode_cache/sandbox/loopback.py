@@ -178,7 +178,7 @@ class ModelServer(_Loopback):
             return 404, "application/json", json.dumps({"error": {"message": NO_SUCH_PATH}}).encode()
         ask = dialect.read(path, document)
         with self._lock:
-            self._requests.append(ModelRequest(method, path, ask.model, ask.bash))
+            self._requests.append(ModelRequest(method, path, ask.model, bool(ask.tool)))
             self._tool_results += [(ask.model, result) for result in ask.tool_results]
         answer = dialect.write(ask)
         return 200, answer.content_type, answer.body

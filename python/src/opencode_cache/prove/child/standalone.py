@@ -110,10 +110,16 @@ def _loaded(up: Standalone, entry: Entry, patience: Patience) -> str:
 def _answers(up: Standalone, one: Driven, model: ModelServer, patience: Patience) -> str:
     before = len(model.requests)
     limit = patience.limit(_PROMPT_TIMEOUT)
-    done = up.run("run", "--model", f"{one.id}/{one.id}", "hello", timeout=limit)
-    if done.returncode != 0 or one.id not in {request.model for request in model.requests[before:]}:
+    prompt = f"RUN:echo {one.id}-$((40 + 2)):END"
+    done = up.run("run", "--auto", "--model", f"{one.id}/{one.id}", prompt, timeout=limit)
+    asked = [request for request in model.requests[before:] if request.model == one.id]
+    if done.returncode != 0 or not asked or ANSWER not in done.stdout:
         raise CheckFailedError(ended(done))
-    return "answered" if ANSWER in done.stdout else "the model answered, and OpenCode did not print it"
+    if any(f"{one.id}-42" in result for result in model.tool_results_of(one.id)):
+        return "answered, and ran a shell tool call"
+    if any(request.bash for request in asked):
+        raise CheckFailedError("answered, but the shell tool call gave nothing")
+    return "answered (this SDK offers the model no tools)"
 
 
 def _unchanged(before: dict[str, object], home: Path, _: Patience) -> str:
