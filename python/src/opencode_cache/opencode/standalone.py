@@ -21,17 +21,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+AISDK = "aisdk:"
+"""What stands before a provider's package in 2.x, where that is one of the AI SDK's."""
 _PASSWORD = {"OPENCODE_PASSWORD": "loopback"}
 _STOP_TIMEOUT = 10
 
 
 def configuration(providers: Mapping[str, tuple[str, str]], plugins: Sequence[str]) -> dict[str, Any]:
-    """An `opencode.json` of 2.x: of each provider the package and address, with one model of its name."""
+    """An `opencode.json` of 2.x: for each provider an SDK's package and address, and one model.
+
+    Without `aisdk:` a package is one that exports a `model`, or a kind of provider that is compiled in.
+    """
     return {
         "providers": {
             name: {
                 "name": name,
-                "package": package,
+                "package": f"{AISDK}{package}",
                 "settings": {"baseURL": address, "apiKey": "loopback"},
                 "models": {name: {"name": name}},
             }
