@@ -24,11 +24,7 @@ in
     environment.variables = lib.mkMerge [
       (lib.mkIf cfg.shareSessions (import ./shared-sessions.nix))
       (lib.mkIf (cfg.finalSettings != { }) {
-        OPENCODE_CONFIG = "${
-          (pkgs.formats.json { }).generate "opencode.json" (
-            { "$schema" = "https://opencode.ai/config.json"; } // cfg.finalSettings
-          )
-        }";
+        OPENCODE_CONFIG = "${cfg.settingsFile}";
       })
     ];
   };

@@ -37,9 +37,7 @@ in
       (lib.mkIf (!together) {
         home.packages = lib.optional (cfg.finalPackage != null) cfg.finalPackage;
         xdg.configFile."opencode/opencode.json" = lib.mkIf (cfg.finalSettings != { }) {
-          source = (pkgs.formats.json { }).generate "opencode.json" (
-            { "$schema" = "https://opencode.ai/config.json"; } // cfg.finalSettings
-          );
+          source = cfg.settingsFile;
         };
       })
 

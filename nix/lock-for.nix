@@ -42,6 +42,9 @@ let
     lib.filter (lock: accepts lock.version version) locks
   );
   chosen = exact ++ near;
+  layout = import ./layout-for.nix { inherit lib; } version;
+  # An experiment, as opencode/versions.py has it.
+  consent = lib.optionalString (layout == "generations") "OPENCODE_CACHE_EXPERIMENTAL=1 ";
 
   release = (lib.importJSON ./releases.json).x86_64-linux.version;
   instead = "or take ${repository}'s opencode-release-with-cache, which is OpenCode ${release} with its cache";
@@ -51,12 +54,12 @@ in
   problem =
     if chosen != [ ] then
       null
-    else if (import ./layout-for.nix { inherit lib; }) version == null then
+    else if layout == null then
       "OpenCode ${version} is not supported by this opencode-cache; the supported versions are ${rules.supported}: run `nix flake update opencode-cache`, since a newer one may support it, ${instead}"
     else if (import ./layout-for.nix { inherit lib; }) version == rules.experimental.layout then
       "OpenCode ${version} is an experiment here: ${rules.experimental.known}. Run `nix run ${repository}#lock -- --experimental --opencode-version ${version} -o opencode-cache.lock.json` and give the file as `lock`, ${instead}"
     else
       "there is no lock for OpenCode ${version} in this opencode-cache, only for ${
         lib.concatStringsSep ", " (map (lock: lock.version) locks)
-      }; it can be locked: run `nix run ${repository}#lock -- --opencode-version ${version} -o opencode-cache.lock.json` and give the file as `lock`, ${instead}";
+      }; it can be locked: run `${consent}nix run ${repository}#lock -- --opencode-version ${version} -o opencode-cache.lock.json` and give the file as `lock`, ${instead}";
 }

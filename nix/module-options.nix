@@ -164,8 +164,8 @@ in
       default = true;
       example = false;
       description = ''
-        Whether OpenCode is told not to look for updates and newer model catalogues, and a plugin in `settings` that
-        the lock lacks is an error. The environment of whoever starts it wins.
+        Whether OpenCode is told not to look for updates and newer model catalogues, and what `settings` name and
+        the lock lacks is an error: plugins at evaluation, SDKs, `npx` servers, addresses and the like when the file is built. The environment of whoever starts it wins.
       '';
     };
 
@@ -219,6 +219,23 @@ in
       defaultText = literalExpression "settings with plugin, lsp and formatter";
       example = { plugin = [ "opencode-gemini-auth" ]; };
       description = "What `settings`, `plugins` and `tools` come to.";
+    };
+
+    settingsFile = mkOption {
+      type = types.package;
+      readOnly = true;
+      internal = true;
+      default =
+        let
+          written = (pkgs.formats.json { }).generate "opencode.json" (
+            { "$schema" = "https://opencode.ai/config.json"; } // cfg.finalSettings
+          );
+          check = cfg.finalPackage.cache.checkSettings or lib.id;
+        in
+        if cfg.offline then check written else written;
+      defaultText = literalExpression "opencode.json of finalSettings, checked";
+      example = literalExpression "config.programs.opencode-cache.settingsFile";
+      description = "`finalSettings` as a file, which is not built where it names what the lock lacks.";
     };
   };
 }

@@ -12,5 +12,16 @@
   # config.programs.opencode-cache
   cfg,
 }:
-lib.optional (cfg.unsupported != null && cfg.onUnsupported == "bare")
-  "programs.opencode-cache: OpenCode comes without a cache: ${cfg.unsupported}"
+let
+  here = "programs.opencode-cache";
+  # As home-manager's own modules say it of their options.
+  idle = lib.optionals (cfg.package == null) (
+    lib.optional (cfg.lock != null) "lock" ++ lib.optional (cfg.extraPackages != [ ]) "extraPackages"
+  );
+in
+lib.optional (
+  cfg.unsupported != null && cfg.onUnsupported == "bare"
+) "${here}: OpenCode comes without a cache: ${cfg.unsupported}"
+++ map (
+  option: "${here}.${option} has no effect, since ${here}.package is null; leave one of the two out"
+) idle

@@ -33,9 +33,7 @@ in
 
       # OpenCode's managed configuration (src/config/managed.ts, 1.18): read last, so it wins over the users' own.
       environment.etc."opencode/opencode.json" = lib.mkIf (cfg.finalSettings != { }) {
-        source = (pkgs.formats.json { }).generate "opencode.json" (
-          { "$schema" = "https://opencode.ai/config.json"; } // cfg.finalSettings
-        );
+        source = cfg.settingsFile;
       };
     })
   ];

@@ -138,6 +138,23 @@ lib.warnIf isExperiment
       withTui
       ;
     lock = lockFile;
+    # checkSettings :: opencode.json -> the same file, whose build fails where it names what this cache lacks: by the
+    # function that `plan --check` and `doctor` have. What `{file:…}` refers to is on the user's machine.
+    checkSettings =
+      settings:
+      stdenvNoCC.mkDerivation {
+        name = "opencode.json";
+        nativeBuildInputs = [ opencode-cache-builder ];
+        dontUnpack = true;
+        dontInstall = true;
+        dontFixup = true;
+        buildPhase = ''
+          export TERM=dumb
+          sed 's,{file:,./,g' ${settings} >opencode.json
+          opencode-cache plan --check --certain --config opencode.json --lock ${lockFile}
+          cp ${settings} $out
+        '';
+      };
     tests = import ./cache-tests.nix {
       inherit
         lib

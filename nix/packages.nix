@@ -4,7 +4,7 @@
   # Type
 
   ```
-  packages :: { pkgs, inputs, opencode ? pkgs.opencode } -> { public, images :: { NAME = derivation; … } }
+  packages :: { pkgs, inputs, opencode ? pkgs.opencode } -> { public, images :: { NAME = derivation; … }, scope }
   ```
 
   A system that OpenCode has no release for is refused at evaluation, with a sentence.
@@ -25,7 +25,19 @@ let
       lib.concatStringsSep ", " (lib.attrNames releases)
     }");
 
-  scope = lib.makeScope pkgs.newScope (self: {
+  # Where pkgs is for another system than the machine that builds, what a build starts is that machine's: the builder.
+  ofStage = stage: (import ./packages.nix { pkgs = pkgs.${stage}; inherit inputs; }).scope;
+  scope = pkgs.makeScopeWithSplicing' {
+    otherSplices = {
+      selfBuildBuild = ofStage "pkgsBuildBuild";
+      selfBuildHost = ofStage "pkgsBuildHost";
+      selfBuildTarget = ofStage "pkgsBuildTarget";
+      selfHostHost = ofStage "pkgsHostHost";
+      selfTargetTarget = { };
+    };
+    f = packages;
+  };
+  packages = self: {
     inherit opencode;
     npmRegistry = self.callPackage ./npm-registry.nix { };
     npmTarball = self.callPackage ./npm-tarball.nix { };
@@ -42,9 +54,10 @@ let
       opencode = self.opencode-release;
       opencode-cache = self.opencode-cache.override { opencode = self.opencode-release; };
     };
-  });
+  };
 in
 {
+  inherit scope;
   # Of a Linux that has what makes images; not in the overlay, since `image` says nothing there.
   images = lib.optionalAttrs (pkgs.stdenv.hostPlatform.isLinux && pkgs ? dockerTools) {
     inherit (scope) image;

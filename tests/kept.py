@@ -1,11 +1,16 @@
-"""Where tests keep what they download, between runs and beside each other; and the locks that they take."""
+"""Where tests keep what they download, between runs and beside each other; their locks; which are slow."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 KEPT = Path(os.environ.get("OPENCODE_CACHE_TEST_DIR") or REPOSITORY / ".cache" / "tests")
 LOCKS = REPOSITORY / "nix" / "locks"
 TEST_LOCKS = REPOSITORY / "tests" / "offline" / "locks"
+EVERY = bool(os.environ.get("OPENCODE_CACHE_TEST_EVERY"))
+slow = pytest.mark.skipif(not EVERY, reason="takes a minute or more: needs OPENCODE_CACHE_TEST_EVERY=1")
+"""For tests that show in minutes what another one shows of a smaller case."""

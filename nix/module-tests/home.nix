@@ -103,6 +103,30 @@ in
     };
   };
 
+  "${here "package"}: null, and what would only be for it is warned about" = {
+    expr =
+      let
+        evaluated = only {
+          package = null;
+          inherit lock;
+          extraPackages = [ moved ];
+        };
+      in
+      {
+        wrong = messages evaluated;
+        inherit (evaluated.config) warnings;
+      };
+    expected = {
+      wrong = [ ];
+      warnings = map (
+        option: "${here option} has no effect, since ${here "package"} is null; leave one of the two out"
+      ) [
+        "lock"
+        "extraPackages"
+      ];
+    };
+  };
+
   "${here "onUnsupported"}: bare, OpenCode without a cache and a warning" = {
     expr =
       let

@@ -47,7 +47,7 @@ in
       "1.18.33"
       "1.18.99"
       "1.17.4"
-      "2.0.1"
+      "3.0.1"
     ];
     expected = [
       {
@@ -64,7 +64,7 @@ in
       }
       {
         has = false;
-        says = "OpenCode 2.0.1 is not supported by this opencode-cache";
+        says = "OpenCode 3.0.1 is not supported by this opencode-cache";
       }
     ];
   };

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from opencode_cache import pipeline
 from opencode_cache.base import store
-from opencode_cache.build import builder
+from opencode_cache.build import builder, release_binary
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import contents, lock
 from opencode_cache.npm import client as npm
@@ -102,7 +102,7 @@ class Bench:
         self.note("fetching tarballs and OpenCode (once)")
         pipeline.fetch(self.lock, self.system, self.tarballs)
         package = contents.binary_package(self.lock, self.system)
-        self.opencode = pipeline.binary(package, self.tarballs, store.Store(KEPT / "store"))
+        self.opencode = release_binary.in_store(package, self.tarballs, store.Store(KEPT / "store"))
 
     # --- npm's way: the same trees, each as a project with a package-lock
 

@@ -104,7 +104,7 @@ CASES = (
                 "@modelcontextprotocol/server-sequential-thinking@latest",
             ]
         },
-        said=("run uv tool install mcp-server-git", "the machine must reach mcp.example.org"),
+        said=("pip download -d wheels mcp-server-git", "the machine must reach mcp.example.org"),
     ),
     Case(
         "a tool of the project with a dependency",
@@ -127,12 +127,25 @@ CASES = (
     ),
     _config(
         "plugins out of repositories",
-        {"plugin": ["tricks@git+https://github.com/someone/tricks.git", "github:someone/more#v2"]},
         {
+            "plugin": [
+                "tricks@git+https://github.com/someone/tricks.git",
+                "github:someone/more#v2",
+                "someone/short",
+            ]
+        },
+        {
+            "plugin 'someone/short'": "cached",
             "plugin 'tricks@git+https://github.com/someone/tricks.git'": "cached",
             "plugin 'github:someone/more#v2'": "cached",
         },
-        plan={"plugins": ["tricks@git+https://github.com/someone/tricks.git", "github:someone/more#v2"]},
+        plan={
+            "plugins": [
+                "tricks@git+https://github.com/someone/tricks.git",
+                "github:someone/more#v2",
+                "someone/short",
+            ]
+        },
     ),
     _config(
         "a repository elsewhere",
@@ -144,15 +157,36 @@ CASES = (
         "addresses",
         {
             "instructions": ["notes.md", "https://example.org/house-rules.md"],
-            "skills": {"paths": ["./skills"], "urls": ["https://example.org/skills/index.json"]},
+            "skills": {"paths": ["./skills"], "urls": ["https://example.org/skills"]},
             "references": {"tools": {"repository": "someone/tools"}, "docs": {"path": "../docs"}},
         },
         {
-            "instructions 'https://example.org/house-rules.md'": "not covered",
-            "skills 'https://example.org/skills/index.json'": "not covered",
+            "instructions 'https://example.org/house-rules.md'": "cached",
+            "skills 'https://example.org/skills'": "cached",
             "references.tools 'someone/tools'": "not covered",
         },
-        said=("save the text as a file and name that under instructions", "skills.paths", "clone it"),
+        plan={
+            "instructions": ["https://example.org/house-rules.md"],
+            "skills": ["https://example.org/skills"],
+        },
+        said=("clone it",),
+    ),
+    _config(
+        "addresses that no lock may hold",
+        {
+            "instructions": ["https://me:secret@example.org/rules.md", "http://example.org/rules.md"],
+            "skills": {"urls": ["https://example.org/skills/index.json"]},
+        },
+        {
+            "instructions 'https://…@example.org/rules.md'": "not covered",
+            "instructions 'http://example.org/rules.md'": "not covered",
+            "skills 'https://example.org/skills/index.json'": "not covered",
+        },
+        said=(
+            "has a login or a query, which no lock may hold; save the text as a file and name that",
+            "http://example.org/rules.md is not https",
+            "write 'https://example.org/skills/'",
+        ),
     ),
     Case(
         "plugins of the interface",

@@ -40,7 +40,7 @@ def test_each_entry_ends_in_its_word(case, tmp_path):
     judgements = judge.judge(found, Offer(VERSION))
     wanted = {shown.replace("@HOME@", str(tmp_path)): word for shown, word in case.words.items()}
     assert {one.shown: one.word for one in judgements} == wanted
-    wrong = list(mistakes(found, lambda: CATALOGUE))
+    wrong = list(mistakes(found, lambda: CATALOGUE, opencode=VERSION))
     told = write.text(judgements, wrong, VERSION, [])
     planned, _ = write.additions(judgements)
     planned = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import machine as machines
-from consumer_lab import CONSUMER, with_another_hash, without_the_config_directory
+from consumer_lab import CONSUMER, own_lock, with_another_hash, without_the_config_directory
 from flake_lab import (
     EXTRA_LOCK,
     SUITE,
@@ -26,6 +27,7 @@ from flake_lab import (
     machine_of,
 )
 from machine import Machine
+from trees import KEPT, remove
 
 from opencode_cache.formats import lock
 
@@ -51,8 +53,10 @@ def second(machine):
     """Another machine, whose store is empty."""
     if isinstance(machine, machines.Host):
         pytest.skip("a second machine is made with Debian's Nix only; leave out --nix host")
-    made = Machine(machine.suite, "second")
-    made.empty()
+    for left in KEPT.glob("second-*"):
+        if not Path("/proc", left.name.rpartition("-")[2]).exists():
+            remove(left)
+    made = Machine(machine.suite, f"second-{os.getpid()}")
     yield made
     made.empty()
 
@@ -79,6 +83,7 @@ def consumer(flake, registry, tmp_path_factory) -> Flake:
     shutil.copyfile(EXTRA_LOCK, place / "extra.lock.json")
     shutil.copyfile(TOOLS_LOCK, place / "tools.lock.json")
     lock_text = EXTRA_LOCK.read_text()
+    (place / "own.lock.json").write_text(own_lock())
     (place / "mirrored.lock.json").write_text(lock_text)
     (place / "lacking.lock.json").write_text(json.dumps(without_the_config_directory(lock_text)))
     (place / "tampered.lock.json").write_text(json.dumps(with_another_hash(lock_text, registry.package.key)))

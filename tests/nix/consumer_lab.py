@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from flake_lab import EXTRA_LOCK, TOOLS_LOCK
+
 CONSUMER = """\
 {
   inputs = {
@@ -24,10 +26,14 @@ CONSUMER = """\
       packages.x86_64-linux = {
         ours = opencode-cache.packages.x86_64-linux.default;
         overlaid = pkgs.opencode-with-cache;
-        plugged = mkOpencode { inherit pkgs; lock = ./extra.lock.json; };
+        plugged = mkOpencode { inherit pkgs; lock = ./own.lock.json; };
         tooled = mkOpencode { inherit pkgs; lock = ./tools.lock.json; };
-        catalogued = mkOpencode { inherit pkgs; models = opencode-cache.inputs.models-dev; };
-        slim = mkOpencode { inherit pkgs; withTui = false; };
+        slim = mkOpencode {
+          inherit pkgs;
+          lock = ./extra.lock.json;
+          models = opencode-cache.inputs.models-dev;
+          withTui = false;
+        };
         darwin = mkOpencode { pkgs = import nixpkgs { system = "x86_64-darwin"; }; };
         future = mkOpencode {
           inherit pkgs;
@@ -86,14 +92,39 @@ CONSUMER = """\
 """
 
 
+TOOLS = {
+    "@biomejs/biome": "biome",
+    "oxfmt": "oxfmt",
+    "prettier": "prettier",
+    "pyright": "pyright",
+    "typescript-language-server": "typescript-language-server",
+}
+"""Of the lock of all tools, those that a smaller lock has: package -> program."""
+
+
+def own_lock() -> str:
+    """The text of a lock of one's own: a plugin, an SDK and some tools."""
+    found, other = json.loads(EXTRA_LOCK.read_text()), json.loads(TOOLS_LOCK.read_text())
+    for request in other["requests"]:
+        if request["name"] in TOOLS:
+            found["requests"].append(request)
+            found["trees"][request["tree"]] = other["trees"][request["tree"]]
+    found["packages"] |= other["packages"]
+    return json.dumps(with_used_packages(found))
+
+
+def with_used_packages(lock: dict) -> dict:
+    used = {key for nodes in lock["trees"].values() for key in nodes.values()}
+    lock["packages"] = {key: package for key, package in sorted(lock["packages"].items()) if key in used}
+    return lock
+
+
 def without_the_config_directory(text: str) -> dict:
     """A lock that lacks what OpenCode asks for at each start: the plugin API for its config directory."""
     found = json.loads(text)
     found["requests"] = [request for request in found["requests"] if request["kind"] != "config"]
     del found["trees"]["config"]
-    used = {key for nodes in found["trees"].values() for key in nodes.values()}
-    found["packages"] = {key: package for key, package in found["packages"].items() if key in used}
-    return found
+    return with_used_packages(found)
 
 
 def with_another_hash(text: str, key: str) -> dict:

@@ -41,6 +41,12 @@ let
       formats.json = _: { type = lib.types.anything // { check = value: !builtins.isFunction value.model or null; }; };
     };
   };
+  # For a system that is not this one.
+  cross =
+    (import (project + "/nix/packages.nix") {
+      pkgs = core.pkgsCross.aarch64-multiplatform;
+      inherit inputs;
+    }).public;
   mine = mkOpencode { pkgs = core; extraPackages = [ core.dash ]; };
   composed =
     (import corepkgs {
@@ -67,6 +73,13 @@ in
       npm = (lib.head (packages.opencode-cache.override { withNpm = true; }).tarballs).path;
     }
   );
+  # Of a cache for another system: whose builder its build starts.
+  cross = {
+    builders = map (tool: tool.stdenv.hostPlatform.system) (
+      lib.filter (tool: tool.pname or "" == "opencode-cache-builder") cross.opencode-cache.nativeBuildInputs
+    );
+    inherit (cross.opencode-cache.stdenv.hostPlatform) system;
+  };
   names = {
     renamed = (mine.overrideAttrs (old: { pname = "${old.pname}-mine"; })).name;
     again = (mine.overrideAttrs { pname = "mine"; }).override { offline = false; } ? cache;

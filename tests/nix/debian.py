@@ -39,7 +39,9 @@ def why_not() -> str:
     return ""
 
 
-def unpack(suite: str, packages: list[str], to: Path, kept: Path) -> dict[str, str]:
+def unpack(
+    suite: str, packages: list[str], to: Path, kept: Path, architecture: str = "amd64"
+) -> dict[str, str]:
     """Unpack `packages` and their closure from a suite into `to`; returns package -> version.
 
     `kept` keeps downloads between runs. `to` has Debian's merged /usr: bin, lib and lib64 are links.
@@ -48,7 +50,7 @@ def unpack(suite: str, packages: list[str], to: Path, kept: Path) -> dict[str, s
     kept.mkdir(parents=True, exist_ok=True)
     (kept / "partial").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as state:
-        apt = _apt(suite, Path(state), kept)
+        apt = _apt(suite, Path(state), kept, architecture)
         _run([*apt, "update"], kept)
         plan = _run([*apt, "--simulate", "install", *packages], kept)
         found = dict(re.findall(r"^Inst (\S+) \((\S+) ", plan, re.MULTILINE))
@@ -58,7 +60,11 @@ def unpack(suite: str, packages: list[str], to: Path, kept: Path) -> dict[str, s
         (to / "usr" / name).mkdir(parents=True, exist_ok=True)
         (to / name).symlink_to(f"usr/{name}")
     for name, version in wanted.items():
-        (archive,) = kept.glob(f"{name}_{version.replace(':', '%3a')}_*.deb")
+        (archive,) = [
+            path
+            for one in (architecture, "all")
+            for path in kept.glob(f"{name}_{version.replace(':', '%3a')}_{one}.deb")
+        ]
         _unpack_one(archive, to)
     for name in _OF_NO_USE:
         shutil.rmtree(to / "usr" / "share" / name, ignore_errors=True)
@@ -84,7 +90,7 @@ def _unpack_one(archive: Path, to: Path) -> None:
         )
 
 
-def _apt(suite: str, state: Path, kept: Path) -> list[str]:
+def _apt(suite: str, state: Path, kept: Path, architecture: str) -> list[str]:
     indexes = _run(
         ["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE) $(COMPONENT)", "Created-By: Packages"],
         kept,
@@ -95,7 +101,9 @@ def _apt(suite: str, state: Path, kept: Path) -> list[str]:
     for name in ("lists/partial", "cache", "etc"):
         (state / name).mkdir(parents=True)
     (state / "status").touch()
-    (state / "etc/sources.list").write_text(f"deb [arch=amd64 signed-by={KEYRING}] {sites[0]} {suite} main\n")
+    (state / "etc/sources.list").write_text(
+        f"deb [arch={architecture} signed-by={KEYRING}] {sites[0]} {suite} main\n"
+    )
     options = {
         "Dir::Etc": state / "etc",
         "Dir::Etc::sourceparts": "-",
@@ -103,8 +111,8 @@ def _apt(suite: str, state: Path, kept: Path) -> list[str]:
         "Dir::State::status": state / "status",
         "Dir::Cache": state / "cache",
         "Dir::Cache::archives": kept,
-        "APT::Architecture": "amd64",
-        "APT::Architectures::": "amd64",
+        "APT::Architecture": architecture,
+        "APT::Architectures::": architecture,
         "APT::Install-Recommends": "false",
         "APT::Sandbox::User": "",
         "Acquire::Languages": "none",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import re
 import shutil
 import subprocess
+import tarfile
 import threading
 from typing import TYPE_CHECKING
 
@@ -17,8 +19,8 @@ import trees
 from machine import Machine
 from trees import REPOSITORY
 
-from opencode_cache import pipeline
 from opencode_cache.base.errors import NetworkError
+from opencode_cache.build import release_binary
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import contents, lock
 from opencode_cache.npm import platforms
@@ -34,6 +36,11 @@ TARBALLS = trees.KEPT.parent / "tarballs"
 LOCKS = REPOSITORY / "nix" / "locks"
 EXTRA_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "extra-1.18.lock.json"
 TOOLS_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "tools-1.18.lock.json"
+
+every = pytest.mark.skipif(
+    not os.environ.get("OPENCODE_CACHE_TEST_EVERY"),
+    reason="takes minutes, and another test shows the same of less: OPENCODE_CACHE_TEST_EVERY=1",
+)
 
 
 class Flake:
@@ -115,17 +122,21 @@ def flake_on(machine: Machine, project: Path, directory: Path) -> Flake:
     programs = [binary_of(default), binary_of(release)]
     wanted = {}
     for path in (default, release, EXTRA_LOCK, TOOLS_LOCK):
-        wanted |= contents.packages(lock.read(path), platforms.named("x86_64-linux"))
-    # flake.lock names this path by its hash: the same bits as the archive that GitHub has, unpacked.
-    archive = directory / "archive"
+        wanted |= packages_of(path)
+
+    def added(packages, name) -> list[str]:
+        get(packages)
+        return machine.add_files({name(package): TARBALLS / package.tarball for package in packages})
+
     with machines.alone():
-        get([*programs, *wanted.values()])
-        pipeline._unpack_binary(programs[1], TARBALLS, archive.with_name("npm"))
-        archive.mkdir()
-        (archive.with_name("npm") / "bin" / "opencode").rename(archive / "opencode")
-        machine.add_directory(archive, "source")
-        machine.add_files({"opencode.tgz": TARBALLS / programs[0].tarball})
-        machine.add_files({store_name(package): TARBALLS / package.tarball for package in wanted.values()})
+        integrities = " ".join(sorted(package.integrity for package in wanted.values()))
+        machine.remembered(
+            f"release {programs[1].integrity}", lambda: unpacked(machine, programs[1], directory)
+        )
+        machine.remembered(
+            f"program {programs[0].integrity}", lambda: added(programs[:1], lambda _: "opencode.tgz")
+        )
+        machine.remembered(f"tarballs {integrities}", lambda: added(list(wanted.values()), store_name))
         nixpkgs = machines.stand_in(
             machine,
             {"integrity": programs[0].integrity, "version": programs[0].version},
@@ -137,6 +148,16 @@ def flake_on(machine: Machine, project: Path, directory: Path) -> Flake:
         "models-dev": f"path:{project / 'tests' / 'nix' / 'models-dev'}",
     }
     return Flake(machine, f"git+file://{project}", inputs)
+
+
+def unpacked(machine: Machine, program, directory: Path) -> list[str]:
+    """The release archive, which flake.lock names by its hash: the bits that GitHub's has, unpacked."""
+    get([program])
+    archive = directory / "archive"
+    archive.mkdir()
+    release_binary._unpack_binary(program, TARBALLS, directory / "npm")
+    (directory / "npm" / "bin" / "opencode").rename(archive / "opencode")
+    return [machine.add_directory(archive, "source")]
 
 
 def commit(directory: Path) -> None:
@@ -174,6 +195,10 @@ def machine_of(suite: str) -> Machine:
     return Machine(suite, "store")
 
 
+def packages_of(path: Path):
+    return contents.packages(lock.read(path), platforms.named("x86_64-linux"))
+
+
 def binary_of(path: Path):
     return contents.binary_package(lock.read(path), platforms.named("x86_64-linux"))
 
@@ -181,6 +206,15 @@ def binary_of(path: Path):
 def store_name(package) -> str:
     """As nix/npm-tarball.nix has it, for names without characters that Nix does not allow."""
     return f"{package.name.removeprefix('@').replace('/', '-')}-{package.version}.tgz"
+
+
+def described(package) -> dict:
+    """Its package.json, as far as a client resolves by it."""
+    with tarfile.open(TARBALLS / package.tarball) as archive:
+        (path,) = [name for name in archive.getnames() if re.fullmatch(r"[^/]+/package\.json", name)]
+        found = json.load(archive.extractfile(path))
+    wanted = ("name", "version", "dependencies", "optionalDependencies", "os", "cpu", "libc")
+    return {name: found[name] for name in wanted if name in found}
 
 
 class Registry:
@@ -213,11 +247,8 @@ class Registry:
 
             def packument(self, known):
                 versions = {
-                    package.version: {
-                        "name": package.name,
-                        "version": package.version,
-                        "dist": {"tarball": f"{registry.url}{path}", "integrity": package.integrity},
-                    }
+                    package.version: described(package)
+                    | {"dist": {"tarball": f"{registry.url}{path}", "integrity": package.integrity}}
                     for package, path in known
                 }
                 return {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ import debian
 from trees import HERE, KEPT, LIBRARIES, LOADER, REPOSITORY, remove
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _MOST_KILOBYTES = 10_000_000
@@ -125,6 +126,18 @@ class Machine:
         """Whether a store path is in the store, as a file system sees it."""
         return os.path.lexists(f"{KEPT / self.store}{path}")
 
+    def remembered(self, key: str, make: Callable[[], list[str]]) -> list[str]:
+        """What `make` says of paths that it puts into the store: asked once, while the store has them all."""
+        note = KEPT / self.store / "notes" / hashlib.sha256(key.encode()).hexdigest()
+        if note.exists() and all(map(self.has, known := json.loads(note.read_text()))):
+            return known
+        made = make()
+        note.parent.mkdir(parents=True, exist_ok=True)
+        beside = note.with_name(f"{note.name}.{os.getpid()}")
+        beside.write_text(json.dumps(made))
+        beside.replace(note)
+        return made
+
     def add_files(self, files: dict[str, Path]) -> list[str]:
         """Put files into the store, name -> file, where derivations with their sha512 expect them."""
         with tempfile.TemporaryDirectory(dir="/tmp") as directory:
@@ -135,6 +148,13 @@ class Machine:
 
     def add_directory(self, path: Path, name: str) -> str:
         return self.out("store", "add", "--name", name, path)
+
+    def links_to(self, other: Machine, paths: list[str]) -> None:
+        """Have paths of another machine's store, without telling Nix: enough to run them."""
+        to = KEPT / self.store / "nix" / "store"
+        to.mkdir(parents=True, exist_ok=True)
+        sources = [f"{KEPT / other.store}{path}" for path in paths]
+        subprocess.run(["cp", "--archive", "--link", *sources, to], cwd=KEPT, check=True)
 
     def empty(self) -> None:
         """Forget the store."""
@@ -208,7 +228,7 @@ def stand_in(machine: Machine, opencode: dict[str, str], place: Path) -> Path:
     pins = {
         "debian": {
             "name": "debian",
-            "hash": _hash(machine.add_directory(KEPT / "debian", "debian"), machine),
+            "hash": _hash_of_tree("debian", machine),
             "versions": {
                 name: version.split(":")[-1].split("-")[0]
                 for name, version in json.loads((KEPT / "debian/usr/versions.json").read_text()).items()
@@ -216,7 +236,7 @@ def stand_in(machine: Machine, opencode: dict[str, str], place: Path) -> Path:
         },
         "nodejs": {
             "name": "nodejs",
-            "hash": _hash(machine.add_directory(KEPT / "nodejs", "nodejs"), machine),
+            "hash": _hash_of_tree("nodejs", machine),
         },
         "opencode": {
             "name": "opencode.tgz",
@@ -229,5 +249,8 @@ def stand_in(machine: Machine, opencode: dict[str, str], place: Path) -> Path:
     return place
 
 
-def _hash(path: str, machine: Machine) -> str:
-    return machine.out("hash", "path", path)
+def _hash_of_tree(name: str, machine: Machine) -> str:
+    """The NAR hash of a tree of KEPT, which is in the store then."""
+    made = (KEPT / f"{name}.made").stat().st_mtime_ns
+    (path,) = machine.remembered(f"{name} {made}", lambda: [machine.add_directory(KEPT / name, name)])
+    return machine.out("--query", "--hash", path, program="nix-store")

@@ -39,6 +39,7 @@ def test_every_package_evaluates_with_the_genuine_stdenv(machine, project, tmp_p
     assert {"image", "opencode-release"} <= set(found["derivations"])
     assert all(path.endswith(".drv") for path in found["derivations"].values())
     assert found["derivations"]["composed"] == found["derivations"]["opencode-with-cache"]
+    assert found["cross"] == {"builders": ["x86_64-linux"], "system": "aarch64-linux"}
     assert found["names"] == {"renamed": "opencode-with-cache-mine-1.18.33", "again": True}
     assert found["tarball"]["honours"]
     assert found["tarball"]["ours"] == "npm-registry"

@@ -7,7 +7,9 @@ import re
 import time
 
 import pytest
-from flake_lab import SUITE, Flake, commit, machine_of
+from flake_lab import LOCKS, SUITE, Flake, Registry, commit, every, get, machine_of
+
+from opencode_cache.formats import lock
 
 MODULES = """\
 {
@@ -65,11 +67,13 @@ def test_the_python_dependencies_are_those_of_pyproject(project):
     assert set(re.findall(r"^  packages\.(\S+)", ours, re.MULTILINE)) == names - {"tomli"}
 
 
-@pytest.mark.parametrize("at", ["", "?dir=opencode"])
-def test_run_starts_the_real_opencode_with_the_cache(flake, default, at):
-    said = flake.nix("run", at=at, rest=["models"]).stdout
+def test_run_starts_the_real_opencode_with_the_cache(flake, default):
+    said = flake.nix("run", rest=["models"]).stdout
     assert "opencode/" in said
-    assert flake.nix("eval", "--raw", at=f"{at}#default").stdout == default
+
+
+def test_the_flake_in_the_directory_is_the_same(flake, default):
+    assert flake.nix("eval", "--raw", at="?dir=opencode#default").stdout == default
 
 
 def test_lock_app_is_the_builder(flake):
@@ -93,10 +97,17 @@ def test_two_such_packages_and_another_share_a_profile(flake, machine, default, 
     assert machine.run("ls", f"{profile}/share/bash-completion/completions/").stdout
 
 
-def test_after_use_remove_and_a_garbage_collection_plain_opencode_asks_for_its_plugin_api(
+LOCAL_PLUGIN = """import { tool } from "@opencode-ai/plugin"
+import { writeFileSync } from "node:fs"
+writeFileSync(process.env.HOME + "/loaded", typeof tool.schema.string)
+export const Mine = async () => ({})
+"""
+
+
+def test_after_use_remove_and_a_garbage_collection_plain_opencode_installs_its_plugin_api(
     flake, second, default, machine, tmp_path
 ):
-    """What keeps plain OpenCode from installing it is gone; nothing dangles."""
+    """What keeps plain OpenCode from doing that is gone; nothing dangles; a local plugin works as ever."""
     home = {"HOME": str(tmp_path)}
     machine.run(f"{default}/bin/opencode", "models", offline=True, environment=home)
     links = machine.run("find", tmp_path, "-type", "l").stdout.split()
@@ -110,13 +121,18 @@ def test_after_use_remove_and_a_garbage_collection_plain_opencode_asks_for_its_p
     assert not (tmp_path / ".config/opencode/package-lock.json").exists()
     # Another machine has the program and not the cache, as after a garbage collection.
     opencode = flake.value("default", "p: p.opencode.outPath")
-    machine.out("copy", "--to", f"file://{tmp_path}/carried?compression=none", opencode)
-    second.nix("copy", "--no-check-sigs", "--from", f"file://{tmp_path}/carried?compression=none", opencode)
-    config = tmp_path / ".config/opencode/plugin"
-    config.mkdir()
-    (config / "mine.js").write_text("export const Mine = async () => ({})\n")
-    listed = second.run(f"{opencode}/bin/opencode", "models", offline=True, environment=home)
-    assert "opencode/" in listed.stdout
+    second.links_to(machine, machine.out("path-info", "--recursive", opencode).split())
+    config = tmp_path / ".config/opencode"
+    (config / "plugin").mkdir()
+    (config / "plugin/mine.js").write_text(LOCAL_PLUGIN)
+    locked = lock.read(LOCKS / "opencode-cache.lock.json")
+    api = [locked.packages[key] for key in locked.trees["config"].values()]
+    get(api)
+    with Registry(*api) as registry:
+        environment = home | {"npm_config_registry": registry.url, "OPENCODE_DISABLE_MODELS_FETCH": "1"}
+        second.run(f"{opencode}/bin/opencode", "models", environment=environment)
+    assert (tmp_path / "loaded").read_text() == "function"
+    assert not (config / "node_modules/@opencode-ai/plugin").is_symlink()
 
 
 def test_update_app_is_the_builder(flake):
@@ -124,24 +140,9 @@ def test_update_app_is_the_builder(flake):
 
 
 def test_a_build_log_has_no_progress_bar_in_it(flake, default):
-    said = flake.nix("build", "--rebuild", "--print-build-logs", "--no-link", at="#opencode-cache").stderr
-    lines = [line for line in said.splitlines() if line.startswith("opencode-cache> ")]
+    lines = flake.nix("log", at="#opencode-cache").stdout.splitlines()
     assert lines
-    assert not [line for line in lines if "\x1b[2K" in line or "━" in line or "/199" in line]
-
-
-def test_rebuilding_the_cache_gives_the_same_bits(flake, default):
-    flake.build("opencode-cache", "--rebuild")
-
-
-def test_the_builder_outside_nix_makes_what_the_sandbox_made(flake, machine, default, tmp_path):
-    cache = flake.build("opencode-cache")
-    arguments = flake.value("opencode-cache", "c: c.arguments")
-    builder = flake.build("opencode-cache-builder")
-    machine.run(
-        f"{builder}/bin/opencode-cache", "build", *arguments, "--no-warmup", "--out", tmp_path / "cache"
-    )
-    assert machine.out("hash", "path", tmp_path / "cache") == machine.out("hash", "path", cache)
+    assert not [line for line in lines if "\x1b[2K" in line or "━" in line or re.search(r"\b\d+/\d+\b", line)]
 
 
 def test_the_closure_is_opencode_and_the_cache_and_three_small_programs(flake, machine, default):
@@ -195,14 +196,30 @@ def test_the_release_runs_with_its_cache(flake, machine, project):
 
 
 def test_checks_of_the_flake(flake, default):
+    """But for the unit tests, which the next test has with it."""
+    names = set(flake.value("checks.x86_64-linux", "builtins.attrNames"))
+    assert {"offline", "reproducible", "unit"} <= names
+    for name in sorted(names - {"unit"}):
+        flake.build(f"checks.x86_64-linux.{name}")
+
+
+def test_the_proof_that_nix_makes_is_shown_for_its_cache(flake, machine, default):
+    proof = flake.build("opencode-cache.tests.offline")
+    cache = flake.build("opencode-cache")
+    listed = flake.nix("run", at="#opencode-cache-builder", rest=["list", "--cache", cache, "--proof", proof])
+    assert "Proof: proved: OpenCode" in listed.stdout + listed.stderr
+
+
+@every
+def test_the_flake_checks_itself(flake, default):
     flake.nix("flake", "check", timeout=3000)
 
 
-def test_the_newest_nix_of_debian(flake, default):
-    """Evaluation, a build and the program, with the Nix that Debian has in sid."""
-    if SUITE != "trixie":
-        pytest.skip(f"these tests run with the Nix of {SUITE} already")
-    machine_of("sid")
-    flake.nix("flake", "check", "--no-build", "--all-systems", suite="sid")
-    flake.build("default", "--rebuild", suite="sid")
-    assert "opencode/" in flake.nix("run", at="?dir=opencode", rest=["models"], suite="sid").stdout
+def test_the_newest_nix_of_debian_makes_the_same_bits(flake, default):
+    """Evaluation, the cache with its warm-up, and the program, with the Nix that Debian has in sid."""
+    suite = "sid" if SUITE == "trixie" else ""
+    if suite:
+        machine_of(suite)
+    flake.nix("flake", "check", "--no-build", "--all-systems", suite=suite)
+    flake.build("opencode-cache", "--rebuild", suite=suite)
+    assert "opencode/" in flake.nix("run", at="?dir=opencode", rest=["models"], suite=suite).stdout

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 
 import pytest
-from flake_lab import EXTRA_LOCK, LOCKED, Flake, commit
+from consumer_lab import own_lock
+from flake_lab import LOCKED, Flake, commit
 
 LOCK = "nix run github:OWNER/REPO#lock --"
 
@@ -64,7 +64,7 @@ CONSUMER = """\
         in pkgs.writeText "unit.json" (builtins.toJSON {
           inherit (opencode-cache) environment script serviceConfig;
         });
-      lock = ./extra.lock.json;
+      lock = ./own.lock.json;
     in
     {
       packages.x86_64-linux = {
@@ -75,6 +75,10 @@ CONSUMER = """\
           plugins = [ "opencode-gemini-auth" ];
           settings.share = "disabled";
         }).xdg.configFile."opencode/opencode.json".source;
+        lacking-setting = (home {
+          settings.mcp.notes = { type = "local"; command = [ "npx" "-y" "my-notes" ]; };
+          settings.provider.mine.options.apiKey = "{file:~/key}";
+        }).xdg.configFile."opencode/opencode.json".source;
         ready = installed { package = opencode-cache.packages.x86_64-linux.default; };
 
         wrong-type = installed { plugins = "opencode-gemini-auth"; };
@@ -83,7 +87,7 @@ CONSUMER = """\
         unknown-option = installed { plugin = [ ]; };
         unknown-provider = installed { inherit lock; providers = [ "@ai-sdk/nobody" ]; };
         unlocked-plugin = installed { plugins = [ "opencode-gemini-auth" ]; };
-        unlocked-tool = installed { inherit lock; tools = [ "pyright" ]; };
+        unlocked-tool = installed { inherit lock; tools = [ "bash-language-server" ]; };
         unlocked-setting = installed { settings.plugin = [ "opencode-nobody" ]; };
 
         unit = unit { };
@@ -105,7 +109,7 @@ CONSUMER = """\
 def users(flake, tmp_path_factory) -> Flake:
     place = tmp_path_factory.mktemp("modules")
     (place / "flake.nix").write_text(flake.consumed(CONSUMER))
-    shutil.copyfile(EXTRA_LOCK, place / "extra.lock.json")
+    (place / "own.lock.json").write_text(own_lock())
     commit(place)
     return Flake(flake.machine, f"git+file://{place}", {})
 
@@ -124,7 +128,7 @@ def test_the_pairs_hold(flake, machine):
         ("unknown-option", "programs.opencode-cache.plugin", "does not exist"),
         ("unknown-provider", "programs.opencode-cache.providers", f"{LOCK} --provider @ai-sdk/nobody "),
         ("unlocked-plugin", "programs.opencode-cache.plugins", f"{LOCK} --plugin opencode-gemini-auth "),
-        ("unlocked-tool", "programs.opencode-cache.tools", f"{LOCK} --tool pyright "),
+        ("unlocked-tool", "programs.opencode-cache.tools", f"{LOCK} --tool bash-language-server "),
         ("unlocked-setting", "programs.opencode-cache.settings.plugin", f"{LOCK} --plugin opencode-nobody "),
         ("open-address", "services.opencode-cache.hostname", "set services.opencode-cache.hostname = "),
         ("no-password", "services.opencode-cache.passwordFile", "set services.opencode-cache.passwordFile"),
@@ -158,6 +162,16 @@ def test_a_plugin_of_the_home_module_is_in_the_cache_and_in_the_config(users, ma
         f"{path}/bin/opencode", "models", offline=True, environment={"OPENCODE_CONFIG": config}
     )
     assert "opencode/" in said.stdout
+
+
+def test_settings_that_name_what_the_lock_lacks_are_not_built(users):
+    """By the function that `plan --check` has; a file that is the machine's is not asked for."""
+    done = users.nix("build", "--no-link", "--print-build-logs", at="#lacking-setting", check=False)
+    assert done.returncode
+    said = " ".join(done.stderr.split())
+    assert "not covered: mcp.notes 'npx -y my-notes': is not in the cache" in said
+    assert "commands = ['my-notes']" in said
+    assert "cannot be read" not in said
 
 
 def test_the_server_starts_the_package_with_what_it_needs(users, default, machine):

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 
 import machine as machines
 import pytest
-
-TOOLS = {
-    "@biomejs/biome": "biome",
-    "oxfmt": "oxfmt",
-    "prettier": "prettier",
-    "pyright": "pyright",
-    "typescript-language-server": "typescript-language-server",
-}
+from consumer_lab import TOOLS
+from flake_lab import every
 
 
 @pytest.fixture
@@ -46,20 +39,17 @@ def test_a_plugin_loads(only_nix, consumer):
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_tool_runs(only_nix, consumer, machine, tool):
-    path = consumer.build("tooled")
+    path = consumer.build("plugged")
     program = machine.run("cat", f"{path}/bin/opencode").stdout
     (node,) = [line.split(":")[1] for line in program.splitlines() if "only-node" in line and "*:" in line]
-    cache = consumer.value("tooled", "p: p.cache.outPath")
+    cache = consumer.value("plugged", "p: p.cache.outPath")
     command = f"{cache}/packages/{tool}/node_modules/.bin/{TOOLS[tool]}"
     done = only_nix(command, "--version", environment={"PATH": node}, check=False)
     assert done.returncode == 0, done.stderr
     assert any(letter.isdigit() for letter in done.stdout)
 
 
-@pytest.mark.skipif(
-    not os.environ.get("OPENCODE_CACHE_TEST_EVERY"),
-    reason="needs OPENCODE_CACHE_TEST_EVERY=1; does not hold: svelte's server gives OpenCode no diagnostics",
-)
+@every
 def test_the_cache_of_all_tools_is_proved_in_such_a_sandbox(consumer):
     """The sandbox of these tests has no /lib64 and no /lib either."""
     consumer.build("tooled.tests.offline", timeout=1800)

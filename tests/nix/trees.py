@@ -58,9 +58,9 @@ PATCHELF = "patchelf"
 
 
 def remove(path: Path) -> None:
-    """Delete a tree with read-only directories in it, as a store is."""
+    """Delete a tree with read-only directories in it, as a store is; its files may be others' as well."""
     if path.exists():
-        subprocess.run(["chmod", "-R", "u+w", path], check=True)
+        subprocess.run(["find", path, "-type", "d", "-exec", "chmod", "u+w", "{}", "+"], check=True)
         shutil.rmtree(path)
 
 

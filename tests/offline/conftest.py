@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 from kept import KEPT, LOCKS, TEST_LOCKS
 
-from opencode_cache import pipeline
 from opencode_cache.base import store
 from opencode_cache.base.errors import NetworkError
-from opencode_cache.build import builder
+from opencode_cache.build import builder, release_binary
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import contents, lock
 from opencode_cache.npm import platforms
@@ -66,7 +65,7 @@ def make(tarballs, fetch_packages, tmp_path_factory):
             found = lock.read(path)
             package = contents.binary_package(found, system)
             fetch_packages([*contents.packages(found, system).values(), package])
-            opencode = pipeline.binary(package, tarballs, place)
+            opencode = release_binary.in_store(package, tarballs, place)
             inputs = builder.Inputs(found, tarballs, opencode, system, **options)
             if options:
                 cache = tmp_path_factory.mktemp("cache") / "cache"

@@ -43,7 +43,20 @@ class Report:
     models: list[str]
     """Models that the model server was asked for."""
     tool_results: list[str]
-    extra: dict = field(default_factory=dict)
+    tools: list[str]
+    """Tools that the models were offered."""
+    bodies: list[str] = field(default_factory=list)
+    """What the model server was sent."""
+
+
+class _Model(ModelServer):
+    def __init__(self):
+        super().__init__()
+        self.bodies = []
+
+    def answer(self, method, target, body):
+        self.bodies.append(body.decode(errors="replace"))
+        return super().answer(method, target, body)
 
 
 def run(
@@ -81,7 +94,7 @@ def _inside(order) -> dict:
     work = home / "work"
     work.mkdir(parents=True, exist_ok=True)
     (home / "tmp").mkdir(exist_ok=True)
-    with ModelServer() as models, DnsLogger() as dns:
+    with _Model() as models, DnsLogger() as dns:
         if order["config"] is not None:
             path = home / ".config" / "opencode" / "opencode.json"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,6 +113,8 @@ def _inside(order) -> dict:
             "hosts": sorted({name for name, _ in dns.names}),
             "models": sorted({str(request.model) for request in models.requests}),
             "tool_results": list(models.tool_results),
+            "tools": sorted({name for request in models.requests for name in request.tools}),
+            "bodies": models.bodies,
         }
 
 

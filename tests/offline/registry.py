@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from opencode_cache.formats.lock import Package
@@ -23,6 +23,11 @@ class Registry:
         self.packages = {package.key: package for package in packages}
         self.tarballs = tarballs
         self.documents: dict[str, bytes] = {}
+        self.keys: list[Mapping[str, object]] = []
+        self.signatures: dict[str, list[Mapping[str, str]]] = {}
+        """Of each `name@version`, as npm's registry shows them."""
+        self.times: dict[str, str] = {}
+        """When each `name@version` was published."""
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -58,6 +63,8 @@ class Registry:
         self.server.server_close()
 
     def answer(self, path: str) -> bytes | None:
+        if path == "-/npm/v1/keys":
+            return json.dumps({"keys": self.keys}).encode() if self.keys else None
         name, _, file = path.partition("/-/")
         if file:
             version = file[len(name.rpartition("/")[2]) + 1 : -len(".tgz")]
@@ -85,5 +92,10 @@ class Registry:
                         "tarball": f"{self.url}/{name}/-/{name.rpartition('/')[2]}-{package.version}.tgz",
                     },
                 }
+                if package.key in self.signatures:
+                    versions[package.version]["dist"]["signatures"] = self.signatures[package.key]
         newest = max(versions, key=lambda version: [int(n) for n in version.partition("-")[0].split(".")])
-        return {"name": name, "dist-tags": {"latest": newest}, "versions": versions}
+        times = {
+            package.version: self.times[package.key] for package in packages if package.key in self.times
+        }
+        return {"name": name, "dist-tags": {"latest": newest}, "versions": versions, "time": times}

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import isolated
 import pytest
-from kept import REPOSITORY
+from kept import REPOSITORY, slow
 
-from opencode_cache.base.errors import BadInputError
+from opencode_cache import pipeline
+from opencode_cache.base.errors import BadInputError, NetworkError
+from opencode_cache.formats import manifest, plan
 from opencode_cache.opencode import tools
 from opencode_cache.prove.child.tools import diagnostics
 from opencode_cache.ship import pack, unbundle
@@ -141,7 +143,9 @@ def bundles(tmp_path_factory, request):
             if not ripgrep:
                 pytest.skip("needs ripgrep on PATH: install Debian's ripgrep")
             out = tmp_path_factory.mktemp("bundle") / f"{version}.tar.zst"
-            made[version] = pack.bundle(found.cache, found.opencode, out, ripgrep=Path(ripgrep)).file
+            made[version] = pack.bundle(
+                [pack.tree(found.cache, found.opencode, ripgrep=Path(ripgrep))], out
+            ).file
         return made[version]
 
     return one
@@ -190,6 +194,21 @@ def test_installed_by_python_elsewhere(machine, bundles):
     works(machine, "/opt/made-elsewhere/bin/opencode", "1.18")
 
 
+def mistakes_of(machine: Machine, program: str, name: str, text: str, servers=True) -> str:  # noqa: FBT002
+    """What OpenCode with these servers finds in a file of the project."""
+    mistake = machine.home / "work" / name
+    mistake.parent.mkdir(exist_ok=True)
+    mistake.write_text(text)
+    for _ in range(4):  # OpenCode waits a few seconds for a server, which a busy machine may need for more
+        done = machine.run(program, "debug", "lsp", "diagnostics", name, config={"lsp": servers})
+        assert (done.returncode, done.hosts) == (0, []), done.stderr
+        said = diagnostics(done.stdout).get(f"/{mistake.relative_to(machine.root)}")
+        if said:
+            break
+    return json.dumps(said)
+
+
+@slow
 def test_language_server_of_a_bundle(machine, make, tmp_path):
     """There is no Node.js on the machine but the bundle's own."""
     if shutil.which("node") is None:
@@ -197,24 +216,47 @@ def test_language_server_of_a_bundle(machine, make, tmp_path):
     found, nodejs = make(TOOLS), Path(shutil.which("node")).resolve()
     file = tmp_path / "with-tools.tar.zst"
     # What its licence forbids to pass on goes nowhere else here.
-    pack.bundle(found.cache, found.opencode, file, node=nodejs, accept_licences=["intelephense"])
+    tree = pack.tree(found.cache, found.opencode, node=nodejs, accept_licences=["intelephense"])
+    pack.bundle([tree], file)
     unbundle.unbundle(file, machine.root / "opt/tools")
     (own,) = (machine.root / "opt/tools/lib/opencode-cache/generations").glob("*/libexec/path/node")
     inside = "/" + own.relative_to(machine.root).as_posix()
     if machine.run(inside, "--version").returncode:
         pytest.skip(f"needs a Node.js that runs by itself, as its own builds do; {nodejs} does not")
-    mistake = machine.home / "work/mistake.py"
-    mistake.write_text('number: int = "no"\n')
     others = {tool.server: {"disabled": True} for tool in tools.TOOLS.values() if tool.server}
     del others["pyright"]
-    for _ in range(3):  # OpenCode waits a few seconds for a server, which a busy machine may need for more
-        asked = ["debug", "lsp", "diagnostics", "mistake.py"]
-        done = machine.run("/opt/tools/bin/opencode", *asked, config={"lsp": others})
-        assert (done.returncode, done.hosts) == (0, [])
-        said = diagnostics(done.stdout).get(f"/{mistake.relative_to(machine.root)}")
-        if said:
-            break
-    assert "is not assignable" in json.dumps(said)
+    text = 'number: int = "no"\n'
+    assert "is not assignable" in mistakes_of(machine, "/opt/tools/bin/opencode", "mistake.py", text, others)
+
+
+@slow
+def test_language_servers_of_the_documentation_need_neither_node_nor_a_typescript(
+    machine, tarballs, tmp_path, monkeypatch
+):
+    section = (REPOSITORY / "docs/recipes.md").read_text().split("## Language servers", 1)[1]
+    example = section.split("```toml\n", 1)[1].split("```", 1)[0]
+    (tmp_path / "my.toml").write_text(example)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setattr(pipeline.store, "downloads", lambda: tarballs)
+    wanted = plan.read(tmp_path / "my.toml").model_copy(update={"providers": [], "systems": ["x86_64-linux"]})
+    assert wanted.tools == ["pyright", "typescript-language-server"]
+    try:
+        made, _ = pipeline.built(pipeline.locked(wanted, is_default=False))
+    except NetworkError as error:
+        pytest.skip(f"needs the npm registry: {error}")
+    versions = {one.spec: one.version for one in manifest.read(made.cache).requests}
+    print(versions)  # noqa: T201 - which they are today
+    file = tmp_path / "opencode.tar.zst"
+    pack.bundle([pack.tree(made.cache, made.opencode)], file)
+    unbundle.unbundle(file, machine.root / "opt/tools")
+    assert not list((machine.root / "opt/tools").rglob("node"))
+    assert machine.sh("! command -v node npm npx bun").returncode == 0
+    program = "/opt/tools/bin/opencode"
+    assert "is not assignable" in mistakes_of(machine, program, "mistake.py", 'number: int = "no"\n')
+    (machine.home / "work/package-lock.json").write_text("{}")
+    text = 'const count: number = "two"\nexport default count\n'
+    assert "is not assignable" in mistakes_of(machine, program, "mistake.ts", text)
+    assert not (machine.home / "work/node_modules").exists()
 
 
 def test_one_flipped_byte_anywhere_is_found(machine, bundles, tmp_path):

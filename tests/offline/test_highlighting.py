@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import colours
 import pytest
+from kept import slow
 
 from opencode_cache.base.errors import NetworkError
 from opencode_cache.build import builder
@@ -118,6 +119,7 @@ def test_the_table_has_every_language_of_the_binary(made_118, made_10):
         assert {"typescript", "javascript", "markdown"} <= highlighting.embedded(made.opencode)
 
 
+@slow
 def test_118_shows_every_pinned_language_in_colours(program_118, made_118, place, tmp_path):
     languages = place(made_118, tmp_path)
     assert languages == sorted(SAMPLES)
@@ -145,6 +147,7 @@ def test_languages_of_a_lock_are_in_colours_and_nothing_is_written(made_118, pac
     assert not [path for path in (home / ".local/share/opentui").rglob("*") if path.is_file()]
 
 
+@slow
 def test_118_shows_a_file_that_the_agent_writes(program_118, made_118, place, tmp_path):
     place(made_118, tmp_path, "rust")
     shown = colours.show(program_118, "Done.", tmp_path, file=("main.rs", SAMPLES["rust"] + "\n"))
@@ -153,6 +156,7 @@ def test_118_shows_a_file_that_the_agent_writes(program_118, made_118, place, tm
     assert len(shown.colours(SAMPLES["rust"])) > 2
 
 
+@slow
 def test_118_asks_for_the_host_where_a_language_is_not_there(program_118, made_118, place, tmp_path):
     place(made_118, tmp_path, "python")
     shown = colours.show(program_118, answer(["python", "rust"]), tmp_path)
@@ -161,6 +165,7 @@ def test_118_asks_for_the_host_where_a_language_is_not_there(program_118, made_1
     assert len(shown.colours(SAMPLES["rust"])) == 1
 
 
+@slow
 def test_118_asks_for_the_host_where_none_is_there(program_118, tmp_path):
     shown = colours.show(program_118, answer(["python"]), tmp_path)
     assert (shown.before, shown.hosts) == ([], ["github.com"])

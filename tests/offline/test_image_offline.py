@@ -10,9 +10,12 @@ import sys
 import tarfile
 from typing import TYPE_CHECKING
 
+import bundle_lab
+import isolated
 import pytest
-from test_bundle_offline import load_debian, tree
+from test_bundle_offline import CONFIG, HELLO, load_debian, tree
 
+from opencode_cache.formats import manifest
 from opencode_cache.ship import image
 
 if TYPE_CHECKING:
@@ -24,18 +27,19 @@ SUITE = "bookworm"
 PROGRAMS = ["skopeo", "umoci"]
 ANYBODY = 12345
 
-# $1: the unpacked root, $2: who to be; then the command. Nothing may be written but HOME and /tmp, and
-# nothing in /tmp may be mapped as a program.
+# $1: the unpacked root, $2: who to be, $3: the configuration; then the command. Nothing may be written but
+# HOME and /tmp, and nothing there may be mapped as a program, as docker's `--tmpfs` has it.
 ENTER = """
 set -eu
-root=$1 user=$2
-shift 2
+root=$1 user=$2 config=$3
+shift 3
 mount --bind "$root" "$root"
+mount --bind "$config" "$root/etc/opencode"
 mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
 mount -o remount,bind,ro "$root"
 mount -t tmpfs -o noexec,mode=1777 tmpfs "$root/tmp"
-mount -t tmpfs -o mode=1777 tmpfs "$root/home/opencode"
+mount -t tmpfs -o noexec,mode=1777 tmpfs "$root/home/opencode"
 exec chroot --userspec="$user:$user" "$root" /usr/bin/env -i -C /work "$@"
 """
 
@@ -97,12 +101,38 @@ def test_skopeo_and_umoci_read_it(made, tools, tmp_path):
     starts(tmp_path / "unpacked/rootfs", json.loads((tmp_path / "unpacked/config.json").read_text()))
 
 
+def test_skopeo_takes_what_fits_out_of_several(tools, tmp_path):
+    cache, program = bundle_lab.make_cache(tmp_path / "cache"), bundle_lab.make_program(tmp_path / "opencode")
+    images = []
+    for system in ("aarch64-linux", "x86_64-linux"):
+        made = manifest.read(cache).model_copy(update={"system": system})
+        (cache / manifest.FILE).write_text(manifest.dumps(made))
+        images.append(image.image(cache, program, tmp_path / f"{system}.oci.tar"))
+    index = image.join([one.file for one in images], tmp_path / "x.oci.tar")
+    copied = tmp_path / "copied"
+    for name in ("arm64", "amd64"):
+        words = [*tools["skopeo"], "--override-arch", name, "inspect", f"oci-archive:{index.file}"]
+        found = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)
+        assert (found["Architecture"], len(found["Layers"])) == (name, 2)
+    words = [
+        *tools["skopeo"],
+        "--insecure-policy",
+        "copy",
+        "--all",
+        f"oci-archive:{index.file}",
+        f"oci:{copied}:x",
+    ]
+    assert subprocess.run(words, capture_output=True, check=False).returncode == 0
+    names = {path.name for path in (copied / "blobs/sha256").iterdir()}
+    assert {one.digest.removeprefix("sha256:") for one in images} < names
+
+
 def starts(root: Path, config: dict) -> None:
-    """As somebody whom nobody knows, without a network, with a read-only root."""
+    """As somebody whom nobody knows, with a model server and nothing else, with a read-only root."""
     process = config["process"]
     assert process["user"]["uid"] == 1000
-    for name in ("dev", "proc", "tmp"):
-        (root / name).mkdir(exist_ok=True)
+    for name in ("dev", "proc", "tmp", "etc/opencode"):
+        (root / name).mkdir(parents=True, exist_ok=True)
     root.chmod(0o755)
     for path in root.parents:
         if path.stat().st_uid == os.geteuid() and str(path) != "/":
@@ -110,13 +140,16 @@ def starts(root: Path, config: dict) -> None:
     (program,) = process["args"]
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     number = str(ANYBODY if os.geteuid() == 0 else 0)
-    words = ["unshare", *user, "--mount", "--net", "--pid", "--fork", "--propagation", "private"]
-    words += ["sh", "-c", ENTER, "enter", str(root), number, *process["env"], program]
-    for arguments, says in (["--version"], "1.18."), (["models"], "opencode/"):
-        done = subprocess.run([*words, *arguments], capture_output=True, text=True, check=False, timeout=300)
-        assert done.returncode == 0, done.stderr
+    outside = root.parent / "outside"
+    (outside / ".config/opencode").mkdir(parents=True)
+    words = [*user, "--mount", "--pid", "--fork", "--propagation", "private", "sh", "-c", ENTER, "enter"]
+    words += [str(root), number, str(outside / ".config/opencode"), *process["env"], program]
+    for arguments, says in (["--version"], "1.18."), (["models"], "opencode/"), (HELLO, "LOOPBACK-OK"):
+        done = isolated.run("unshare", [*words, *arguments], outside, config=CONFIG)
+        assert (done.returncode, done.hosts) == (0, []), done.stderr
         assert says in done.stdout
-        assert done.stderr == ""
+    drawn = isolated.run("unshare", [*words], outside, config=CONFIG, watch=1)
+    assert "1.18." in drawn.stdout
 
 
 def test_it_runs_as_anybody_with_a_read_only_root_and_nothing_executable_in_tmp(made, tmp_path):

@@ -7,6 +7,7 @@ import shutil
 
 import isolated
 import pytest
+from kept import slow
 
 from opencode_cache.opencode import ask
 from opencode_cache.wrapper import render as wrapper
@@ -73,6 +74,7 @@ def test_118_interface_idles_without_asking_for_a_host(program_118, made_extra, 
     assert "Ask anything" in done.stdout
 
 
+@slow
 def test_which_sdks_a_binary_has_is_found_by_asking_it(made_118, made_10):
     assert ask.bundles(made_118.opencode, "@ai-sdk/anthropic")
     assert ask.bundles(made_118.opencode, "@ai-sdk/cohere")

@@ -6,14 +6,15 @@ import shutil
 
 import oracle
 import pytest
+from kept import slow
 
 SPECS = (
     # Providers
     "@aihubmix/ai-sdk-provider@2.1.0",
-    "@jerome-benoit/sap-ai-provider-v2@4.9.1",
+    pytest.param("@jerome-benoit/sap-ai-provider-v2@4.9.1", marks=slow),
     "@qvac/ai-sdk-provider@0.7.0",
     "@saladtechnologies-oss/ai-sdk-provider@0.2.0",
-    "ai-gateway-provider@3.2.0",
+    pytest.param("ai-gateway-provider@3.2.0", marks=slow),
     # Plugins; the second brings napi prebuilds of its own, the third ones in packages per system
     "opencode-gemini-auth@1.3.8",
     "bufferutil@4.0.9",
@@ -23,7 +24,7 @@ SPECS = (
     "pyright@1.1.400",
     "typescript-language-server@4.3.3",
     "@biomejs/biome@2.0.0",
-    "@vue/language-server@2.2.0",
+    pytest.param("@vue/language-server@2.2.0", marks=slow),
 )
 
 

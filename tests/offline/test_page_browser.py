@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import struct
@@ -14,18 +15,21 @@ import pytest
 
 from opencode_cache.formats import manifest
 from opencode_cache.formats.proof import Proof, Step
-from opencode_cache.inspect import inventory
+from opencode_cache.inspect import difference, inventory
 from opencode_cache.inspect.page import write as page
 from opencode_cache.prove import on_file
 
 sys.path.append(str(Path(__file__).parents[1] / "unit"))
 import paging
+from kept import KEPT, LOCKS
 
 HOSTILE = (
     "</style></script><img src=http://h.example/x onerror=pwned=1><script>pwned=1</script>\"'>&lt;\u202e"
 )
 SCHEMES = ("light", "dark")
-WIDTHS = (360, 1280)
+WIDTHS = (390, 1280)
+PICTURES = KEPT / "screenshots"
+"""What the tests saw, for people to look at."""
 
 # WCAG 2: the ratio of a text's luminance to that of what lies below it, for every text that is seen.
 CONTRAST = r"""(() => {
@@ -52,6 +56,28 @@ CONTRAST = r"""(() => {
     if (ratio < 4.5) bad.push([element.tagName, element.className, ratio]);
   }
   return { bad, seen };
+})()"""
+
+# WCAG 2, 1.4.11: what shows a cell and its kind against what is beside it.
+CELL_CONTRAST = r"""(() => {
+  const light = (colour) => colour.match(/[\d.]+/g).slice(0, 3).map((value) => value / 255)
+    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const ratio = (a, b) => {
+    const [x, y] = [light(a), light(b)].sort((m, n) => n - m);
+    return (x + 0.05) / (y + 0.05);
+  };
+  const style = (selector) => getComputedStyle(document.querySelector(selector));
+  const paper = style("html").backgroundColor;
+  const [asked, needed] = [style(".cell.asked"), style(".cell:not(.asked)")];
+  const edge = needed.boxShadow.match(/rgba?\([^)]*\)/)[0];
+  return {
+    ratios: [
+      ratio(asked.backgroundColor, paper), ratio(edge, paper), ratio(edge, needed.backgroundColor),
+      ratio(asked.backgroundColor, needed.backgroundColor),
+    ],
+    corner: asked.backgroundImage.startsWith("linear-gradient") && needed.backgroundImage === "none",
+  };
 })()"""
 
 # Areas of the map's cells in a tree, against the bytes in their titles, are compared in Python.
@@ -131,6 +157,11 @@ def pixels(png):
     return width, height, len(set(raw))
 
 
+def keep(name, data):
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    (PICTURES / name).write_bytes(data)
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_it_can_be_read(show, real, width, scheme):
@@ -146,10 +177,52 @@ def test_it_can_be_read(show, real, width, scheme):
     contrast = shown.value(CONTRAST)
     assert contrast["bad"] == []
     assert contrast["seen"] > 600  # of a hundred packages
-    picture_width, picture_height, variety = pixels(shown.picture())
+    picture = shown.picture()
+    keep(f"page-{scheme}-{width}.png", picture)
+    picture_width, picture_height, variety = pixels(picture)
     assert picture_width == width
     assert picture_height > 3000
     assert variety > 32
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_cells_are_told_apart_without_their_colours(show, real, scheme):
+    cells = show(page.render(real), 1280, scheme).value(CELL_CONTRAST)
+    assert min(cells["ratios"]) >= 3, cells
+    assert cells["corner"]
+
+
+def test_on_paper_no_column_is_cut_and_nothing_is_folded(show, real):
+    """A4 with the margins of the style sheet is 688 pixels wide."""
+    changes = difference.take(real.manifest, LOCKS / "opencode-cache-1.18.21.lock.json")
+    assert changes.changes
+    shown = show(page.render(real, changes), 688)
+    # How much higher each folded part is than its heading, which on paper may be left out.
+    inside = (
+        "[...document.querySelectorAll('details')].map((d) => Math.round("
+        "d.getBoundingClientRect().height - d.firstChild.getBoundingClientRect().height))"
+    )
+    folded = shown.value(inside)
+    assert len(folded) > 10
+    assert max(folded) < 16
+    shown.do("Emulation.setEmulatedMedia", media="print")
+    try:
+        wide = (
+            "[...document.querySelectorAll('.scroll, main, header')]"
+            ".filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent.slice(0, 60))"
+        )
+        assert shown.value(wide) == []
+        assert shown.value("document.documentElement.scrollWidth") <= 688
+        assert min(shown.value(inside)) > 16
+        for part in ("nav", ".skip", "#filtering"):
+            assert shown.value(f"document.querySelector('{part}').checkVisibility()") is False
+        keep("page-print.png", shown.picture())
+        printed = shown.do("Page.printToPDF", preferCSSPageSize=True, printBackground=False)
+    finally:
+        shown.do("Emulation.setEmulatedMedia", media="")
+    pdf = base64.b64decode(printed["data"])
+    keep("page.pdf", pdf)
+    assert pdf.startswith(b"%PDF-")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -198,15 +271,19 @@ def test_without_javascript_all_is_there_but_the_filter(show, browser, real):
 
 
 def test_the_keyboard_gets_everywhere_and_is_seen(show, real):
-    shown = show(page.render(real), 360)
+    shown = show(page.render(real), 390)
+    assert shown.value("document.querySelector('.skip').getBoundingClientRect().right") < 0
     reached = set()
-    for _ in range(40):
+    for press in range(60):
         for kind in ("keyDown", "keyUp"):
             shown.do("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
         tag, outline = shown.value(
             "[document.activeElement.tagName, getComputedStyle(document.activeElement).outlineStyle]"
         )
         reached.add(tag)
+        if not press:  # what leads past the sections' names comes first, and is seen then
+            assert shown.value("document.activeElement.className") == "skip"
+            assert shown.value("document.querySelector('.skip').getBoundingClientRect().left") >= 0
         assert tag == "BODY" or outline == "solid", tag
     assert {"A", "DIV", "SUMMARY", "INPUT"} <= reached
 

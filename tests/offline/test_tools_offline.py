@@ -20,7 +20,8 @@ from opencode_cache.build import builder
 from opencode_cache.formats import contents, lock
 from opencode_cache.npm import nodejs, platforms
 from opencode_cache.opencode import tools
-from opencode_cache.prove.child.tools import diagnostics, started
+from opencode_cache.prove.child.language_server import started
+from opencode_cache.prove.child.tools import diagnostics
 from opencode_cache.wrapper import render as wrapper
 
 pytestmark = pytest.mark.usefixtures("isolated")
@@ -175,8 +176,9 @@ def test_without_node_a_server_does_not_start(made, path, tmp_path):
     """What the end of the wrapper's PATH is for."""
     (tmp_path / "work").mkdir()
     (tmp_path / "tmp").mkdir()
-    with pytest.raises(CheckFailedError, match="node"):
-        started([str(command(made, tools.TOOLS["pyright"])), "--stdio"], tmp_path, {"PATH": str(path)})
+    pyright = [str(command(made, tools.TOOLS["pyright"])), "--stdio"]
+    with pytest.raises(CheckFailedError, match="node"), started(pyright, tmp_path, {"PATH": str(path)}):
+        pass
 
 
 @pytest.mark.parametrize("tool", [tool for tool in SERVERS if not tool.sample], ids=lambda tool: tool.package)
@@ -184,7 +186,8 @@ def test_a_server_that_gives_none_starts_all_the_same(made, tmp_path, path, tool
     (tmp_path / "work").mkdir()
     (tmp_path / "tmp").mkdir()
     environment = {"PATH": f"{path}:{Path(shutil.which('node')).parent}", "HOME": str(tmp_path)}
-    started([str(command(made, tool)), *tool.start], tmp_path, environment)
+    with started([str(command(made, tool)), *tool.start], tmp_path, environment):
+        pass
 
 
 def edit(made, program, home, path, name, text, env=None, **config):

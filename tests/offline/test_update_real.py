@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 import pytest
-from kept import KEPT, REPOSITORY
+from kept import KEPT, REPOSITORY, slow
 
 from opencode_cache.base.errors import NetworkError
 from opencode_cache.formats import lock
@@ -174,6 +174,7 @@ def test_one_system_moves_with_its_pins_and_locks_and_twice_is_once(run, checkou
     assert contents(checkout) == after
 
 
+@slow
 @pytest.mark.parametrize("delay", [0.4, 2, 6, 15])
 def test_ctrl_c_at_any_moment(start, checkout, delay):
     before = contents(checkout)
@@ -192,6 +193,7 @@ def test_ctrl_c_at_any_moment(start, checkout, delay):
     assert not list((checkout / ".cache" / "update").glob("*"))
 
 
+@slow
 def test_killed_at_any_moment_the_next_run_does_all_of_it(start, run, checkout):
     before = contents(checkout)
     temporary = checkout.parent / "tmp"

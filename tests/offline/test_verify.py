@@ -9,6 +9,7 @@ import stat
 
 import making
 import pytest
+from kept import slow
 
 from opencode_cache.build import builder
 from opencode_cache.formats import manifest
@@ -157,9 +158,9 @@ export const Renames = async () => {
 
 @pytest.fixture
 def with_plugins(tmp_path, tarballs, made_extra):
-    """A cache of plugins that are written here (name -> text of the module), and of @opencode-ai/plugin."""
+    """A cache of plugins and commands that are written here (name -> text), and of @opencode-ai/plugin."""
 
-    def make(texts, *, config=True, accept=None):
+    def make(texts, *, config=True, accept=None, commands=()):
         found = made_extra.lock
         nodes = found.trees["config"] if config else {}
         packages = [found.packages[key] for key in dict.fromkeys(nodes.values())]
@@ -169,14 +170,16 @@ def with_plugins(tmp_path, tarballs, made_extra):
         own.mkdir()
         for package in packages:
             (own / package.tarball).symlink_to(tarballs / package.tarball)
-        for name, text in texts.items():
+        for name, text in {**texts, **dict(commands)}.items():
             about = {"name": name, "version": "1.0.0", "type": "module", "main": "index.js"}
+            about |= {"bin": "index.js"} if name in commands else {}
             data = making.tarball({"package.json": json.dumps(about), "index.js": text})
             package = making.package(name, content=data)
             (own / package.tarball).write_bytes(data)
             packages.append(package)
             trees[f"packages/{name}@latest"] = {f"node_modules/{name}": package.key}
-            requests.append(making.request("plugin", f"{name}@latest", f"packages/{name}@latest"))
+            kind = "command" if name in commands else "plugin"
+            requests.append(making.request(kind, f"{name}@latest", f"packages/{name}@latest"))
         lock = making.lock(packages, trees, requests, bundled=["@ai-sdk/openai-compatible"])
         lock = lock.model_copy(update={"accept": accept or {}})
         inputs = builder.Inputs(lock, own, made_extra.opencode, platforms.current())
@@ -217,3 +220,51 @@ def test_a_plugin_that_renames_itself_is_found_at_the_second_start(
     detail = dict(failed(proof))["second start"]
     assert "plugin renames-itself@latest writes itself" in detail
     assert "name it another-name@latest in the plan" in detail
+
+
+# A server of modelcontextprotocol.io, on standard streams, without a library.
+MCP = """#!/usr/bin/env node
+import { createInterface } from "node:readline"
+@@FIRST@@
+const say = (id, result) => console.log(JSON.stringify({ jsonrpc: "2.0", id, result }))
+const serverInfo = { name: "s", version: "1" }
+const inputSchema = { type: "object", properties: {} }
+createInterface({ input: process.stdin }).on("line", (line) => {
+  const { id, method, params } = JSON.parse(line)
+  if (method === "initialize")
+    say(id, { protocolVersion: params.protocolVersion, capabilities: { tools: {} }, serverInfo })
+  if (method === "ping") say(id, {})
+  if (method === "tools/list") say(id, { tools: ["one", "two"].map((name) => ({ name, inputSchema })) })
+})
+"""
+COMMANDS = {
+    "mcp-asks": MCP.replace("@@FIRST@@", 'fetch("https://service.example/").catch(() => {})'),
+    "mcp-of-a-directory": MCP.replace(
+        "@@FIRST@@", "if (!process.argv[2]) { console.error('Usage: DIRECTORY'); process.exit(1) }"
+    ),
+    "mcp-with-a-key": MCP.replace("@@FIRST@@", "console.error('A_KEY is required'); process.exit(1)"),
+    "mcp-lacks": MCP.replace("@@FIRST@@", 'await import("not-there")'),
+    "formats": '#!/usr/bin/env node\nconsole.log("1.0.0")\n',
+}
+
+
+@slow
+def test_commands_start_from_the_cache_and_their_tools_are_offered(
+    isolated, ripgrep, with_plugins, opencode_118
+):
+    cache = with_plugins({}, commands=COMMANDS)
+    proof = verify.verify(cache, opencode_118)
+    steps = {step.name: step.detail for step in proof.steps}
+    assert [name for name, _ in failed(proof)] == ["command mcp-lacks@latest"]
+    assert "not-there" in steps["command mcp-lacks@latest"]
+    assert steps["command mcp-asks@latest"] == "1.0.0: an MCP server with 2 tools"
+    assert steps["command mcp-of-a-directory@latest"] == "1.0.0: an MCP server with 2 tools, started with `.`"
+    assert steps["command mcp-with-a-key@latest"] == (
+        "1.0.0: starts, and wants something of yours: A_KEY is required"
+    )
+    assert steps["command formats@latest"] == "1.0.0: starts"
+    assert steps["mcp"] == "OpenCode is connected to mcp-asks@latest, mcp-of-a-directory@latest"
+    assert "mcp-asks@latest 2, as it lists them; mcp-of-a-directory@latest 2, as it" in steps["tools"]
+    asked = {(host.name, host.who) for host in proof.hosts}
+    assert asked == {("service.example", "command mcp-asks@latest")}
+    assert proof.quiet is False

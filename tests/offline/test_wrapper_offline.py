@@ -243,3 +243,25 @@ def test_a_run_leaves_no_native_part_in_the_directory_for_temporary_files(progra
         left[name] = list(temporary.glob(".*.so"))
     assert left["bare"]
     assert left["wrapped"] == []
+
+
+PLACES = {
+    "lib/opencode-cache/generations/0123": ("install.sh NEW.tar.zst @", "install.sh --remove @"),
+    "store": ("opencode-cache install", "opencode-cache remove --user"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_upgrade_and_uninstall_say_how_this_installation_is_updated_and_removed(place, made_118, tmp_path):
+    """And do neither: OpenCode's own would ask the network for another OpenCode."""
+    program = wrapped(made_118, tmp_path / place)
+    home = tmp_path / "home"
+    for words, says in zip(
+        (["upgrade"], ["--log-level", "INFO", "uninstall", "--force"]), PLACES[place], strict=False
+    ):
+        done = isolated.run(program, words, home, read_only=[made_118.cache])
+        assert (done.returncode, done.stdout, done.hosts) == (1, "", [])
+        assert says.replace("@", str(tmp_path)) in done.stderr
+        assert done.stderr.count("\n") == 1
+    helped = isolated.run(program, ["upgrade", "--help"], home, read_only=[made_118.cache])
+    assert (helped.returncode, helped.hosts) == (0, [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import io
+import json
 import os
 import shutil
 import stat
@@ -19,6 +20,7 @@ import pytest
 from bundle_lab import (
     FILES,
     LINKS,
+    bundled,
     differences,
     make_bundle,
     make_cache,
@@ -40,7 +42,7 @@ from opencode_cache.ship.file_format import tar_header
 
 def made(directory: Path, **options) -> pack.Bundle:
     cache = make_cache(directory / "cache")
-    return pack.bundle(cache, make_program(directory / "opencode"), directory / "out.tar.zst", **options)
+    return bundled(cache, make_program(directory / "opencode"), directory / "out.tar.zst", **options)
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def test_same_input_same_bytes(tmp_path, umask, monkeypatch):
     subprocess.run(["chmod", "-R", "a-w", cache], check=True)
     monkeypatch.chdir(other)
     program = make_program(other / "x" / "opencode")
-    second = pack.bundle(Path("cache"), program, Path("c.tar.zst"))
+    second = bundled(Path("cache"), program, Path("c.tar.zst"))
     subprocess.run(["chmod", "-R", "u+w", cache], check=True)
     assert second.file.read_bytes() == first
     assert second.sha256 == hashlib.sha256(first).hexdigest()
@@ -76,11 +78,11 @@ def test_date_of_the_day_or_of_source_date_epoch(tmp_path, monkeypatch):
     days = {dt.datetime.now(dt.timezone.utc).date().isoformat()}
     today = made(tmp_path / "today", serial=7)
     days.add(dt.datetime.now(dt.timezone.utc).date().isoformat())
-    assert today.info.date in days
-    assert today.info.serial == 7
+    assert today.infos[0].date in days
+    assert today.infos[0].serial == 7
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     first, second = made(tmp_path / "first"), made(tmp_path / "second")
-    assert (first.info.date, first.info.serial) == ("2023-11-14", 0)
+    assert (first.infos[0].date, first.infos[0].serial) == ("2023-11-14", 0)
     assert first.sha256 == second.sha256
 
 
@@ -110,7 +112,8 @@ def killed(pieces):
         os.kill(os.getpid(), signal.SIGKILL)
     sys.stdin.read()
 pack.compressed = killed
-pack.bundle(*map(Path, sys.argv[1:4]))
+cache, program, out = map(Path, sys.argv[1:4])
+pack.bundle([pack.tree(cache, program)], out)
 """
 
 
@@ -128,10 +131,10 @@ def test_what_a_killed_run_left_goes_with_the_next(tmp_path):
     ) as other:
         assert other.stdout.readline()
         assert len(list(tmp_path.iterdir())) == len(before) + 1
-        pack.bundle(tmp_path / "cache", tmp_path / "opencode", out)
+        bundled(tmp_path / "cache", tmp_path / "opencode", out)
         assert len(list(tmp_path.iterdir())) == len(before) + 1
         other.kill()
-    pack.bundle(tmp_path / "cache", tmp_path / "opencode", out)
+    bundled(tmp_path / "cache", tmp_path / "opencode", out)
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -228,7 +231,7 @@ def test_links_out_of_the_cache(tmp_path):
     (cache / "tui").mkdir()
     (cache / "tui" / "tui-1.18.33").symlink_to(program)
     (cache / "tui" / "other").symlink_to(outside)
-    found = pack.bundle(cache, program, tmp_path / "out.tar.zst")
+    found = bundled(cache, program, tmp_path / "out.tar.zst")
     entries = {entry.path: entry for entry in found.listing.entries}
     assert entries["cache/tui/tui-1.18.33"].target == "../../libexec/opencode"
     assert entries["cache/tui/other"].sha256 == hashlib.sha256(b"content").hexdigest()
@@ -258,7 +261,7 @@ def test_what_cannot_be_in_a_bundle(tmp_path, what):
     cache = make_cache(tmp_path / "cache")
     bad_cache(cache, what)
     with pytest.raises(BadInputError) as caught:
-        pack.bundle(cache, make_program(tmp_path / "opencode"), tmp_path / "out.tar.zst")
+        bundled(cache, make_program(tmp_path / "opencode"), tmp_path / "out.tar.zst")
     assert "\n" not in str(caught.value)
     assert str(cache) in str(caught.value)
     assert not (tmp_path / "out.tar.zst").exists()
@@ -286,10 +289,10 @@ def test_program_that_needs_nix_is_refused(tmp_path, content):
     program.write_bytes(content)
     program.chmod(0o755)
     with pytest.raises(BadInputError, match=r"/nix/store/x-\w+/.*which other machines have not"):
-        pack.bundle(make_cache(tmp_path / "cache"), program, tmp_path / "out.tar.zst")
+        bundled(make_cache(tmp_path / "cache"), program, tmp_path / "out.tar.zst")
     good = make_program(tmp_path / "good")
     with pytest.raises(BadInputError, match="static binary"):
-        pack.bundle(tmp_path / "cache", good, tmp_path / "out.tar.zst", ripgrep=program)
+        bundled(tmp_path / "cache", good, tmp_path / "out.tar.zst", ripgrep=program)
 
 
 def test_ripgrep_is_found_by_opencode(tmp_path):
@@ -297,7 +300,7 @@ def test_ripgrep_is_found_by_opencode(tmp_path):
     ripgrep = make_program(tmp_path / "any-name", "of ripgrep")
     found = made(tmp_path, ripgrep=ripgrep)
     (tmp_path / "opencode").write_text("#!/bin/sh\nexec rg\n")
-    found = pack.bundle(tmp_path / "cache", tmp_path / "opencode", found.file, ripgrep=ripgrep)
+    found = bundled(tmp_path / "cache", tmp_path / "opencode", found.file, ripgrep=ripgrep)
     unbundle.unbundle(found.file, tmp_path / "to")
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -311,9 +314,96 @@ def test_ripgrep_is_found_by_opencode(tmp_path):
 
 def test_node_is_brought_for_npm_tools(tmp_path):
     without, brought = made(tmp_path / "a"), made(tmp_path / "b", node=make_program(tmp_path / "node"))
-    assert (without.info.node, brought.info.node) == (False, True)
+    assert (without.infos[0].node, brought.infos[0].node) == (False, True)
     assert {"libexec/path", "libexec/path/node"} <= {entry.path for entry in brought.listing.entries}
     assert "libexec/path" not in {entry.path for entry in without.listing.entries}
+
+
+def test_programs_are_brought_and_stand_in_the_lists(tmp_path):
+    gopls = make_program(tmp_path / "any-name", "of gopls")
+    found = made(tmp_path, programs={"gopls": gopls})
+    digest = hashlib.sha256(gopls.read_bytes()).hexdigest()
+    (entry,) = (entry for entry in found.listing.entries if entry.path == "libexec/path/gopls")
+    assert entry.sha256 == digest
+    unbundle.unbundle(found.file, tmp_path / "to")
+    installed = (tmp_path / "to/bin/opencode").resolve().parents[1]
+    (part,) = (
+        part
+        for part in json.loads((installed / "bill.cdx.json").read_text())["components"]
+        if part["name"] == "gopls"
+    )
+    assert {"alg": "SHA-256", "content": digest} in part["hashes"]
+    assert "gopls" in (installed / "bill.spdx.json").read_text()
+    (tmp_path / "opencode").write_text("#!/bin/sh\nexec gopls\n")
+    again = bundled(tmp_path / "cache", tmp_path / "opencode", found.file, programs={"gopls": gopls})
+    unbundle.unbundle(again.file, tmp_path / "to")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "readlink").symlink_to(shutil.which("readlink"))
+    environment = {"HOME": str(tmp_path), "PATH": str(tools)}
+    done = subprocess.run(
+        [tmp_path / "to/bin/opencode"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "version of gopls\n"
+
+
+def _elf(machine: int) -> bytes:
+    return b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + struct.pack("<H", machine) + bytes(44)
+
+
+@pytest.mark.parametrize(
+    ("system", "content", "found"),
+    [
+        ("x86_64-linux", _elf(183), "linux arm64"),
+        ("x86_64-linux-musl", _elf(243), "linux another processor"),
+        ("aarch64-linux", _elf(62), "linux x64"),
+        ("x86_64-linux", b"\x7fELF\x01\x01\x01" + bytes(60), "linux another processor"),
+        ("x86_64-linux", b"MZ" + bytes(60), "win32 any"),
+        ("aarch64-linux", b"\xcf\xfa\xed\xfe\x0c\0\0\1", "darwin arm64"),
+        ("aarch64-darwin", b"\xcf\xfa\xed\xfe\x07\0\0\1", "darwin x64"),
+        ("x86_64-linux", _elf(62), ""),
+        ("aarch64-darwin", b"\xcf\xfa\xed\xfe\x0c\0\0\1", ""),
+        ("aarch64-darwin", b"\xca\xfe\xba\xbe\0\0\0\2", ""),
+        ("aarch64-linux", b"#!/bin/sh\n", ""),
+    ],
+)
+@pytest.mark.parametrize("role", ["programs", "ripgrep", "opencode"])
+def test_a_program_for_another_machine_is_refused(tmp_path, system, content, found, role):
+    cache, good, other = make_cache(tmp_path / "cache"), tmp_path / "good", make_program(tmp_path / "other")
+    text = manifest.dumps(manifest.read(cache).model_copy(update={"system": system}))
+    (cache / manifest.FILE).write_text(text)
+    make_program(good)
+    other.write_bytes(content)
+    program, options = good, {role: other}
+    if role == "programs":
+        options = {role: {"gopls": other}}
+    elif role == "opencode":
+        program, options = other, {}
+    if not found:
+        assert bundled(cache, program, tmp_path / "out", **options)
+        return
+    with pytest.raises(BadInputError, match=f"is a program for {found}, and this is for {system}; give"):
+        bundled(cache, program, tmp_path / "out", **options)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["gopls"], "--program 'gopls': write it as NAME=FILE, for example 'gopls=./gopls'"),
+        (["=x"], "write it as NAME=FILE"),
+        (["gopls=@", "gopls=@"], "gopls is given twice; take one away"),
+        (["a/b=@"], "'a/b' cannot be its name; write it as NAME=FILE"),
+        (["..=@"], "'..' cannot be its name"),
+        (["rg=@"], "'rg' cannot be its name; give --ripgrep"),
+        (["gopls=nowhere"], "nowhere: not an executable file; give gopls as one program"),
+    ],
+)
+def test_a_program_that_is_none_is_one_sentence(tmp_path, command, words, said):
+    cache = make_cache(tmp_path / "cache")
+    program = an_opencode(tmp_path / "opencode", cache)
+    options = [f"--program={word.replace('@', str(program))}" for word in words]
+    assert said in command("--cache", cache, "--opencode", program, "--output", tmp_path / "out", *options)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture
@@ -321,7 +411,7 @@ def command(monkeypatch, capsys):
     """`opencode-cache bundle`: what it said on stderr."""
 
     def run(*arguments) -> str:
-        monkeypatch.setattr(sys, "argv", ["opencode-cache", "bundle", *map(str, arguments)])
+        monkeypatch.setattr(sys, "argv", ["opencode-cache", "bundle", "--no-prove", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         assert ended.value.code == (0 if "-o" in arguments else 2)
@@ -406,7 +496,7 @@ def test_file_that_changes_while_it_is_read(tmp_path):
 def test_place_that_cannot_be_written(tmp_path, name):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInputError) as caught:
-        pack.bundle(make_cache(tmp_path / "cache"), make_program(tmp_path / "opencode"), tmp_path / name)
+        bundled(make_cache(tmp_path / "cache"), make_program(tmp_path / "opencode"), tmp_path / name)
     assert "\n" not in str(caught.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "file", "opencode"]
 
@@ -418,7 +508,8 @@ from opencode_cache.ship import pack
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 try:
-    pack.bundle(*map(Path, sys.argv[1:]))
+    cache, program, out = map(Path, sys.argv[1:])
+    pack.bundle([pack.tree(cache, program)], out)
 except pack.BadInputError as error:
     sys.exit(str(error))
 """

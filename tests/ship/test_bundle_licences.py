@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
 import tarfile
 
 import bundle_lab
+import making
 import pytest
 
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
+from opencode_cache.formats import proof as proofs
 from opencode_cache.formats.manifest import CachedPackage
-from opencode_cache.ship import licences, pack
+from opencode_cache.prove import on_file
+from opencode_cache.ship import image, licences, unbundle
 
 
 @pytest.fixture
@@ -30,7 +34,7 @@ def cache(tmp_path):
 
 def bundle(cache, directory, **options):
     program = bundle_lab.make_program(directory / "opencode")
-    return pack.bundle(cache, program, directory / "out.tar.zst", **options)
+    return bundle_lab.bundled(cache, program, directory / "out.tar.zst", **options)
 
 
 def test_a_bundle_with_what_may_not_be_passed_on_is_refused(cache, tmp_path):
@@ -48,6 +52,42 @@ def test_who_accepts_it_by_name_gets_it(cache, tmp_path):
 def test_a_name_that_there_is_nothing_to_accept_of_is_refused(cache, name):
     with pytest.raises(BadInputError, match="it holds @sap/xssec"):
         licences.check(manifests.read(cache), ["@sap/xssec", name])
+
+
+@pytest.fixture
+def proof(tmp_path):
+    """Of the small bundle's cache and program."""
+    cache = bundle_lab.make_cache(tmp_path / "proved")
+    program = bundle_lab.make_program(tmp_path / "opencode")
+    return making.proof(**proofs.of(cache, proofs.sha256(program)).model_dump())
+
+
+@pytest.mark.parametrize("ship", ["bundle", "image"])
+def test_the_proof_travels_and_speaks_for_the_same_digests_elsewhere(proof, tmp_path, ship):
+    program, out = bundle_lab.make_program(tmp_path / "opencode"), tmp_path / "out"
+    if ship == "bundle":
+        bundle_lab.bundled(tmp_path / "proved", program, out, prove=lambda _: proof)
+        unbundle.unbundle(out, tmp_path / "to")
+        root = tmp_path / "to/lib/opencode-cache/current"
+        assert f"  {proofs.FILE}\n" in (root / "SHA256SUMS").read_text()  # which is what is signed
+    else:
+        image.image(tmp_path / "proved", program, out, prove=lambda _: proof)
+        root = tmp_path / "root/opt/opencode"
+        with tarfile.open(out) as archive:
+            layers = [archive.extractfile(one).read() for one in archive if one.isfile()]
+        for data in [one for one in layers if one.startswith(b"\x1f\x8b")]:
+            with tarfile.open(fileobj=io.BytesIO(gzip.decompress(data))) as layer:
+                layer.extractall(tmp_path / "root", filter="data")
+    identity = proofs.of(root / "cache", proofs.sha256(root / "libexec/opencode"))
+    assert on_file.find(identity, root / "cache") == on_file.Found(proof, here=False)
+    assert on_file.find(identity) is None
+
+
+@pytest.mark.parametrize("field", ["manifest_sha256", "binary_sha256", "opencode"])
+def test_no_proof_of_something_else_travels(proof, tmp_path, field):
+    other = proof.model_copy(update={field: "1.0.0" if field == "opencode" else "c" * 64})
+    with pytest.raises(BadInputError, match=r"proof\.json: is "):
+        bundle(tmp_path / "proved", tmp_path, prove=lambda _: other)
 
 
 def test_a_bundle_has_the_bills_of_all_that_is_in_it(tmp_path):

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from opencode_cache import pipeline
 from opencode_cache.base import files, roots, store
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest
@@ -43,7 +42,7 @@ def home(tmp_path, monkeypatch) -> Path:
 
 
 def proof_of(cache: Path) -> str:
-    return on_file.identity(cache, manifest.read(cache)).file_name
+    return on_file.identity(cache, manifest.read(cache)).file_name()
 
 
 def make(version: str, *, plugin: str = "") -> Made:
@@ -119,7 +118,7 @@ def test_a_wrapper_goes_before_what_it_needs():
 
 def test_what_a_link_leads_to_stays(home):
     old, _ = make("1.0.61"), make("1.18.33")
-    pipeline.leave_link(old.program, home / "bin/opencode")
+    roots.leave(old.program, home / "bin/opencode")
     assert swept() == old.all
     (home / "bin/opencode").unlink()
     assert swept() == set()
@@ -127,8 +126,8 @@ def test_what_a_link_leads_to_stays(home):
 
 def test_a_link_that_was_turned_is_forgotten(home):
     old, new = make("1.0.61"), make("1.18.33")
-    pipeline.leave_link(old.program, home / "bin/opencode")
-    pipeline.leave_link(new.program, home / "bin/opencode")
+    roots.leave(old.program, home / "bin/opencode")
+    roots.leave(new.program, home / "bin/opencode")
     assert swept() == new.all
     (home / "bin/opencode").unlink()
     (home / "bin/opencode").symlink_to("/bin/sh")
@@ -171,7 +170,7 @@ def test_two_wrappers_of_one_cache_do_not_keep_each_other(home):
         (out / "bin/opencode").write_text(text)
 
     second = store.default().add(store.key("second"), "opencode-with-cache-1.18.33", other)
-    pipeline.leave_link(second / "bin/opencode", home / "link")
+    roots.leave(second / "bin/opencode", home / "link")
     assert swept() == made.all - {made.wrapped} | {second}
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest
-from opencode_cache.ship import image
+from opencode_cache.ship import image, installation
 
 
 @pytest.fixture(autouse=True)
@@ -121,6 +121,17 @@ def test_what_is_in_it(parts, tmp_path):
     assert json.loads(text)["bomFormat"] == "CycloneDX"
 
 
+def test_a_preset_is_where_opencode_reads_it(parts, tmp_path):
+    read = Read(image.image(*parts, tmp_path / "x.oci.tar", preset=b"{}\n").file)
+    mine = read.layers[-1]
+    assert (mine["etc/opencode/opencode.json"].size, mine["etc/opencode/opencode.json"].mode) == (3, 0o444)
+    assert mine["etc/opencode"].mode == 0o755
+    assert not [name for name in mine if name.startswith("opt/opencode/etc")]
+    cache, program = parts
+    items = installation.installation(manifest.read(cache), cache, program, preset=b"{}\n")
+    assert items[installation.PRESET].data == b"{}\n"
+
+
 def test_a_root_directory_is_one_layer_below(parts, tmp_path):
     root = tmp_path / "root"
     (root / "usr/bin").mkdir(parents=True)
@@ -196,7 +207,7 @@ HOSTILE = {
         lambda files: {k: v for k, v in files.items() if k != "index.json"},
         "index.json is missing",
     ),
-    "not JSON": (lambda files: files | {"index.json": b"[" * 100_000}, "cannot be the base"),
+    "not JSON": (lambda files: files | {"index.json": b"[" * 100_000}, "cannot be used"),
     "a list": (lambda files: files | {"index.json": b"[]"}, "is no object"),
     "too long": (lambda files: files | {"index.json": b" " * (5 << 20)}, "bytes"),
     "two images": (index(lambda one: one["manifests"].append(one["manifests"][0])), "2 images"),
@@ -210,7 +221,7 @@ HOSTILE = {
         "a digest is not sha256's",
     ),
     "a kind that is none": (index(lambda one: one["manifests"][0].update(mediaType="x")), "0 images"),
-    "numbers": (index(lambda one: one.update(manifests=7)), "cannot be the base"),
+    "numbers": (index(lambda one: one.update(manifests=7)), "cannot be used"),
 }
 
 
@@ -243,3 +254,58 @@ def test_other_things_that_cannot_be_are_one_sentence(parts, tmp_path):
     ):
         with pytest.raises(BadInputError, match=says):
             image.image(*parts, out, base=base)
+
+
+def for_arm(cache, program, out):
+    made = manifest.read(cache).model_copy(update={"system": "aarch64-linux"})
+    (cache / manifest.FILE).write_text(manifest.dumps(made))
+    return image.image(cache, program, out).file
+
+
+def test_images_of_several_machines_are_one_index(parts, tmp_path):
+    """Each as it was, to the byte; what is the same is there once; in any order the same file."""
+    one = image.image(*parts, tmp_path / "amd64.oci.tar").file
+    two = for_arm(*parts, tmp_path / "arm64.oci.tar")
+    index = image.join([one, two], tmp_path / "x.oci.tar")
+    assert index.machines == ("linux/amd64", "linux/arm64")
+    assert image.join([two, one], tmp_path / "y.oci.tar").file.read_bytes() == index.file.read_bytes()
+    inside = members(index.file)
+    document = json.loads(inside["index.json"])
+    (descriptor,) = document["manifests"]
+    assert descriptor["digest"] == index.digest
+    listed = json.loads(inside[index.digest.replace("sha256:", "blobs/sha256/")])["manifests"]
+    assert [entry["platform"]["architecture"] for entry in listed] == ["amd64", "arm64"]
+    for file, entry in zip((one, two), listed, strict=True):
+        assert entry["digest"] == Read(file).descriptor["digest"]
+        assert all(inside[name] == data for name, data in members(file).items() if "/" in name)
+    # An index is a base as well, and what was joined can be joined.
+    assert image.image(*parts, tmp_path / "z.oci.tar", base=index.file).layers == 4
+    assert image.join([index.file], tmp_path / "again.oci.tar").digest == index.digest
+
+
+@pytest.mark.parametrize("name", ["the same machine", "another version", "no image", "a damaged layer"])
+def test_images_that_cannot_be_joined_are_one_sentence(parts, tmp_path, name):
+    cache, program = parts
+    one = image.image(cache, program, tmp_path / "one.oci.tar").file
+    made = manifest.read(cache).model_copy(update={"opencode": "9.9.9"})
+    two, says = {
+        "the same machine": (lambda: one, "is for linux/amd64, as is"),
+        "another version": (
+            lambda: (
+                (cache / manifest.FILE).write_text(manifest.dumps(made))
+                and for_arm(cache, program, tmp_path / "two.oci.tar")
+            ),
+            "is not of the version of the others",
+        ),
+        "no image": (lambda: program, "cannot be used"),
+        "a damaged layer": (
+            lambda: rebuilt(
+                for_arm(cache, program, tmp_path / "two.oci.tar"), tmp_path / "bad.tar", damaged_layer
+            ),
+            "checksum mismatch",
+        ),
+    }[name]
+    with pytest.raises(BadInputError, match=says) as caught:
+        image.join([one, two()], tmp_path / "out/x.oci.tar")
+    assert "\n" not in str(caught.value)
+    assert list((tmp_path / "out").iterdir()) == []

@@ -13,13 +13,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import zstandard
 from bundle_lab import (
     INSTALL,
+    OTHER_TOOLS,
     SCRIPT,
+    TOOLS,
+    bundled,
     by_python,
     by_sh,
     differences,
@@ -27,6 +29,7 @@ from bundle_lab import (
     make_bundle,
     make_cache,
     make_program,
+    only,
     packed_again,
     run_sh,
     says,
@@ -35,17 +38,15 @@ from bundle_lab import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from kept import EVERY
 
 from opencode_cache.base.errors import BadInputError, CheckFailedError, OpencodeCacheError
 from opencode_cache.ship import file_format, pack, signing, unbundle
 from opencode_cache.ship.file_format import BLOCK, CONTENTS, DIGITS, SIGNATURE, SUMS, TRAILER
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 SH_FLIPS = 12
 """Each costs some processes."""
-EVERY = 1 if os.environ.get("OPENCODE_CACHE_TEST_EVERY") else 9
+STRIDE = 1 if EVERY else 9
 """Each so manieth change of the file system is one at which an accident happens."""
 
 
@@ -100,7 +101,7 @@ def test_both_ways_install_the_same(files, tmp_path):
 def test_names_that_are_odd_and_allowed(install, tmp_path, name):
     cache = make_cache(tmp_path / "cache")
     (cache / "packages/foo" / name).write_text("content")
-    file = pack.bundle(cache, make_program(tmp_path / "program"), tmp_path / "out.tar.zst").file
+    file = bundled(cache, make_program(tmp_path / "program"), tmp_path / "out.tar.zst").file
     assert install(file, tmp_path / "to")
     (made,) = (tmp_path / "to/lib/opencode-cache/generations").iterdir()
     assert (made / "cache/packages/foo" / name).read_text() == "content"
@@ -296,7 +297,7 @@ def test_bundle_for_another_system(install, files, tmp_path):
     text = (cache / "manifest.json").read_text()
     system = pack.manifests.read(cache).system
     (cache / "manifest.json").write_text(text.replace(system, other))
-    file = pack.bundle(cache, make_program(tmp_path / "opencode"), tmp_path / "out.tar.zst").file
+    file = bundled(cache, make_program(tmp_path / "opencode"), tmp_path / "out.tar.zst").file
     assert not install(file, tmp_path / "to")
     assert not os.path.lexists(tmp_path / "to/bin/opencode")
     assert not (tmp_path / "to/lib").exists()
@@ -563,7 +564,7 @@ def changes_to_try(file: Path, template: Path, tmp_path: Path) -> list[int]:
     discard(prefix)
     names = log.read_text().split("\0")
     inside = [not name.startswith("/") or re.search(r"/\.new-\d+/[^/]+/", name) for name in names]
-    return [n for n, within in enumerate(inside, 1) if not within or n % ((EVERY + 1) // 2) == 0]
+    return [n for n, within in enumerate(inside, 1) if not within or n % ((STRIDE + 1) // 2) == 0]
 
 
 def copied(template: Path, prefix: Path) -> None:
@@ -665,7 +666,7 @@ def test_sh_is_killed_at_every_tool(files, tmp_path):
         (tools / name).chmod(0o755)
     template = tmp_path / "template"
     assert by_sh(files["1"], template)
-    for number in range(1, 60, EVERY):
+    for number in range(1, 60, STRIDE):
         prefix = tmp_path / "to"
         copied(template, prefix)
         (tmp_path / "count").unlink(missing_ok=True)
@@ -896,35 +897,6 @@ def test_full_disk_is_one_sentence_of_the_installer(files, tmp_path):
     assert re.fullmatch(said, done.stderr)
 
 
-TOOLS = [
-    *(
-        "cat",
-        "chmod",
-        "cut",
-        "head",
-        "ln",
-        "ls",
-        "mkdir",
-        "mv",
-        "readlink",
-        "rm",
-        "rmdir",
-        "sha256sum",
-        "sleep",
-    ),
-    *("sort", "sync", "tail", "tar", "tr", "uname", "uniq", "wc", "zstd"),
-]
-"""All that install.sh starts: coreutils, tar and zstd."""
-
-
-def only(path: Path, tools: Iterable[str]) -> Path:
-    """A directory for PATH that has these tools alone."""
-    path.mkdir()
-    for name in tools:
-        (path / name).symlink_to(shutil.which(name))
-    return path
-
-
 def test_installer_needs_nothing_else(files, tmp_path):
     words, path = sh_words(), only(tmp_path / "path", TOOLS)
     for arguments in ([files["1"]], [files["2"]], ["--undo"]):
@@ -948,28 +920,7 @@ def test_unbundle_needs_neither_tar_nor_zstd(files, tmp_path, monkeypatch):
     assert says(tmp_path / "to", tmp_path / "home") == "version 1 hello"
 
 
-def busyboxes(path: Path) -> None:
-    for name in set(TOOLS) - {"zstd"}:
-        (path / name).unlink()
-        (path / name).symlink_to(shutil.which("busybox"))
-
-
-def libarchives(path: Path) -> None:
-    """What macOS has."""
-    (path / "tar").unlink()
-    (path / "tar").symlink_to(shutil.which("bsdtar"))
-
-
-def perls(path: Path) -> None:
-    """What macOS has."""
-    (path / "sha256sum").unlink()
-    for name in ("shasum", "perl"):
-        (path / name).symlink_to(shutil.which(name))
-
-
-@pytest.mark.parametrize(
-    ("needs", "others"), [("busybox", busyboxes), ("bsdtar", libarchives), ("shasum", perls)]
-)
+@pytest.mark.parametrize(("needs", "others"), OTHER_TOOLS)
 def test_installer_with_the_tools_of_other_systems(files, tmp_path, needs, others):
     if shutil.which(needs) is None:
         pytest.skip(f"needs {needs} on PATH")

@@ -48,7 +48,7 @@ LINKS = {
 }
 
 
-def make_cache(at: Path) -> Path:
+def make_cache(at: Path, system: str = "") -> Path:
     """A directory that is a cache as far as a bundle goes."""
     for name, text in FILES.items():
         path = at / name
@@ -62,7 +62,7 @@ def make_cache(at: Path) -> Path:
         builder="0.1.0",
         opencode="1.18.33",
         layout="packages",
-        system=platforms.current().name,
+        system=system or platforms.current().name,
         links=("packages/foo", "packages/@scope/plugin@latest"),
         copies=("models.json",),
         requests=(),
@@ -87,7 +87,12 @@ def make_bundle(directory: Path, version: str = "1", **options) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     cache = make_cache(directory / f"cache-{version}")
     out = directory / f"{version}.tar.zst"
-    return pack.bundle(cache, make_program(directory / f"opencode-{version}", version), out, **options).file
+    return bundled(cache, make_program(directory / f"opencode-{version}", version), out, **options).file
+
+
+def bundled(cache: Path, program: Path, out: Path, *, since=None, sign_key=None, **options) -> pack.Bundle:
+    """The bundle of one system."""
+    return pack.bundle([pack.tree(cache, program, **options)], out, since=since, sign_key=sign_key)
 
 
 def unpacked_tar(file: Path) -> bytes:
@@ -203,6 +208,60 @@ def differences(tree: Path, listing: Listing) -> str:
                 return f"{name} is not what the list says"
     missing = sorted((wanted.keys() | documents.keys()) - seen)
     return f"{missing[0]} is missing" if missing else ""
+
+
+# Machines with few tools, or with others
+
+
+TOOLS = [
+    *(
+        "cat",
+        "chmod",
+        "cut",
+        "head",
+        "ln",
+        "ls",
+        "mkdir",
+        "mv",
+        "readlink",
+        "rm",
+        "rmdir",
+        "sha256sum",
+        "sleep",
+    ),
+    *("sort", "sync", "tail", "tar", "tr", "uname", "uniq", "wc", "zstd"),
+]
+"""All that install.sh starts: coreutils, tar and zstd."""
+
+
+def only(path: Path, tools) -> Path:
+    """A directory for PATH that has these tools alone."""
+    path.mkdir()
+    for name in tools:
+        (path / name).symlink_to(shutil.which(name))
+    return path
+
+
+def busyboxes(path: Path) -> None:
+    for name in set(TOOLS) - {"zstd"}:
+        (path / name).unlink()
+        (path / name).symlink_to(shutil.which("busybox"))
+
+
+def libarchives(path: Path) -> None:
+    """What macOS has."""
+    (path / "tar").unlink()
+    (path / "tar").symlink_to(shutil.which("bsdtar"))
+
+
+def perls(path: Path) -> None:
+    """What macOS has."""
+    (path / "sha256sum").unlink()
+    for name in ("shasum", "perl"):
+        (path / name).symlink_to(shutil.which(name))
+
+
+OTHER_TOOLS = [("busybox", busyboxes), ("bsdtar", libarchives), ("shasum", perls)]
 
 
 # Bundles of somebody who knows how

@@ -102,7 +102,7 @@ def certificates(directory: Path) -> tuple[ssl.SSLContext, Path]:
     def openssl(*words: str) -> None:
         subprocess.run(["openssl", *words], cwd=directory, check=True, capture_output=True)
 
-    new = ("req", "-newkey", "rsa:2048", "-nodes", "-sha256")
+    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-sha256")
     openssl(
         *new,
         "-x509",

@@ -7,10 +7,12 @@ import datetime as dt
 import making
 
 from opencode_cache.catalogue.document import Catalogue
-from opencode_cache.formats.lock import Unavailable
+from opencode_cache.formats.lock import Signatures, Unavailable
 from opencode_cache.formats.manifest import CachedPackage, Entry, Manifest
 from opencode_cache.formats.proof import Host, Step
+from opencode_cache.inspect.difference import Change, Difference
 from opencode_cache.inspect.inventory import Inventory, Tree
+from opencode_cache.inspect.sbom.on_disk import Facts
 
 
 def inventory(text="x", *, proof=True, shared=False):
@@ -62,6 +64,8 @@ def inventory(text="x", *, proof=True, shared=False):
         unavailable=(Unavailable(spec=say(), kind="provider", reason=say()),),
         languages=(say(), say()),
         languages_fetched=(say(),),
+        signatures=Signatures(verified=2, missing=(say(),), keys={say(): say()}),
+        accept={say(): (say(),)},
         files=1234,
         bytes=10_000_000,
     )
@@ -69,7 +73,21 @@ def inventory(text="x", *, proof=True, shared=False):
     trees = (Tree("a", entries[:1], sizes), Tree("b", entries[1:], {packages[1]: 3_000_000}))
     if shared:
         trees = (Tree(".", entries, sizes | {packages[1]: 3_000_000}),)
-    return Inventory(made, trees, dt.date(2026, 7, 1), a_proof(say) if proof else None)
+    told = a_proof(say) if proof else None
+    facts = {package: Facts(None, None, say()) for package in packages[:2]}
+    return Inventory(made, trees, dt.date(2026, 7, 1), told, facts=facts)
+
+
+def difference(text="x"):
+    """One change of each kind of row."""
+    return Difference(
+        f"{text}since",
+        (
+            Change("package", f"{text}new", None, "1.0.0"),
+            Change("package", f"{text}gone", "1.0.0", None),
+            Change("content", f"{text}other", f"{text}before", f"{text}after"),
+        ),
+    )
 
 
 def a_proof(say):
@@ -98,7 +116,10 @@ def texts(found):
     """Every free text of an inventory that a reader of its page should see."""
     made, proof = found.manifest, found.proof
     seen = [made.builder, made.opencode, made.system, made.catalogue_why, made.catalogue.sha256]
-    seen += [*made.languages, *made.languages_fetched]
+    seen += [*made.languages, *made.languages_fetched, *made.signatures.missing]
+    seen += [*made.signatures.keys, *made.signatures.keys.values()]
+    seen += [text for who, hosts in made.accept.items() for text in (who, *hosts)]
+    seen += [line.strip() for told in found.facts.values() for line in told.licence_text.splitlines()]
     for package in made.packages:
         seen += [
             package.name,

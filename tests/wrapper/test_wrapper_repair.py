@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from kept import EVERY
 from wrapper_lab import (
     BUN,
     OTHER,
@@ -612,7 +613,7 @@ def test_killed_at_any_tool(one):
     quiet(first.start(old_wrapper))
     (first.cache_dir / "packages/new").mkdir()
     (first.cache_dir / "packages/new/mine").write_text("mine")
-    for step in range(1, 100, 1 if os.environ.get("OPENCODE_CACHE_TEST_EVERY") else 3):
+    for step in range(1, 100, 1 if EVERY else 3):
         shutil.rmtree(one.home)
         move_home(first, one)
         status = one.killed(dying, step)

@@ -5,7 +5,6 @@ OPENCODE_CACHE_TEST_EVERY=1 tries every system call, and many more sequences; th
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -15,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from kept import EVERY
 from wrapper_lab import BUN, OTHER, PACKAGES, PLUGIN, TIMEOUT, Lab, dying_tools, holds, move_home, shell
 
 from opencode_cache.wrapper.render import wrap
 
-EVERY = bool(os.environ.get("OPENCODE_CACHE_TEST_EVERY"))
 POINTS = 12  # system calls of each layout that are tried where not all of them are
 MODULES = ("@opencode-ai/plugin", "zod")
 PLACES = (

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opencode_cache import layouts
-from opencode_cache.base import console, files, roots, store
+from opencode_cache.base import console, files, store
 from opencode_cache.base.errors import BadInputError, CheckFailedError
-from opencode_cache.build import assemble, builder
+from opencode_cache.build import builder, release_binary
 from opencode_cache.fetch import github as github_archives
 from opencode_cache.fetch import tarballs as tarball
 from opencode_cache.formats import ages, contents, lock, manifest, shipped
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
-    from opencode_cache.formats.lock import Lock, Package
+    from opencode_cache.formats.lock import Lock
     from opencode_cache.formats.plan import Plan
     from opencode_cache.formats.proof import Proof
 
@@ -65,25 +65,6 @@ def fetch(cache_lock: Lock, system: platforms.System, to: Path, *, with_binary: 
     github_archives.fetch([package for package in wanted if package.github], to)
 
 
-def binary(package: Package, tarballs: Path, cache_store: store.Store) -> Path:
-    """The OpenCode program out of its npm package, in the store."""
-    entry = cache_store.add(
-        store.key("opencode", package.integrity),
-        f"{package.name}-{package.version}",
-        lambda out: _unpack_binary(package, tarballs, out),
-    )
-    return entry / "bin" / "opencode"
-
-
-def _unpack_binary(package: Package, tarballs: Path, out: Path) -> None:
-    out.mkdir(parents=True)
-    assemble.unpack(package, tarballs / package.tarball, [out], keep_all=True)
-    program = out / "bin" / "opencode"
-    if not program.is_file():
-        raise BadInputError(f"{package.key}: has no bin/opencode; lock again")
-    program.chmod(0o755)
-
-
 def make_lock(
     plan: Plan, before: date | None, *, allow_missing: bool = False, program: Path | None = None
 ) -> Lock:
@@ -115,7 +96,7 @@ def make_lock(
     if package and not program:
         console.step(f"fetching {package.key}")
         tarball.fetch([package], tarballs)
-        program = binary(package, tarballs, cache_store)
+        program = release_binary.in_store(package, tarballs, cache_store)
     assert program is not None  # noqa: S101 - for mypy; without a package it was refused above
     kept = {name: binaries[name] for name in names if name in binaries}
     locking = resolver.Resolver(
@@ -170,32 +151,56 @@ def built(path: Path, models: Path | None = None) -> tuple[Built, bool]:
     """
     store.sweep()
     cache_lock = lock.read(path)
-    system = platforms.current()
     cache_store = store.default()
-    tarballs = store.downloads()
-    package = contents.binary_package(cache_lock, system)
-    text = lock.dumps(cache_lock)
-    cache_key = store.key("cache", text, system.name, _this_program())
-    name = cache_lock.opencode.version
-    cache = cache_store.path(cache_key, f"opencode-cache-{name}")
-    program = cache_store.path(store.key("opencode", package.integrity), f"{package.name}-{name}")
-    if not cache_store.whole(cache) or not cache_store.whole(program):
-        fetch(cache_lock, system, tarballs)
-    opencode = binary(package, tarballs, cache_store)
-
-    def make_cache(out: Path) -> None:
-        inputs = builder.Inputs(cache_lock, tarballs, opencode, system, models=models)
-        console.step("unpacking")
-        build(inputs, out, trust_proofs=True)
-
-    cache = cache_store.add(cache_key, f"opencode-cache-{name}", make_cache)
+    cache, opencode = _cache(cache_lock, models, platforms.current())
     extra_path = _extra_path(cache_lock, cache_store)
     key = store.key("wrapper", str(cache), str(opencode), str(extra_path), _this_program())
-    wrapped_name = f"opencode-with-cache-{name}"
+    wrapped_name = f"opencode-with-cache-{cache_lock.opencode.version}"
     prefix = cache_store.path(key, wrapped_name)
     is_new = not prefix.exists()
     wrapped = cache_store.add(key, wrapped_name, lambda out: _wrap(cache, opencode, out, extra_path, prefix))
     return Built(opencode, cache, wrapped / "bin" / "opencode"), is_new
+
+
+def ready_for_system(path: Path, models: Path | None, system: platforms.System) -> tuple[Path, Path]:
+    """The cache and the program of a lock for any system. What runs here is proved, as by `ready`."""
+    if system == platforms.current():
+        here = ready(path, models)
+        return here.cache, here.opencode
+    cache, opencode = _cache(lock.read(path), models, system)
+    last_proof = on_file.find(on_file.identity(cache, manifest.read(cache)))
+    if last_proof:
+        say_who_asks(last_proof.proof)
+    else:
+        console.step(
+            f"{system.name}: not proved, since it does not run here; `opencode-cache verify` does it there"
+        )
+    return cache, opencode
+
+
+def _cache(cache_lock: Lock, models: Path | None, system: platforms.System) -> tuple[Path, Path]:
+    """The cache of a lock, and its program."""
+    cache_store, tarballs, here = store.default(), store.downloads(), platforms.current()
+    name = cache_lock.opencode.version
+    package = contents.binary_package(cache_lock, system)
+    cache_key = store.key("cache", lock.dumps(cache_lock), system.name, _this_program())
+    cache = cache_store.path(cache_key, f"opencode-cache-{name}")
+    program = cache_store.path(store.key("opencode", package.integrity), f"{package.name}-{name}")
+    if not cache_store.whole(cache) or not cache_store.whole(program):
+        fetch(cache_lock, system, tarballs)
+    opencode = release_binary.in_store(package, tarballs, cache_store)
+
+    def make_cache(out: Path) -> None:
+        by = None
+        if system != here:
+            package = contents.binary_package(cache_lock, here)
+            tarball.fetch([package], tarballs)
+            by = release_binary.in_store(package, tarballs, cache_store)
+        inputs = builder.Inputs(cache_lock, tarballs, opencode, system, models=models, by=by)
+        console.step("unpacking")
+        build(inputs, out, [] if by else None, trust_proofs=True)
+
+    return cache_store.add(cache_key, f"opencode-cache-{name}", make_cache), opencode
 
 
 def ready_for(
@@ -283,16 +288,3 @@ def locked(plan: Plan, before: date | None = None, *, is_default: bool, allow_mi
             console.step(f"{path} is damaged, so it is made again")
         files.write_atomically(path, lock.dumps(make_lock(plan, before, allow_missing=allow_missing)))
     return path
-
-
-def leave_link(program: Path, link: Path) -> None:
-    """A symbolic link to the wrapped program, put in place at once; `gc` minds it. Raises BadInputError."""
-    try:
-        with files.beside(link) as directory:
-            (directory / "link").symlink_to(program)
-            (directory / "link").replace(link)
-    except OSError as error:
-        raise BadInputError(
-            f"{link}: no link can be left there ({error.strerror}); choose another --link"
-        ) from error
-    roots.remember(link)

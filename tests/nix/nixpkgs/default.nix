@@ -83,6 +83,8 @@ let
       };
       newScope = scope: lib.callPackageWith (final // scope);
       callPackage = final.newScope { };
+      # Nothing is built for another system.
+      makeScopeWithSplicing' = { otherSplices, f }: lib.makeScope final.newScope f;
 
       bash = tools "bash" [ "bash" ];
       dash = tools "dash" [ "dash" ];

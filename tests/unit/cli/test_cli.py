@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 import making
 import pytest
@@ -220,33 +218,6 @@ def test_the_options_of_lock_become_the_plan(run, planned, tmp_path):
     )
 
 
-def test_a_command_loads_what_it_needs():
-    """`./dev bench` measures what that saves."""
-    program = (
-        "import sys; sys.argv[1:] = sys.argv[1].split()\n"
-        "from opencode_cache.cli.main import main\n"
-        "try: main()\n"
-        "finally: sys.stderr.write('\\n'.join(sys.modules))"
-    )
-
-    def loaded(arguments):
-        done = subprocess.run(
-            [sys.executable, "-c", program, arguments], capture_output=True, text=True, check=True
-        )
-        return set(done.stderr.splitlines())
-
-    version = loaded("--version")
-    assert not version & {
-        "rich",
-        "pydantic",
-        "requests",
-        "opencode_cache.pipeline",
-        "opencode_cache.base.console",
-    }
-    # What asks for nothing loads nothing that asks.
-    assert not [name for name in loaded("verify --help") if name.startswith("opencode_cache.update")]
-
-
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [("lock --tool pyr", "pyright"), ("fetch --system aarch64-d", "aarch64-darwin"), ("unb", "unbundle")],
@@ -392,34 +363,3 @@ def test_no_color_is_minded_on_a_terminal_too(capsys, monkeypatch):
     console.step("a [dim]step[/dim]")
     said = capsys.readouterr().err
     assert said == "opencode-cache: [bold]wrong[/bold]\nopencode-cache: a [dim]step[/dim]\n"
-
-
-# As a program
-
-
-def start(*arguments, **options):
-    """Start the program itself; stderr is a pipe, so no terminal."""
-    return subprocess.Popen(
-        [sys.executable, "-c", "from opencode_cache.cli.main import main; main()", *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[2])},
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-
-
-def test_neither_a_bad_lock_nor_a_reader_that_went_away_gives_a_traceback(cache, tmp_path):
-    (tmp_path / "bad.json").write_text("[" * 100_000, encoding="utf-8")
-    reader, writer = os.pipe()
-    os.close(reader)
-    # Both at once: starting takes longer than all else here.
-    with (
-        start("fetch", tmp_path / "bad.json", "--to", tmp_path / "t", stdout=subprocess.PIPE) as bad,
-        start("list", "--cache", cache, "--json", stdout=writer) as unread,
-    ):
-        os.close(writer)
-        out, err = bad.communicate(timeout=60)
-        assert (bad.returncode, out) == (2, "")
-        assert_sentence(err, "bad.json", "restore the file or make it again")
-        assert unread.communicate(timeout=60)[1] == ""

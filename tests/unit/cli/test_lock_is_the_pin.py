@@ -67,7 +67,8 @@ def test_two_builders_with_one_lock_make_the_same_bundle_byte_for_byte(
         monkeypatch.setenv("TZ", zone)
         before = os.umask(mask)
         try:
-            status, out, err = run("bundle", "--lock", whole_lock, "-o", tmp_path / name / "b.tar.zst")
+            words = ["--no-prove", "--lock", whole_lock, "-o", tmp_path / name / "b.tar.zst"]
+            status, out, err = run("bundle", *words)
         finally:
             os.umask(before)
         assert status == 0, err

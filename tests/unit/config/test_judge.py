@@ -85,7 +85,7 @@ def test_every_kind_of_entry_gets_a_word(home):
         "formatter.mine 'npx prettier $FILE'": "cached",
         "lsp.mine 'gopls'": "not needed",
         "lsp": "not covered",
-        "instructions 'https://rules.example.com/house.md'": "not covered",
+        "instructions 'https://rules.example.com/house.md'": "cached",
         "skills 'https://skills.example.com/index.json'": "not covered",
         "references.lib 'example/lib'": "not covered",
         "dependencies 'ms@^2'": "cached",

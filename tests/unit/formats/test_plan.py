@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from opencode_cache import layouts
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.cli import options
-from opencode_cache.formats import local_plugin, plan, shipped, user_files
+from opencode_cache.formats import local_plugin, plan, plan_example, shipped, user_files
 
 UNSUPPORTED = ["0.15.0", "1.4.0", "1.13.0", "1.19.0", "3.0.0"]
 NO_VERSIONS = ["0.15", "1.13", "abc", "", "v1.18.33", "1.18", "1.18.33\n", "1.18.x", "\uff11.0.0"]
@@ -170,7 +171,7 @@ def test_a_missing_file_is_refused(tmp_path):
 
 def test_more_is_added_behind_what_the_plan_has():
     base = plan.Plan(plugins=["a"], extra_providers=["p"], tools=["t"], resolve={"a": "^1", "b": "^1"})
-    made = base.with_more(providers=["q"], plugins=["c"], tools=["u"], resolve={"a": "^2"})
+    made = base.with_more({"extra_providers": ["q"], "plugins": ["c"], "tools": ["u"]}, {"a": "^2"})
     assert (made.plugins, made.extra_providers, made.tools) == (["a", "c"], ["p", "q"], ["t", "u"])
     assert made.resolve == {"a": "^2", "b": "^1"}
     assert base.plugins == ["a"]
@@ -179,7 +180,7 @@ def test_more_is_added_behind_what_the_plan_has():
 
 def test_adding_nothing_changes_nothing():
     base = plan.default("1.18.33")
-    assert base.with_more() == base
+    assert base.with_more({}) == base
 
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -188,8 +189,6 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('tools = ["pyrigth"]', "write 'pyright'"),
-        ('tools = ["vue-language-server@3"]', "write '@vue/language-server'"),
         ('opencode = "1.0.61"\ntools = ["pyright"]', "take pyright out of the plan"),
         ('plugins = ["github:owner/repo#semver:^1"]', "'semver:^1' is not a branch, tag or commit"),
         ('plugins = ["mine@github:owner/repo#--upload-pack=x"]', "not a branch, tag or commit"),
@@ -205,7 +204,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         ('warmup = ["models\\n"]', "has a control character"),
         ('[files]\n"a\\nb" = "a"', "has a control character"),
         ('systems = ["x86_64-linx"]', "the supported ones are x86_64-linux,"),
-        ('plugins = ["owner/repo"]', "write 'github:OWNER/REPO#COMMIT' or an npm name"),
+        ('plugins = ["gitlab:owner/repo"]', "write 'github:OWNER/REPO#COMMIT' or an npm name"),
         ('[resolve]\n"--x" = "1"', "'--x' is not an npm package name"),
         ('[resolve]\nx = "no range!"', "'no range!' is not an npm range"),
         ('[grammars.nix]\nwasmm = "a"', "grammars.nix: unknown key 'wasmm'; did you mean 'wasm'?"),
@@ -371,3 +370,23 @@ def test_hosts_are_accepted_from_a_plugin_or_from_anybody(read):
 )
 def test_what_cannot_be_accepted_is_refused(refused, text, said):
     assert said in refused('plugins = ["opencode-wakatime"]\n' + text)
+
+
+def test_every_key_has_an_example_that_is_a_plan(read):
+    made = read(plan_example.TEXT.replace("github:owner/repo#COMMIT", f"github:owner/repo#{COMMIT}"))
+    assert made.model_fields_set == set(plan.Plan.model_fields)
+    assert all(
+        f"{key} = " in plan_example.TEXT or f"[{key}" in plan_example.TEXT for key in plan.Plan.model_fields
+    )
+
+
+@pytest.mark.parametrize("key", sorted(plan.Plan.model_fields))
+def test_a_value_of_the_wrong_kind_is_refused_with_one_of_the_right_kind(refused, key):
+    wrong = (
+        "[5]"
+        if key in ("opencode", "min_age", "catalogue", "built_in_plugins", "require_signatures")
+        else "5"
+    )
+    said = refused(f"{key} = {wrong}")
+    assert f"{key}" in said
+    assert re.search(rf"write it as in: \[?{key}\b", said)

@@ -37,6 +37,28 @@ def test_every_row_says_where_it_stands_and_whom_it_is_for():
         assert all(text == text.upper() for text in terms.stated)
 
 
+@pytest.mark.parametrize(
+    ("name", "stated", "licence"),
+    [
+        ("@openauthjs/openauth", None, "MIT"),
+        ("@openauthjs/openauth", "ISC", "ISC"),
+        ("opencode-anthropic-auth", None, "MIT"),
+        ("silent", None, None),
+    ],
+)
+def test_what_stands_elsewhere_is_taken_where_nothing_is_stated(name, stated, licence):
+    package = making.package(name, license=stated)
+    assert redistribution.licence(package) == licence
+    assert bool(redistribution.read_elsewhere(package)) is (stated is None and licence is not None)
+
+
+def test_what_was_read_says_where_and_whose_it_is():
+    for read in redistribution.READ.values():
+        assert read.licence
+        assert "LICENSE" in read.source
+        assert read.copyright.startswith("Copyright ")
+
+
 def test_the_sentence_names_the_package_or_what_it_brings():
     terms = redistribution.TABLE[0]
     assert redistribution.reason("provider", "a", {"@sap/xssec": terms}) == (
@@ -54,6 +76,7 @@ def test_the_sentence_names_the_package_or_what_it_brings():
 def test_nothing_in_a_shipped_lock_may_not_be_passed_on(path):
     found = lock.read(path)
     assert redistribution.forbidden([*found.packages.values(), *found.opencode.binaries.values()]) == {}
+    assert [package.key for package in found.packages.values() if not redistribution.licence(package)] == []
     reached = {key for nodes in found.trees.values() for key in nodes.values()}
     grammars = {key for pin in found.languages.values() for key in pin.packages}
     assert set(found.packages) == reached | grammars

@@ -7,8 +7,6 @@ import io
 import json
 import os
 import re
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -281,51 +279,6 @@ def test_a_lock_that_is_no_file_hangs_nobody(tmp_path, kind):
         path.symlink_to(kind)
     with pytest.raises(BadInputError, match=r"cannot be read as a lock file .*make one with `lock`"):
         lock.read(path)
-
-
-# The streams and the directory that a command is given
-
-
-def command(*arguments: str, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "opencode_cache", *arguments],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=60,
-        check=False,
-        **options,
-    )
-
-
-@pytest.mark.parametrize("arguments", [["doctor", "--json"], ["doctor"], ["--version"]])
-@pytest.mark.parametrize("stream", ["full", "closed"])
-def test_an_answer_that_nobody_gets_is_a_failure(arguments, stream, tmp_path):
-    environ = os.environ | {"HOME": str(tmp_path)}
-    if stream == "full":
-        with Path("/dev/full").open("w", encoding="utf-8") as full:
-            done = command(*arguments, stdout=full, env=environ)
-    else:
-        done = command(*arguments, preexec_fn=lambda: os.close(1), env=environ)
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert "stdout: cannot be written" in done.stderr
-
-
-@pytest.mark.parametrize("arguments", [["doctor"], ["wrap", "--cache", "a", "--opencode", "b", "--out", "c"]])
-def test_a_directory_that_is_gone_is_one_sentence(arguments, tmp_path):
-    place = tmp_path / "gone"
-    place.mkdir()
-    done = command(
-        *arguments,
-        cwd=place,
-        preexec_fn=place.rmdir,
-        stdout=subprocess.DEVNULL,
-        env=os.environ | {"HOME": "/"},
-    )
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "is gone" in done.stderr
 
 
 def test_the_console_of_these_tests_is_the_one_that_prints():

@@ -247,6 +247,16 @@ def test_a_shipped_proof_speaks_for_the_same_digests_and_says_elsewhere(cache, t
     assert inventory.take(cache).proved_here
 
 
+def test_a_proof_beside_the_cache_came_along_with_it(cache, tmp_path):
+    """As in a bundle and an image; what is of something else, or none, counts as none."""
+    beside = cache.parent / proof_format.FILE
+    for text in ("{}", on_file.dumps(of(cache, binary_sha256="c" * 64))):
+        assert inventory.take(written(beside, text).parent / cache.name).proof is None
+    written(beside, of(cache))
+    found = inventory.take(cache)
+    assert (found.proof, found.proved_here) == (of(cache), False)
+
+
 def test_where_nothing_can_be_written_the_proof_is_only_told(cache, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import re
 import sys
@@ -17,9 +18,13 @@ from hypothesis import strategies as st
 
 from opencode_cache.cli import main as cli
 from opencode_cache.formats import manifest
+from opencode_cache.formats.lock import Signatures
+from opencode_cache.formats.proof import Host, Step
+from opencode_cache.inspect.difference import Difference
 from opencode_cache.inspect.inventory import Inventory, Tree
 from opencode_cache.inspect.page import markup, size_map
 from opencode_cache.inspect.page import write as page
+from opencode_cache.inspect.sbom.on_disk import Facts
 from opencode_cache.prove import on_file
 
 HOSTILE = [
@@ -63,6 +68,12 @@ class Page(HTMLParser):
     def handle_comment(self, data):
         raise AssertionError(f"a comment: {data}")
 
+    def inside(self, identifier):
+        """The elements of a section."""
+        ids = [number for number, (tag, _) in enumerate(self.elements) if tag == "section"]
+        start = next(n for n in ids if self.elements[n][1]["id"] == identifier)
+        return self.elements[start : next((n for n in ids if n > start), None)]
+
     @property
     def shape(self):
         return Counter((tag, *sorted(attributes)) for tag, attributes in self.elements)
@@ -72,8 +83,8 @@ class Page(HTMLParser):
         return "".join(self.said)
 
 
-def a_page(found):
-    return Page(page.render(found))
+def a_page(found, difference=None):
+    return Page(page.render(found, difference))
 
 
 # Hostile values
@@ -83,10 +94,13 @@ def a_page(found):
 @pytest.mark.parametrize("proof", [True, False])
 def test_whatever_a_value_holds_the_page_has_the_same_shape(proof, text):
     found = paging.inventory(text, proof=proof)
-    drawn = a_page(found)
-    assert drawn.shape == a_page(paging.inventory(proof=proof)).shape
-    assert drawn.parts == a_page(paging.inventory(proof=proof)).parts
-    for value in paging.texts(found):
+    changed = paging.difference(text)
+    drawn = a_page(found, changed)
+    plain = a_page(paging.inventory(proof=proof), paging.difference())
+    assert drawn.shape == plain.shape
+    assert drawn.parts == plain.parts
+    rows = [value for one in changed.changes for value in (one.name, one.old, one.new) if value]
+    for value in [*paging.texts(found), changed.since, *rows]:
         assert markup.visible(value) in drawn.text
 
 
@@ -168,7 +182,7 @@ def test_a_failed_proof_says_what_failed():
     text = a_page(paging.inventory()).text
     assert "Not proved: failed: " in text
     assert "A weaker proof: " in text
-    assert "not known. " in text
+    assert "not known; " in text
 
 
 def test_a_good_proof_is_told_from_where_it_comes_and_of_what_it_is():
@@ -184,13 +198,106 @@ def test_a_good_proof_is_told_from_where_it_comes_and_of_what_it_is():
         assert proof.binary_sha256 in drawn.text
         assert "Proved: OpenCode 1.18.33 asked for no host." in drawn.text
         assert "Hosts asked for: none, in 1 step." in drawn.text
-        assert "warn" not in [a.get("class") for _, a in drawn.elements]
+
+        assert "warn" not in [a.get("class") for _, a in drawn.inside("proof")]
 
 
 def test_without_a_proof_the_page_says_how_to_make_one():
     text = a_page(paging.inventory(proof=False)).text
     assert "There is no proof" in text
     assert "opencode-cache verify --cache CACHE --opencode BIN --json > proof.json" in text
+
+
+def test_what_the_proof_does_not_say_stands_beside_it():
+    text = a_page(paging.inventory()).text
+    for limit in (
+        "Other files.",
+        "Your own settings.",
+        "Real services.",
+        "What no step tried.",
+        "Harmless code.",
+    ):
+        assert limit in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "title"),
+    [
+        ({}, "Complete and quiet"),
+        ({"hosts": (Host(name="h", count=1, step="s", who="plugin x"),), "ok": False}, "Complete, not quiet"),
+        ({"steps": (Step(name="s", ok=False, seconds=1, detail="d"),), "ok": False}, "Not proved"),
+        (
+            {"steps": (Step(name="s", ok=False, seconds=1, detail="d", too_slow=True),), "ok": False},
+            "Too slow to say",
+        ),
+        (None, "No proof"),
+    ],
+)
+def test_the_first_thing_is_the_verdict(fields, title):
+    proof = None if fields is None else making.proof(**fields)
+    found = dataclasses.replace(paging.inventory(), proof=proof)
+    said = a_page(found).text
+    assert title in said
+    assert said.index(title) < said.index("requests answered")
+
+
+def test_what_is_not_covered_is_told():
+    text = a_page(paging.inventory()).text
+    assert "What OpenCode may ask for and this cache does not have." in text
+    assert "Packages whose licence nobody states: " in text
+    assert "What no cache can hold" in text
+    found = paging.inventory()
+    whole = found.manifest.model_copy(update={"unavailable": ()})
+    assert "Everything that the plan named is in this cache." in a_page(Inventory(whole, found.trees)).text
+
+
+@pytest.mark.parametrize(
+    ("signatures", "said"),
+    [
+        (None, "Nothing is recorded of the registry's signatures."),
+        (Signatures(unchecked="npm could not look"), "Signatures were not checked: npm could not look."),
+        (Signatures(verified=3), "npm verified the registry's signature of 3 packages"),
+        (Signatures(verified=1, missing=("a@1.0.0",)), "Without a signature: a@1.0.0."),
+        (Signatures(verified=1, keys={"SHA256:x": "d" * 64}), "d" * 64),
+    ],
+)
+def test_the_state_of_the_signatures(signatures, said):
+    found = paging.inventory()
+    made = found.manifest.model_copy(update={"signatures": signatures})
+    assert said in a_page(Inventory(made, found.trees)).text
+
+
+def test_licences_come_with_their_texts_each_once():
+    found = paging.inventory()
+    one, two, three = found.manifest.packages
+    facts = {
+        one: Facts(None, None, "One text\nof two lines"),
+        two: Facts(None, None, "One text\nof two lines\n"),
+    }
+    text = a_page(dataclasses.replace(found, facts=facts)).text
+    assert text.count("One text\nof two lines") == 1
+    assert "1 text of 2 packages" in text
+    assert f"Without a text of their own: {three.name} {three.version}" in text
+
+
+def test_what_may_not_be_passed_on_is_named():
+    found = paging.inventory()
+    assert "No package here has a licence that is known to forbid" in a_page(found).text
+    sap = found.manifest.packages[0].model_copy(update={"name": "@sap/xssec"})
+    silent = found.manifest.packages[0].model_copy(update={"name": "@openauthjs/openauth", "license": None})
+    made = found.manifest.model_copy(update={"packages": (sap, silent)})
+    text = a_page(Inventory(made, found.trees)).text
+    assert "@sap/xssec: SAP Developer License" in text
+    assert "@openauthjs/openauth: MIT, by LICENSE of github.com/anomalyco/openauth" in text
+
+
+def test_changes_come_first_and_other_bytes_are_a_warning():
+    found = paging.inventory()
+    drawn = a_page(found, paging.difference())
+    assert drawn.text.index("What changed") < drawn.text.index("Proof")
+    assert "xother has other bytes than in xsince, under the same version." in drawn.text
+    assert "What changed" not in a_page(found).text
+    assert "Nothing is different since old." in a_page(found, Difference("old", ())).text
 
 
 def test_a_shared_tree_is_explained():
@@ -253,7 +360,7 @@ def test_the_map_has_a_box_for_every_package_and_rules_for_every_box():
 def test_the_map_is_as_large_as_the_style_sheet_says():
     style = a_page(paging.inventory()).parts["style"]
     heights = re.findall(r"\.map \{[^}]*?height: (\d+)px", style)
-    assert heights == [str(size_map._WIDE.height), str(size_map._NARROW.height)]
+    assert heights[:2] == [str(size_map._WIDE.height), str(size_map._NARROW.height)]
 
 
 def test_the_smallest_share_a_box():
@@ -318,7 +425,7 @@ def test_the_command_writes_the_page_and_says_nothing(run, tmp_path):
     proof.write_text(making.proof(opencode=made.opencode, **identity.model_dump()).model_dump_json())
     assert run("--html", str(file), "--proof", str(proof)) == (0, "", "")
     text = file.read_text()
-    assert Page(text).text.count("Proved: OpenCode 1.18.33 asked for no host.") == 2
+    assert Page(text).text.count("Proved: OpenCode 1.18.33 asked for no host.") == 1
     assert str(tmp_path) not in text
     assert list(file.parent.iterdir()) == [file]
 
@@ -330,6 +437,9 @@ def test_the_command_writes_the_page_and_says_nothing(run, tmp_path):
         (["--html", "{tmp}/p.html", "--format", "spdx"], "give only one of"),
         (["--json", "--proof", "{tmp}/proof.json"], "is for the page and the table"),
         (["--html", "{tmp}/p.html", "--proof", "{tmp}/none"], "cannot be read as a proof"),
+        (["--json", "--since", "{tmp}/old"], "is for the page; give --html FILE as well"),
+        (["--html", "{tmp}/p.html", "--since", "{tmp}/none"], "cannot be read as a lock file"),
+        (["--html", "{tmp}/p.html", "--since", "{tmp}"], "not a cache made by"),
         (["--html", "{tmp}/cache/manifest.json/p.html"], "cannot be written"),
     ],
 )
@@ -338,3 +448,14 @@ def test_what_cannot_be_is_one_sentence_and_no_page(run, tmp_path, arguments, sa
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert said in err
     assert not (tmp_path / "p.html").exists()
+
+
+def test_the_command_compares_with_another_cache(run, tmp_path):
+    file, cache = tmp_path / "page.html", tmp_path / "cache"
+    old = manifest.read(cache).model_copy(update={"opencode": "1.18.21"})
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / manifest.FILE).write_text(manifest.dumps(old))
+    assert run("--html", str(file), "--since", str(tmp_path / "old")) == (0, "", "")
+    said = Page(file.read_text()).text
+    assert "Since old." in said
+    assert "1.18.21" in said

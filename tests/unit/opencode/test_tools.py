@@ -12,12 +12,15 @@ import making
 import pytest
 
 from opencode_cache.base import store
-from opencode_cache.base.errors import BadInputError, CheckFailedError
+from opencode_cache.base.errors import BadInputError, CheckFailedError, TooSlowError
 from opencode_cache.formats import contents
+from opencode_cache.formats.manifest import Entry
 from opencode_cache.layouts.packages import PACKAGES
 from opencode_cache.npm import nodejs
 from opencode_cache.opencode import tools
-from opencode_cache.prove.child.tools import diagnostics, started
+from opencode_cache.prove.child.language_server import started
+from opencode_cache.prove.child.record import Record, Subject
+from opencode_cache.prove.child.tools import diagnostics, prove_tool
 
 
 @pytest.mark.parametrize(
@@ -33,15 +36,13 @@ from opencode_cache.prove.child.tools import diagnostics, started
         ("php intelephense", "intelephense"),
     ],
 )
-def test_a_name_that_is_meant_for_another_tool_is_refused(name, meant):
-    with pytest.raises(BadInputError) as caught:
-        tools.check(name)
-    assert str(caught.value).endswith(f"write {meant!r}")
+def test_a_name_that_is_meant_for_another_tool_is_known(name, meant):
+    assert tools.meant(name) == meant
 
 
 @pytest.mark.parametrize("name", [*tools.TOOLS, "a", "some-server", "eslint"])
 def test_other_names_are_not(name):
-    tools.check(name)
+    assert tools.meant(name) is None
 
 
 def test_what_a_user_should_know_is_noted():
@@ -142,13 +143,15 @@ def home(tmp_path):
 
 
 def test_a_server_that_answers_has_started(home):
-    started([sys.executable, "-c", SERVER], home, {})
+    with started([sys.executable, "-c", SERVER], home, {}):
+        pass
 
 
 def test_what_it_can_do_may_hold_any_word(home):
     """Vue's server answers with the types of its tokens, and one of those is "method"."""
     tokens = SERVER.replace('{"capabilities": {}}', '{"capabilities": {"tokenTypes": ["method"]}}')
-    started([sys.executable, "-c", tokens], home, {})
+    with started([sys.executable, "-c", tokens], home, {}):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -156,15 +159,93 @@ def test_what_it_can_do_may_hold_any_word(home):
     [("raise SystemExit('no such module')", "no such module"), ("", "it says nothing")],
 )
 def test_a_server_that_ends_has_not(home, program, said):
-    with pytest.raises(CheckFailedError, match=said):
-        started([sys.executable, "-c", program], home, {})
+    with (
+        pytest.raises(CheckFailedError, match=said),
+        started([sys.executable, "-c", program], home, {}),
+    ):
+        pass
 
 
 def test_what_a_server_answers_is_told(home):
     """typescript-language-server 6 says in its answer that it has no TypeScript, and nothing on stderr."""
     refusing = SERVER.replace('"result": {"capabilities": {}}', '"error": {"message": "no TypeScript"}')
-    with pytest.raises(CheckFailedError, match='"message": "no TypeScript"'):
-        started([sys.executable, "-c", refusing], home, {})
+    with (
+        pytest.raises(CheckFailedError, match='"message": "no TypeScript"'),
+        started([sys.executable, "-c", refusing], home, {}),
+    ):
+        pass
+
+
+FINDING = """
+import json, sys, time
+
+def heard():
+    length = int(sys.stdin.buffer.readline().split(b":")[1])
+    sys.stdin.buffer.readline()
+    return json.loads(sys.stdin.buffer.read(length))
+
+def say(**message):
+    body = json.dumps({"jsonrpc": "2.0", **message})
+    sys.stdout.write(f"Content-Length: {len(body)}\\r\\n\\r\\n{body}")
+    sys.stdout.flush()
+
+heard()
+say(id=1, method="client/registerCapability", params={})
+assert heard() == {"jsonrpc": "2.0", "id": 1, "result": None}
+say(id=1, result={"capabilities": {}})
+assert heard()["method"] == "initialized"
+document = heard()["params"]["textDocument"]
+for found in (FOUND):
+    say(method="textDocument/publishDiagnostics", params={"uri": document["uri"], "diagnostics": found})
+sys.stdin.buffer.read()
+"""
+
+
+def finding(home, found, limit):
+    (home / "work" / "mistake.py").write_text("no")
+    program = FINDING.replace("FOUND", found)
+    with started([sys.executable, "-c", program], home, {}, limit) as server:
+        return server.mistakes("mistake.py", "python")
+
+
+def test_a_server_that_is_asked_directly_is_waited_for(home):
+    """An empty list is what a server says before it has looked."""
+    assert finding(home, '[], [{"message": "wrong " + document["text"]}]', 30) == [{"message": "wrong no"}]
+
+
+def test_where_opencode_does_not_wait_the_server_is_asked(tmp_path, monkeypatch):
+    """As on a machine so slow that OpenCode's own limit, three seconds, is over before it answers."""
+    cache, programs = tmp_path / "cache", tmp_path / "programs"
+    tool_cache(cache, "pyright")
+    server = cache / "packages/pyright/node_modules/pyright/server"
+    server.parent.mkdir()
+    found = FINDING.replace("FOUND", '[{"message": "wrong"}],')
+    server.write_text(f"#!{sys.executable}\n{found}")
+    command = cache / "packages/pyright/node_modules/.bin/pyright-langserver"
+    command.unlink()
+    command.symlink_to("../pyright/server")
+    programs.mkdir()
+    for name, text in (("opencode", "echo {}"), ("node", "exit 1")):
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+    for path in (server, *programs.iterdir()):
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    entry = Entry(
+        spec="pyright", kind="tool", name="pyright", requested="1", version="1", tree="packages/pyright"
+    )
+    record = Record(log=list, say=lambda *_: None)
+    program = programs / "opencode"
+    prove_tool(Subject(cache, program, program, None, {}), record, entry)
+    (step,) = record.steps
+    assert step.ok, step.detail
+    assert step.detail.endswith(
+        "shows a mistake in mistake.py, later than OpenCode waits for it on this machine"
+    )
+
+
+def test_a_server_that_finds_nothing_in_time_is_too_slow(home):
+    with pytest.raises(TooSlowError, match=r"mistake\.py: it shows no mistake within 2 s"):
+        finding(home, "[], []", 2)
 
 
 def test_diagnostics_are_a_table_of_lists():

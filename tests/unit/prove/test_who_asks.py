@@ -25,9 +25,12 @@ FAILED = Step(name="run", ok=False, seconds=1, detail="no")
 
 
 def entry(spec):
+    """A plugin, or a command where the spec begins with `npx `."""
+    kind = "command" if spec.startswith("npx ") else "plugin"
+    spec = spec.removeprefix("npx ")
     name = spec if spec.rfind("@") < 1 else spec[: spec.rfind("@")]
     return manifest.Entry(
-        spec=spec, kind="plugin", name=name, requested="latest", version="1.0.0", tree=f"packages/{spec}"
+        spec=spec, kind=kind, name=name, requested="latest", version="1.0.0", tree=f"packages/{spec}"
     )
 
 
@@ -187,9 +190,19 @@ def test_steps_without_plugins_are_opencodes_own():
     assert [(one.step, one.who) for one in found] == [("models", OPENCODE), ("run", "plugin x")]
 
 
+def test_a_command_is_named_as_one_in_its_own_step_and_beside_others():
+    asked = {("command b@1", Wanted("h.example")): 1, ("serve", Wanted("h.example")): 1}
+    given = a_manifest("a", "npx b@1", accept={"b": ("h.example",)})
+    found = hosts.all_of(given, asked, {"h.example": (entry("npx b@1"),)})
+    assert [(one.step, one.who, one.accepted) for one in found] == [
+        ("command b@1", "command b@1", True),
+        ("serve", "command b@1", True),
+    ]
+
+
 @dataclass(frozen=True)
 class Scripted:
-    """Lanes in which each plugin asks for what it is said to, and OpenCode for `own`."""
+    """Lanes in which each plugin or command asks for what it is said to, and OpenCode for `own`."""
 
     asks: dict[str, set[str]]
     own: set[str]
@@ -198,13 +211,13 @@ class Scripted:
     say: Any = None
 
     def start(self, steps):
-        plugin = steps.keywords.get("plugin")
-        self.starts.append(plugin.spec if plugin else "")
-        names = self.own | self.asks.get(plugin.spec, set()) if plugin else self.own
+        one = steps.keywords.get("one")
+        self.starts.append(one.spec if one else "")
+        names = self.own | self.asks.get(one.spec, set()) if one else self.own
         step = Step(name="serve", ok=self.is_up, seconds=1, detail="")
         record = SimpleNamespace(steps=[step], asked=Counter(("serve", Wanted(name)) for name in names))
         done = Future()
-        done.set_result((record, [], names & steps.keywords["names"] if plugin else 0.0))
+        done.set_result((record, [], names & steps.keywords["names"] if one else 0.0))
         return done
 
 
@@ -224,6 +237,8 @@ def told(asks, own, names, plugins):
         (["a", "b"], {}, {"h"}, {"h"}, {"h": []}, [""]),
         (["a", "b", "c"], {"a": {"h"}, "c": {"h", "i"}}, {"o"}, {"h", "i", "o"},
          {"h": ["a", "c"], "i": ["c"], "o": []}, ["", "a", "b", "c"]),
+        (["a", "npx b"], {"b": {"h"}}, {"o"}, {"h", "o"}, {"h": ["b"], "o": []}, ["", "a", "b"]),
+        (["npx b"], {"b": {"h"}}, set(), {"h"}, {"h": ["b"]}, [""]),
         (["a", "b"], {}, set(), {"h"}, {"h": ["a", "b"]}, ["", "a", "b"]),
     ],
 )  # fmt: skip
@@ -235,7 +250,7 @@ def test_where_opencode_does_not_start_without_plugins_nobody_is_blamed():
     lanes = Scripted({}, set(), [], is_up=False)
     found, untold = attribution.askers(lanes, a_manifest("a"), {"h"}, [], 1)
     assert found == {}
-    assert untold == ["who asks for h: OpenCode does not start without the plugins"]
+    assert untold == ["who asks for h: OpenCode does not start without plugins"]
 
 
 def test_every_opt_out_says_where_it_was_seen_and_names_no_registry():
@@ -265,6 +280,17 @@ class TestSecondStart:
         said = self.refused({"plugin": ["x", "old@latest"]}, {"plugin": ["x", ["new@latest", {"a": 1}]]})
         assert "plugin old@latest writes itself into the user's configuration as new@latest" in said
         assert "name it new@latest in the plan" in said
+
+    def test_a_plugin_whose_other_name_is_cached_may_rename_itself(self):
+        before = {"opencode.json": {"plugin": ["oh-my-opencode", "x"]}}
+        after = {"opencode.json": {"plugin": ["oh-my-openagent", "x"]}}
+        cached = ["oh-my-opencode", "oh-my-openagent", "x"]
+        assert second_start.check_unchanged(before, after, cached) == ["oh-my-opencode"]
+        with pytest.raises(CheckFailedError, match="name it oh-my-openagent"):
+            second_start.check_unchanged(before, after, ["oh-my-opencode", "x"])
+        more = {"opencode.json": {"plugin": ["oh-my-openagent", "x", "y"]}}
+        with pytest.raises(CheckFailedError):
+            second_start.check_unchanged(before, more, cached)
 
     def test_other_changes_are_named_by_their_keys(self):
         assert "opencode.json (model)" in self.refused({"model": "a"}, {"model": "b"})

@@ -25,7 +25,7 @@ from opencode_cache.npm.spec import split_spec
 from opencode_cache.opencode import ask, embedded, highlighting
 from opencode_cache.resolve import programs, resolver, signatures
 
-MUTANTS = int(os.environ.get("OPENCODE_CACHE_TEST_MUTANTS", "60"))
+MUTANTS = int(os.environ.get("OPENCODE_CACHE_TEST_MUTANTS", "20"))
 ANSWERS = json.loads(Path(__file__).with_name("answers.json").read_text(encoding="utf-8"))
 """What npm said of four packages and two trees, with this machine in place of the registry."""
 AUDIT = {"invalid": [], "missing": [{"name": "@ai-sdk/groq", "version": "4.0.84", "location": "x"}]}

@@ -99,6 +99,8 @@ def test_without_git_a_commit_is_asked_for(made, monkeypatch):
         ("n@github:o/r.x#a/b", "o/r.x", "a/b", "n"),
         ("@s/n@git+https://github.com/o/r.git", "o/r", "", "@s/n"),
         ("git+https://github.com/o/r", "o/r", "", None),
+        ("o/r", "o/r", "", None),
+        ("n@o/r#v1", "o/r", "v1", "n"),
         ("n@git+ssh://git@github.com/o/r.git#main", "o/r", "main", "n"),
         ("n@https://github.com/o/r.git", "o/r", "", "n"),
     ],
@@ -117,7 +119,7 @@ def test_specs_of_the_registry_are_no_repositories(spec):
 
 @pytest.mark.parametrize(
     "spec",
-    ["git+https://example.com/o/r.git", "n@git+file:///x", "gitlab:o/r", "o/r", "https://x.example/a.tgz"],
+    ["git+https://example.com/o/r.git", "n@git+file:///x", "gitlab:o/r", "https://x.example/a.tgz"],
 )
 def test_other_repositories_are_refused(spec):
     with pytest.raises(BadInputError, match="cannot be locked"):

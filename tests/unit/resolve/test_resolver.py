@@ -352,15 +352,21 @@ def test_all_that_was_named_and_cannot_be_had_ends_the_lock_in_one_go(registry, 
             tools=["some-tool"],
         )
     assert caught.value.exit_status == 3
-    first, *others = str(caught.value).splitlines()
+    first, said = str(caught.value).split(": ", 1)
     assert first == "4 of what was asked for cannot be had; --allow-missing goes on without them"
     reason = "the registry has no such package or version"
-    assert [line.strip() for line in others] == [
+    assert said.split(" | ") == [
         f"provider @ai-sdk/cohera: {reason}; did you mean @ai-sdk/cohere?",
         f"plugin opencode-bead: {reason}; did you mean opencode-beads?",
         f"plugin opencode-beads@1.0.1: {reason}; of opencode-beads it has 1.0.0, 1.1.0",
         f"tool some-tool: {reason}",
     ]
+
+
+def test_a_plugin_that_renames_itself_is_noted_with_its_other_name(registry, locked):
+    registry.has("oh-my-opencode")
+    (request,) = locked(plugins=["oh-my-opencode"]).requests
+    assert request.note.startswith("write oh-my-openagent: at its first start it changes")
 
 
 def lacking(registry, monkeypatch, *broken):
@@ -633,10 +639,14 @@ def test_a_tool_that_opencode_does_not_ask_for_is_noted(registry, locked):
 
 
 def test_a_tool_that_is_plainly_another_one_is_refused(registry, locked):
-    with pytest.raises(
-        BadInputError, match=r"'biome' is not what OpenCode asks npm for; write '@biomejs/biome'"
-    ):
-        locked(tools=["biome"])
+    registry.has("biome")
+    registry.has("pyrigth")
+    with pytest.raises(missing.MissingError) as caught:
+        locked(tools=["biome", "pyrigth"])
+    assert {one.spec: one.reason for one in caught.value.gone} == {
+        name: f"OpenCode asks npm for no such tool; did you mean {meant}?"
+        for name, meant in (("biome", "@biomejs/biome"), ("pyrigth", "pyright"))
+    }
 
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -717,16 +727,17 @@ def test_a_plugin_out_of_a_repository_is_locked_by_the_hash_of_its_archive(
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+@pytest.mark.parametrize("written", ["git+https://github.com/owner/repo.git", "owner/repo"])
 @pytest.mark.parametrize(("start", "name"), [("", "my-plugin"), ("mine@", "mine")])
 def test_a_git_spec_is_locked_under_its_own_text(
-    repositories, from_file, locked, tmp_path, monkeypatch, start, name
+    repositories, from_file, locked, tmp_path, monkeypatch, start, name, written
 ):
     """What stands in opencode.json stays as it is: OpenCode makes one slash of two where it looks."""
-    spec = f"{start}git+https://github.com/owner/repo.git"
+    spec = start + written
     monkeypatch.setattr(git, "pinned", lambda source: source.at(COMMIT))
     made = locked(plugins=[spec])
     (request,) = made.requests
-    tree = f"packages/{start}git+https:/github.com/owner/repo.git"
+    tree = f"packages/{spec.replace('//', '/')}"
     assert (request.name, request.tree, request.spec) == (name, tree, spec)
     assert made.packages[f"{name}@1.2.0+{COMMIT[:12]}"].github == f"owner/repo#{COMMIT}"
 

@@ -9,12 +9,25 @@ import contextlib
 import os
 from pathlib import Path
 
-from opencode_cache.base import store
+from opencode_cache.base import files, store
 from opencode_cache.base.errors import BadInputError
 
 
 def _directory() -> Path:
     return store.data_home() / "roots"
+
+
+def leave(program: Path, link: Path) -> None:
+    """A symbolic link to the wrapped program, put in place at once; `gc` minds it. Raises BadInputError."""
+    try:
+        with files.beside(link) as directory:
+            (directory / "link").symlink_to(program)
+            (directory / "link").replace(link)
+    except OSError as error:
+        raise BadInputError(
+            f"{link}: no link can be left there ({error.strerror}); choose another --link"
+        ) from error
+    remember(link)
 
 
 def remember(link: Path) -> None:

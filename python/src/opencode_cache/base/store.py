@@ -117,9 +117,9 @@ class Store:
         """Remove entries, each at once or not at all. Raises BadInputError where that cannot be done."""
         with self._locked(), self._written():
             for entry in entries:
-                with files.beside(entry) as place:
+                with files.beside(entry) as aside:
                     entry.chmod(0o755)  # of another's, only root could rename it
-                    entry.rename(place / entry.name)
+                    entry.rename(aside / entry.name)
                     self._record(entry).unlink(missing_ok=True)
 
     def _put(self, new: Path, entry: Path) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from opencode_cache import __version__, layouts
 from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
-from opencode_cache.build import assemble, catalogue, grammars, interpreter, user_files
+from opencode_cache.build import assemble, catalogue, grammars, interpreter, urls, user_files
 from opencode_cache.build.unpack.bins import link_bins
 from opencode_cache.formats import contents, grammar, manifest, proof
 from opencode_cache.formats.manifest import Manifest
@@ -53,6 +53,8 @@ class Inputs:
     """The ELF loader that programs of npm packages are to ask for, on a system without /lib64."""
     node: Path | None = None
     """The Node.js that scripts of npm packages are started with, where /usr/bin/env is missing."""
+    by: Path | None = None
+    """An OpenCode that runs here, where `opencode` is another system's, as the lock has it."""
 
 
 def build(
@@ -71,7 +73,9 @@ def build(
     if out.is_symlink() or out.exists():
         raise BadInputError(f"{out}: exists already; remove it or choose another --out")
     layouts.check(inputs.lock)
-    version = accepts.accepted(inputs.opencode, inputs.lock.opencode.version)
+    version = inputs.lock.opencode.version
+    if inputs.by is None:
+        version = accepts.accepted(inputs.opencode, version)
     with _place(out) as cache:
         try:
             new_manifest = _fill(inputs, version, cache, on_done)
@@ -136,11 +140,14 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
         link_bins(cache / name, nodes)
     layout.write_metadata(cache, lock)
     user_files.write(lock.files, cache)
+    texts = urls.write(lock.urls, cache)
     known = _fetched_languages(inputs)
     grammars.install(lock.languages, known, lock.packages, inputs.tarballs, cache)
     for key in grammar.packages(lock.languages.values()):
         on_done(lock.packages[key])
-    shipped = catalogue.write(cache, inputs.lock, inputs.opencode, inputs.models, forced=inputs.force_models)
+    shipped = catalogue.write(
+        cache, inputs.lock, inputs.opencode, inputs.models, forced=inputs.force_models, by=inputs.by
+    )
     tui = _link_tui(inputs, version, cache)
     if inputs.interpreter is not None:
         interpreter.give(cache, inputs.interpreter)
@@ -173,6 +180,7 @@ def _fill(inputs: Inputs, version: str, cache: Path, on_done: Callable[[Package]
         languages_fetched=tuple(grammars.missing(known, lock.languages)),
         signatures=lock.signatures,
         accept=lock.accept or None,
+        urls=texts or None,
         files=count,
         bytes=size,
     )

@@ -27,16 +27,19 @@ class Shipped:
     day: date | None
 
 
-def write(cache: Path, lock: Lock, opencode: Path, models: Path | None, *, forced: bool) -> Shipped:
+def write(
+    cache: Path, lock: Lock, opencode: Path, models: Path | None, *, forced: bool, by: Path | None = None
+) -> Shipped:
     """Write `models.json` if there is to be one: `models`, or what the binary has.
 
-    `forced` ships `models` whatever its age. Raises BadInputError where OpenCode could not use it.
+    `forced` ships `models` whatever its age; `by` as in `embedded.catalogue`.
+    Raises BadInputError where OpenCode could not use it.
     """
     given, kind = catalogue.given(models) if models else (None, "file")
     _check_catalogue(lock, models, given)
     layout = lock.opencode.layout
     needed = layout != "packages"
-    embedded = _embedded(opencode)
+    embedded = _embedded(opencode, by)
     decision = choose.decide(embedded, given, needed=needed, forced=forced)
     document = given if decision.take == "given" else embedded
     if layout == "generations" and document is None:
@@ -65,8 +68,8 @@ def _check_catalogue(lock: Lock, models: Path | None, given: dict[str, Any] | No
         raise BadInputError(f"{given_as}: give the plan's catalogue (sha256 {wanted}), or lock again")
 
 
-def _embedded(binary: Path) -> dict[str, Any] | None:
+def _embedded(binary: Path, by: Path | None) -> dict[str, Any] | None:
     try:
-        return embedded.catalogue(binary)
+        return embedded.catalogue(binary, by)
     except BadInputError:
         return None  # some have none, and then there is nothing to compare with

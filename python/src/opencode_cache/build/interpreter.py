@@ -6,24 +6,20 @@ changed, with patchelf: strip and rpath damage programs that carry their own cod
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
-import struct
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from opencode_cache.base import elf
 from opencode_cache.base.errors import BadInputError
 
-_ELF64_LITTLE = b"\x7fELF\x02\x01"
-_HEADER = 64
-_PROGRAM_HEADERS = struct.Struct("<Q14xHH")
-"""At byte 32: where the program headers are; at 54 and 56: the size of one, and how many."""
-_SEGMENT = struct.Struct("<I4xQ16xQ")
-"""Type, offset and size in the file of what a program header is about."""
-_INTERPRETER = 3
-_MOST_HEADERS = 64
-_LONGEST_PATH = 4096
-_ASKS_ENV = b"#!/usr/bin/env node"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# With one argument at most: the kernel hands on what follows as one.
+_ASKS_ENV = re.compile(rb"#![ \t]*/usr/bin/env[ \t]+(?:-S[ \t]*)?node(?P<argument>[ \t]+\S+)?\s*")
 _LONGEST_LINE = 255
 """What Linux reads of a script's first line."""
 
@@ -57,20 +53,20 @@ def give_node(cache: Path, node: Path) -> None:
 
     A sandbox of Nix has no /usr/bin/env. Raises BadInputError for a path that no kernel would take.
     """
-    line = f"#!{node}\n".encode()
-    if not node.is_absolute() or len(line) > _LONGEST_LINE or len(line.split()) != 1:
+    line = f"#!{node}".encode()
+    if not node.is_absolute() or len(line) >= _LONGEST_LINE or len(line.split()) != 1:
         raise BadInputError(f"{node}: cannot start scripts; give a short absolute path without spaces")
     for path in sorted(cache.rglob("*")):
         information = path.lstat()
         if not stat.S_ISREG(information.st_mode) or not information.st_mode & stat.S_IXUSR:
             continue
         with path.open("rb") as file:
-            first = file.readline(_LONGEST_LINE)
-            if first.rstrip() != _ASKS_ENV:
+            asks = _ASKS_ENV.fullmatch(file.readline(_LONGEST_LINE))
+            if asks is None:
                 continue
             rest = file.read()
         path.chmod(information.st_mode | stat.S_IWUSR)
-        path.write_bytes(line + rest)
+        path.write_bytes(line + (asks["argument"] or b"") + b"\n" + rest)
 
 
 def _asks_for(path: Path, interpreter: Path) -> bool:
@@ -78,24 +74,5 @@ def _asks_for(path: Path, interpreter: Path) -> bool:
     information = path.lstat()
     if not stat.S_ISREG(information.st_mode) or not information.st_mode & stat.S_IXUSR:
         return False
-    wanted = of_program(path)
+    wanted = elf.loader(path)
     return wanted is not None and wanted != interpreter and wanted.name == interpreter.name
-
-
-def of_program(path: Path) -> Path | None:
-    """The loader that an ELF program names; None where it names none or is no such program."""
-    with path.open("rb") as file:
-        header = file.read(_HEADER)
-        if len(header) < _HEADER or not header.startswith(_ELF64_LITTLE):
-            return None
-        start, size, count = _PROGRAM_HEADERS.unpack_from(header, 32)
-        if size < _SEGMENT.size or count > _MOST_HEADERS:
-            return None
-        file.seek(start)
-        table = file.read(size * count)
-        for number in range(len(table) // size):
-            kind, offset, length = _SEGMENT.unpack_from(table, number * size)
-            if kind == _INTERPRETER and length < _LONGEST_PATH:
-                file.seek(offset)
-                return Path(file.read(length).rstrip(b"\0").decode(errors="surrogateescape"))
-    return None

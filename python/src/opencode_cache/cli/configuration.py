@@ -28,14 +28,8 @@ if TYPE_CHECKING:
 
 @app.command("plan", epilog="Example: opencode-cache plan --project . -o plan.toml")
 def plan_command(
-    config: Annotated[
-        list[Path],
-        typer.Option("--config", help="Read this file, and not your own configuration.", metavar="FILE"),
-    ] = [],  # noqa: B006 - typer makes a new list each time
-    project: Annotated[
-        list[Path],
-        typer.Option("--project", help="A project; this directory if nothing is given.", metavar="DIR"),
-    ] = [],  # noqa: B006
+    config: options.ConfigFiles = [],  # noqa: B006 - typer makes a new list each time
+    project: options.Projects = [],  # noqa: B006
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Where to write the plan; stdout by default.", metavar="FILE"),
@@ -51,11 +45,15 @@ def plan_command(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; a table, and status 1 if something is lacking.")
     ] = False,
+    certain: Annotated[
+        bool,
+        typer.Option("--certain", help="For --check: count only what OpenCode surely does without."),
+    ] = False,
 ) -> None:
     """Write the plan that your OpenCode configuration asks for, and say what no cache can hold."""
-    if (cache or lock_file) and not check:
-        raise BadInputError("--cache and --lock are what --check looks at; give --check as well")
-    configuration = _read(config, project)
+    if (cache or lock_file or certain) and not check:
+        raise BadInputError("--cache, --lock and --certain are for --check; give --check as well")
+    configuration = read_configuration(config, project)
     version = opencode_version or shipped_locks.default_version()
     wrong = list(
         mistakes(
@@ -67,10 +65,10 @@ def plan_command(
     for mistake in wrong:
         console.step(f"{_short(mistake.where)}: {mistake.text}; {mistake.fix}")
     if check:
-        _check(configuration, _offers(cache, lock_file, opencode_version))
+        _check(configuration, _offers(cache, lock_file, opencode_version), certain=certain)
         first = next((mistake for mistake in wrong if mistake.certain), None)
         if first:
-            raise CheckFailedError(f"{first.where}: {first.text}")
+            raise CheckFailedError(f"{first.where}: {first.text}; {first.fix}")
         return
     judgements = judge.judge(configuration, offer.Offer(plan.default(version).opencode))
     sources = dict.fromkeys(_short(document.where) for document in configuration.documents)
@@ -83,7 +81,7 @@ def plan_command(
         sys.stdout.write(text)
 
 
-def _read(config: Sequence[Path], projects: Sequence[Path]) -> Configuration:
+def read_configuration(config: Sequence[Path], projects: Sequence[Path]) -> Configuration:
     """The configuration. Raises BadInputError for what OpenCode itself would end with."""
     for path in projects:
         if not path.is_dir():
@@ -110,15 +108,15 @@ def _offers(cache: Path | None, lock_file: Path | None, version: str | None) -> 
     return used or [offer.Offer(version or shipped_locks.default_version())]
 
 
-def _check(configuration: Configuration, offers: Sequence[offer.Offer]) -> None:
+def _check(configuration: Configuration, offers: Sequence[offer.Offer], *, certain: bool) -> None:
     judgements = [
         judge.worst(same) for same in zip(*(judge.judge(configuration, one) for one in offers), strict=True)
     ]
     console.stdout().print(tables.judgements_table(judgements))
-    lacking = judge.lacking(judgements)
+    lacking = [one for one in judge.lacking(judgements) if one.certain or not certain]
     if lacking:
-        more = f", and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        raise CheckFailedError(f"not covered: {lacking[0].shown}: {lacking[0].reason}{more}")
+        first, more = lacking[0], f" ({len(lacking) - 1} more)" if len(lacking) > 1 else ""
+        raise CheckFailedError(f"not covered: {first.shown}: {first.reason}; {first.fix}{more}")
 
 
 def _short(where: str) -> str:
@@ -137,10 +135,4 @@ def with_configuration(base: Plan, shipped: Path | None) -> Plan:
     for one in final:
         if one.word == "not covered" or one.fix:
             console.step(f"{one.word}: {one.shown}: {one.reason}; {one.fix}")
-    return base.with_more(
-        providers=more.get("extra_providers", ()),
-        plugins=more.get("plugins", ()),
-        tools=more.get("tools", ()),
-        commands=more.get("commands", ()),
-        config=more.get("config", ()),
-    )
+    return base.with_more(more)

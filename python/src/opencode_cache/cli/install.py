@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from opencode_cache import pipeline
-from opencode_cache.base import answer, console, store
+from opencode_cache.base import answer, console, roots, store
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.cli import options, subject
 from opencode_cache.cli.app import app
@@ -51,7 +50,7 @@ def install_command(
         prove=prove,
         configured=True,
     )
-    pipeline.leave_link(built.program, link)
+    roots.leave(built.program, link)
     for line in _next(link, lock_file, plugin):
         console.step(line)
     answer.path(link)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from opencode_cache import pipeline
-from opencode_cache.base import answer, console, files
+from opencode_cache.base import answer, console, files, roots
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.build import builder
 from opencode_cache.catalogue import document as catalogue
@@ -126,13 +126,17 @@ def build_command(
         typer.Option("--node", help="Node.js for scripts in npm packages (NixOS).", metavar="BIN"),
     ] = None,
     system: options.System = None,
+    emulator: options.Emulator = None,
+    sysroot: options.Sysroot = None,
 ) -> None:
     """Make the cache from tarballs, and prove that OpenCode asks for nothing (no network)."""
+    wanted = _system(system)
+    options.runs_here(wanted.name, emulator, sysroot)
     inputs = builder.Inputs(
         lock.read(lock_file),
         tarballs,
         opencode,
-        _system(system),
+        wanted,
         models=models,
         tui=tui,
         force_models=force_models,
@@ -231,7 +235,7 @@ def run_command(
     )
     program = built.program
     for one in link:
-        pipeline.leave_link(program, one)
+        roots.leave(program, one)
     if no_start:
         answer.path(program)
         return

@@ -12,6 +12,7 @@ from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import ages, plan, shipped
 from opencode_cache.npm import platforms
 from opencode_cache.opencode import tools
+from opencode_cache.sandbox import foreign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,6 +34,10 @@ BinaryOfCache = Annotated[
 ]
 Binary = Annotated[Path, typer.Option("--opencode", help="The OpenCode program.", metavar="BIN")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+ProofOfIt = Annotated[
+    Path | None,
+    typer.Option("--proof", help="What `verify --json` wrote of this cache and program.", metavar="FILE"),
+]
 Ripgrep = Annotated[
     Path | None,
     typer.Option("--ripgrep", help="A static ripgrep to bring along; default: none.", metavar="BIN"),
@@ -43,10 +48,21 @@ Node = Annotated[
         "--node", help="A Node.js that runs by itself, for npm tools; default: PyPI's.", metavar="BIN"
     ),
 ]
+Programs = Annotated[
+    list[str],
+    typer.Option(
+        "--program",
+        help="A single program to bring along on OpenCode's PATH: gopls=./gopls.",
+        metavar="NAME=FILE",
+    ),
+]
 Offline = Annotated[
     bool, typer.Option("--offline/--online", help="Whether OpenCode may look for newer things.")
 ]
 Prove = Annotated[bool, typer.Option("--prove", help="Prove here what was proved before, or elsewhere.")]
+NoProve = Annotated[
+    bool, typer.Option("--no-prove", help="Ship it as it is, with the last proof of it if there is one.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 System = Annotated[
     str | None,
@@ -55,6 +71,23 @@ System = Annotated[
         help="Default: this machine's.",
         metavar="SYSTEM",
         autocompletion=_complete(platforms.SYSTEMS),
+    ),
+]
+Emulator = Annotated[
+    Path | None,
+    typer.Option("--emulator", help="For another CPU: qemu-aarch64-static, …", metavar="PROGRAM"),
+]
+Sysroot = Annotated[
+    Path | None,
+    typer.Option("--sysroot", help="Libraries of another system: a root directory of it.", metavar="DIR"),
+]
+Systems = Annotated[
+    list[str],
+    typer.Option(
+        "--system",
+        help="Also for others, each with one --system; `linux`: all Linux systems of the lock.",
+        metavar="SYSTEM",
+        autocompletion=_complete([*platforms.SYSTEMS, "linux"]),
     ),
 ]
 LockAsIs = Annotated[
@@ -81,6 +114,14 @@ Tools = Annotated[
 Resolve = Annotated[
     list[str], typer.Option("--resolve", help="Version range behind a spec.", metavar="NAME=RANGE")
 ]
+ConfigFiles = Annotated[
+    list[Path],
+    typer.Option("--config", help="Read this file, and not your own configuration.", metavar="FILE"),
+]
+Projects = Annotated[
+    list[Path],
+    typer.Option("--project", help="A project; this directory if nothing is given.", metavar="DIR"),
+]
 MinAge = Annotated[
     str | None,
     typer.Option("--min-age", help="Only versions that are so old: 7d, 2w.", metavar="AGE"),
@@ -91,6 +132,14 @@ RequireSignatures = Annotated[
 ]
 AcceptKeys = Annotated[
     bool, typer.Option("--accept-keys", help="Although the registry's keys are not the last lock's.")
+]
+Preset = Annotated[
+    Path | None,
+    typer.Option(
+        "--preset",
+        help="An opencode.json for everybody who uses it; checked as `plan --check` does.",
+        metavar="FILE",
+    ),
 ]
 AcceptLicences = Annotated[
     list[str],
@@ -103,6 +152,12 @@ Before = Annotated[
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Go on without what was asked for and cannot be had.")
 ]
+
+
+def runs_here(system: str, emulator: Path | None, sysroot: Path | None) -> None:
+    """From now on, programs of that system run, by what was named for it. Raises as `foreign.enter`."""
+    if emulator or sysroot:
+        foreign.enter(system, emulator, sysroot)
 
 
 def with_floor(chosen: plan.Plan, *, require_signatures: bool, age: str | None) -> plan.Plan:
@@ -120,6 +175,25 @@ def with_floor(chosen: plan.Plan, *, require_signatures: bool, age: str | None) 
     )
 
 
+def pair(option: str, entry: str, form: str, example: str) -> tuple[str, str]:
+    """The two sides of an option's `=`. Raises BadInputError."""
+    name, equals, value = entry.partition("=")
+    if not (name and equals and value):
+        raise BadInputError(f"{option} {entry!r}: write it as {form}, for example '{example}'")
+    return name, value
+
+
+def programs(entries: Iterable[str]) -> dict[str, Path]:
+    """What `--program` names. Raises BadInputError."""
+    named: dict[str, Path] = {}
+    for entry in entries:
+        name, file = pair("--program", entry, "NAME=FILE", "gopls=./gopls")
+        if name in named:
+            raise BadInputError(f"--program {entry!r}: {name} is given twice; take one away")
+        named[name] = Path(file)
+    return named
+
+
 def planned(
     file: Path | None,
     version: str | None,
@@ -130,13 +204,6 @@ def planned(
 ) -> tuple[plan.Plan, bool]:
     """The plan that the options describe, and whether it is the version's default one."""
     base = plan.read(file, version) if file else plan.default(version or shipped.default_version())
-    extra: dict[str, str] = {}
-    for entry in resolves:
-        name, equals, wanted = entry.partition("=")
-        if not (name and equals and wanted):
-            raise BadInputError(
-                f"--resolve {entry!r}: write it as NAME=RANGE, for example '@ai-sdk/anthropic=^2'"
-            )
-        extra[name] = wanted
-    chosen = base.with_more(providers=providers, plugins=plugins, tools=tools, resolve=extra)
+    extra = dict(pair("--resolve", entry, "NAME=RANGE", "@ai-sdk/anthropic=^2") for entry in resolves)
+    chosen = base.with_more({"extra_providers": providers, "plugins": plugins, "tools": tools}, extra)
     return chosen, file is None and chosen == base

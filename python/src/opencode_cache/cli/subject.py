@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opencode_cache import pipeline
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.cli import options
 from opencode_cache.cli.configuration import with_configuration
-from opencode_cache.formats import manifest, shipped
-from opencode_cache.prove import on_file
+from opencode_cache.formats import lock, shipped
+from opencode_cache.npm import platforms
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
-    from pathlib import Path
 
 
 def built(
@@ -76,11 +77,6 @@ def cache_and_program(
 ) -> tuple[Path, Path]:
     """The cache and the program that are given, or those of a lock, a plan, or the default plan."""
     if cache and opencode and not (lock_file or plan_file or models):
-        cache_manifest = manifest.read(cache)
-        if cache_manifest.opencode_sha256:
-            last_proof = on_file.find(on_file.identity(cache, cache_manifest))
-            if last_proof:
-                pipeline.say_who_asks(last_proof.proof)
         return cache, opencode
     if cache or opencode:
         raise BadInputError(
@@ -88,3 +84,28 @@ def cache_and_program(
         )
     ready = built(lock_file, models, plan_file, allow_missing=allow_missing)
     return ready.cache, ready.opencode
+
+
+def of_systems(
+    names: Iterable[str],
+    lock_file: Path | None,
+    models: Path | None,
+    plan_file: Path | None,
+    *,
+    allow_missing: bool = False,
+) -> list[tuple[Path, Path]]:
+    """The cache and the program for each of the systems; `linux` is all Linux systems that the lock has.
+
+    Raises BadInputError for a system that the lock does not have, and all that `pipeline` raises.
+    """
+    if lock_file is None:
+        chosen, is_default = options.planned(plan_file, None, [], [], [], [])
+        models = Path(chosen.catalogue) if chosen.catalogue else None
+        lock_file = pipeline.locked(chosen, is_default=is_default, allow_missing=allow_missing)
+    elif plan_file:
+        raise BadInputError(
+            f"--plan: nothing is resolved anew for --lock {lock_file}; leave one of the two out"
+        )
+    linux = [name for name in lock.read(lock_file).opencode.binaries if "linux" in name]
+    wanted = dict.fromkeys(one for name in names for one in (linux if name == "linux" else [name]))
+    return [pipeline.ready_for_system(lock_file, models, platforms.named(name)) for name in wanted]

@@ -11,6 +11,7 @@ from rich.text import Text
 from opencode_cache.base.console import escape, megabytes, stdout
 from opencode_cache.formats.manifest import licences
 from opencode_cache.formats.proof import Proof, verdict, where_and_when
+from opencode_cache.formats.redistribution import licence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -63,6 +64,8 @@ def _about(manifest: Manifest) -> Iterator[str]:
         yield f"Registry signatures: {signed(manifest.signatures)}"
     if manifest.languages:
         yield f"Languages in colours offline: {', '.join(manifest.languages)}"
+    if manifest.urls:
+        yield f"Texts with addresses: {', '.join(manifest.urls)}"
     if manifest.languages_fetched:
         yield f"Languages asked of GitHub when first shown: {', '.join(manifest.languages_fetched)}"
 
@@ -114,28 +117,28 @@ def contents(cache: Path, manifest: Manifest, proof: Found | None) -> None:
         console.print(escape(f"unavailable: {gone.kind} {gone.spec}: {gone.reason}"))
 
 
-def locked(found: Locked) -> None:
+def locked(lock: Locked) -> None:
     """Print what a cache of a lock would answer, as tables on stdout. Sizes are those of tarballs."""
     console = stdout()
     console.print(
-        f"OpenCode {found.opencode} ({found.layout} layout, {found.system}), "
-        f"{len(found.packages)} packages, {megabytes(found.packed)} packed"
+        f"OpenCode {lock.opencode} ({lock.layout} layout, {lock.system}), "
+        f"{len(lock.packages)} packages, {megabytes(lock.packed)} packed"
     )
     table = Table("KIND", "SPEC", "VERSION", "PACKAGES", box=None, pad_edge=False)
     table.add_column("PACKED", justify="right")
     table.add_column("LICENCE")
-    for one in found.requests:
-        members = [package for package in found.packages if one.spec in package.specs]
+    for one in lock.requests:
+        members = [package for package in lock.packages if one.spec in package.specs]
         table.add_row(
             one.kind,
             one.spec,
             one.version,
             str(len(members)),
             megabytes(sum(package.packed or 0 for package in members)),
-            next((package.license for package in members if package.name == one.name), None) or "unknown",
+            next((licence(package) for package in members if package.name == one.name), None) or "unknown",
         )
     console.print(table)
-    for gone in found.unavailable:
+    for gone in lock.unavailable:
         console.print(escape(f"unavailable: {gone.kind} {gone.spec}: {gone.reason}"))
 
 

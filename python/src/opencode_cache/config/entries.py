@@ -46,18 +46,20 @@ class Entry:
 
 
 @dataclass
-class _Merged:
+class Merged:
     """A table of tables, merged, with the file that spoke last of each key."""
 
     values: dict[str, Any] = field(default_factory=dict)
     where: dict[str, str] = field(default_factory=dict)
 
     def add(self, more: dict[str, Any], where: str) -> None:
+        """Put a later file's table over what there is."""
         for key, value in more.items():
             self.values[key] = _merge(self.values.get(key), value)
             self.where[key] = where
 
     def items(self) -> Iterator[tuple[str, Any, str]]:
+        """Each key, what stands for it, and in which file."""
         return ((key, value, self.where[key]) for key, value in self.values.items())
 
 
@@ -138,7 +140,7 @@ def plugin_name(spec: str) -> str:
 
 
 def _providers(documents: Sequence[Document]) -> Iterator[Entry]:
-    merged = _Merged()
+    merged = Merged()
     for document in documents:
         merged.add(table(document.value, "provider"), document.where)
     for name, provider, where in merged.items():
@@ -155,7 +157,7 @@ def _providers(documents: Sequence[Document]) -> Iterator[Entry]:
 def _switched(section: str, documents: Sequence[Document], projects: Sequence[Path]) -> Iterator[Entry]:
     """`lsp` and `formatter`: off, all, or all with exceptions."""
     state: Any = False
-    where, inner = "", _Merged()
+    where, inner = "", Merged()
     for document in documents:
         if section not in document.value:
             continue
@@ -185,7 +187,7 @@ def _command(where: str, key: str, settings: dict[str, Any]) -> Entry:
 
 
 def _mcp(documents: Sequence[Document]) -> Iterator[Entry]:
-    merged = _Merged()
+    merged = Merged()
     for document in documents:
         servers = table(document.value, "mcp")
         inner = servers.get("servers")
@@ -246,7 +248,7 @@ def _is_address(text: str) -> bool:
 
 
 def _references(documents: Sequence[Document]) -> Iterator[Entry]:
-    merged = _Merged()
+    merged = Merged()
     for document in documents:
         for key in ("reference", "references"):
             merged.add(table(document.value, key), document.where)

@@ -10,10 +10,12 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from opencode_cache import layouts
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.config import commands
 from opencode_cache.config.entries import entries
 from opencode_cache.config.offer import Judgement
+from opencode_cache.formats import urls
 from opencode_cache.npm import repository
 from opencode_cache.npm import spec as npm_spec
 from opencode_cache.npm.spec import public, split_spec
@@ -74,12 +76,11 @@ def _plugin(entry: Entry, offer: Offer) -> Judgement:
         entry, offer, "plugins", both, there=all(offer.has("plugin", each) for each in both)
     )
     if other:
-        fix = f"write {other}: at its first start it changes your configuration to that name"
         return Judgement(
             entry,
             judgement.word,
             judgement.reason,
-            judgement.fix or fix,
+            judgement.fix or plugins.other_name(spec) or "",
             judgement.plan,
             certain=judgement.certain,
         )
@@ -164,7 +165,10 @@ def _command(entry: Entry, offer: Offer) -> Judgement:
     if fetched.by == "npm":
         return _npm_command(entry, fetched, offer)
     if fetched.by == "python":
-        fix = f"run uv tool install {what} where there is a network, and write its command"
+        fix = (
+            f"fetch its wheels where there is a network (pip download -d wheels {what}), and have offline = "
+            'true, no-index = true and find-links = ["/…/wheels"] in ~/.config/uv/uv.toml'
+        )
         return Judgement(entry, "not covered", f"{fetched.runner} asks for the Python package {what}", fix)
     if fetched.by == "container":
         fix = f"load the image with {fetched.runner} load before the network is gone"
@@ -223,13 +227,13 @@ def _ours(package: Path) -> bool:
     return package.is_symlink() or package.parent.is_symlink()
 
 
-def _url(entry: Entry, offer: Offer) -> Judgement:  # noqa: ARG001
-    host = urlsplit(entry.value).hostname or "its host"
-    if entry.key == "skills":
-        fix = "fetch the skills into a directory and name it under skills.paths"
-    else:
-        fix = "save the text as a file and name that under instructions"
-    return Judgement(entry, "not covered", f"is fetched from {host} at every start", fix)
+def _url(entry: Entry, offer: Offer) -> Judgement:
+    try:
+        urls.check(entry.key, entry.value, layouts.for_version(offer.opencode).name)
+    except BadInputError as error:
+        return Judgement(entry, "not covered", "cannot be locked", str(error))
+    there = urls.first(entry.key, entry.value) in offer.urls
+    return _lockable(entry, offer, entry.key, (entry.value,), there=there)
 
 
 def _reference(entry: Entry, offer: Offer) -> Judgement:  # noqa: ARG001

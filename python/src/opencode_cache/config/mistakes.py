@@ -45,7 +45,9 @@ def mistakes(
     for document in () if second else documents:
         yield from _shapes(document)
         yield from _of_version_2(document)
-    named = [(document.where, key, value) for document in documents for key, value in _models(document.value)]
+    named = [
+        (document.where, key, value) for document in documents for key, value in named_models(document.value)
+    ]
     if not named:
         return
     own: dict[str, Any] = {}
@@ -124,7 +126,8 @@ def _of_version_2(document: Document) -> Iterator[Mistake]:
             yield Mistake(where, text, f'write "{old}" as OpenCode 1 has it')
 
 
-def _models(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def named_models(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Where in a file a model is named, and the text there: `agent.x.model`, `anthropic/claude-…`."""
     named = [(key, document.get(key)) for key in ("model", "small_model")]
     for section in ("agent", "mode", "command"):
         for name, entry in table(document, section).items():

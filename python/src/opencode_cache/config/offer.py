@@ -43,6 +43,8 @@ class Offer:
     installed: Path | None = None
     compiled_in: frozenset[str] = frozenset()
     """SDKs that the binary bundles, as it was asked when the lock was made."""
+    urls: frozenset[str] = frozenset()
+    """Addresses that are answered."""
 
     def bundles(self, sdk: str) -> bool:
         """Whether that npm field of a provider is answered by the program itself."""
@@ -87,13 +89,15 @@ class Offer:
 def of_cache(manifest: Manifest, installed: Path | None = None) -> Offer:
     """What a cache offers, beside what OpenCode itself has put into its directory."""
     requests = tuple(Have(one.kind, one.name, one.spec) for one in manifest.requests)
-    return Offer(manifest.opencode, requests, installed, frozenset(manifest.bundled))
+    texts = frozenset(manifest.urls or ())
+    return Offer(manifest.opencode, requests, installed, frozenset(manifest.bundled), texts)
 
 
 def of_lock(lock: Lock) -> Offer:
     """What a cache that is built from a lock will offer."""
     requests = tuple(Have(one.kind, one.name, one.spec) for one in lock.requests)
-    return Offer(lock.opencode.version, requests, compiled_in=frozenset(lock.opencode.bundled))
+    compiled_in, texts = frozenset(lock.opencode.bundled), frozenset(lock.urls)
+    return Offer(lock.opencode.version, requests, compiled_in=compiled_in, urls=texts)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from opencode_cache.config.mistakes import Mistake
 
-KEYS = ("plugins", "extra_providers", "tools", "commands", "config")
+KEYS = ("plugins", "extra_providers", "tools", "commands", "config", "instructions", "skills")
 _WIDTH = 100
 
 

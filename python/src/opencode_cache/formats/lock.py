@@ -7,7 +7,7 @@ A lock is sorted, stable and free of registry hosts, so that it reads well in a 
 * `trees`: for each tree (its directory in the cache), place of a package below it -> its key, `name@version`;
 * `packages`: for each key, integrity, size, platform fields, bins and licence;
 * `unavailable`: what was asked for and could not be locked, with the reason;
-* `warmup`, `files`, `catalogue`, `accept`: what the plan says of the build and its proof, where it does.
+* `warmup`, `files`, `urls`, `catalogue`, `accept`: what the plan says of build and proof, where it does.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from opencode_cache.base.model import Model, RelativePath, first_problem, safe_r
 from opencode_cache.formats import ages, user_files
 from opencode_cache.formats.accept import Accepted
 from opencode_cache.formats.grammar import Grammar
+from opencode_cache.formats.urls import Urls
 from opencode_cache.npm import repository
 from opencode_cache.npm import spec as npm_spec
 from opencode_cache.npm.spec import NAME
@@ -154,7 +155,7 @@ class Unavailable(Model):
     """A request that could not be locked, and why."""
 
     spec: str
-    kind: Kind | Literal["language"]
+    kind: Kind | Literal["language", "url"]
     reason: str
 
 
@@ -243,6 +244,8 @@ class Lock(Model):
     """OpenCode's arguments, one string for each start, that must work without asking the registry."""
     files: dict[Annotated[RelativePath, AfterValidator(user_files.place)], str] = Field(default_factory=dict)
     """Place below the cache -> content of a text file of the user's own."""
+    urls: Urls = Field(default_factory=dict)
+    """Address that the configuration names, or that leads on from there -> the text."""
     languages: dict[str, Grammar] = Field(default_factory=dict)
     """Language of the interface -> where its grammar and queries come from, which `packages` has."""
     catalogue: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None

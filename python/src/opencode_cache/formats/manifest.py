@@ -15,6 +15,7 @@ from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import Model, RelativePath, first_problem
 from opencode_cache.catalogue.document import Catalogue
+from opencode_cache.formats import redistribution
 from opencode_cache.formats.accept import Accepted
 from opencode_cache.formats.lock import Kind, Module, Name, Signatures, Spec, TreeId, Unavailable, Version
 from opencode_cache.opencode import versions
@@ -105,6 +106,8 @@ class Manifest(Model):
     """What npm found of the registry's signatures when the lock was made."""
     accept: Accepted | None = None
     """Plugin, or `*` -> hosts that the plan lets it ask for, where it does."""
+    urls: dict[str, str] | None = None
+    """Address -> sha256 of the text that OpenCode gets from the cache, where the plan names some."""
     files: int
     bytes: int
     """Content of all regular files of the cache, manifest.json apart."""
@@ -113,7 +116,7 @@ class Manifest(Model):
 def licences(manifest: Manifest, entry: Entry) -> list[str]:
     """The licences of a request's whole tree, each once, sorted; `not stated` where a package says none."""
     inside = (package for package in manifest.packages if entry.spec in package.specs)
-    return sorted({package.license or NOT_STATED for package in inside}, key=str.casefold)
+    return sorted({redistribution.licence(package) or NOT_STATED for package in inside}, key=str.casefold)
 
 
 def read(cache: Path) -> Manifest:

@@ -1,23 +1,4 @@
-"""The plan: what a cache is to hold. A TOML file, or the default of the OpenCode version.
-
-opencode = "1.18.33"
-providers = ["@ai-sdk/fireworks"]   # or "catalogue": all that the model catalogue names
-plugins = ["opencode-gemini-auth", "github:owner/repo#COMMIT", "./my-plugin"]
-tools = ["pyright", "typescript-language-server"]
-commands = ["@modelcontextprotocol/server-memory"]   # what `npx` starts
-config = ["@opencode-ai/plugin"]
-warmup = ["models"]                 # what must work without asking the registry
-catalogue = "api.json"              # or a directory with the sources of models.dev
-
-[resolve]
-"@ai-sdk/fireworks" = "^2"
-
-[files]
-"skills/house-style.md" = "notes/house-style.md"   # place below the cache = file beside the plan
-
-[accept]                            # or accept = ["api.example.org"], from anybody but OpenCode itself
-"opencode-wakatime" = ["github.com"]
-"""
+"""The plan: what a cache is to hold. A TOML file (`plan_example.py`), or the default of a version."""
 
 from __future__ import annotations
 
@@ -34,14 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import first_problem, safe_relative
-from opencode_cache.formats import ages, shipped, user_files
+from opencode_cache.formats import ages, plan_example, shipped, urls, user_files
 from opencode_cache.formats.accept import ANYBODY, Accepted
 from opencode_cache.formats.grammar import Grammar
 from opencode_cache.formats.local_plugin import dependencies, is_local
 from opencode_cache.npm import platforms, repository
 from opencode_cache.npm import spec as npm_spec
 from opencode_cache.npm.spec import split_spec
-from opencode_cache.opencode import tools, versions
+from opencode_cache.opencode import versions
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -85,6 +66,10 @@ class Plan(BaseModel):
     """Packages that the configuration starts with `npx` and the like, as they are named there."""
     config: list[str] = Field(default_factory=list)
     """Packages for OpenCode's config directories."""
+    instructions: list[str] = Field(default_factory=list)
+    """Addresses of texts, as `instructions` of an opencode.json has them."""
+    skills: list[str] = Field(default_factory=list)
+    """Addresses below which skills are, as `skills.urls` has them."""
     resolve: dict[str, str] = Field(default_factory=dict)
     """Package name -> npm version range: which version stands behind a spec, or behind a dependency."""
     warmup: list[str] | None = None
@@ -104,27 +89,11 @@ class Plan(BaseModel):
     accept: Accepted = Field(default_factory=dict)
     """Plugin, or `*` -> hosts that it may ask for; the proof calls them accepted."""
 
-    def with_more(
-        self,
-        *,
-        providers: Sequence[str] = (),
-        plugins: Sequence[str] = (),
-        tools: Sequence[str] = (),
-        commands: Sequence[str] = (),
-        config: Sequence[str] = (),
-        resolve: Mapping[str, str] | None = None,
-    ) -> Plan:
-        """The plan with more specs, and with ranges that win over its own. Raises BadInputError."""
-        return Plan(
-            **self.model_dump(
-                exclude={"extra_providers", "plugins", "tools", "commands", "config", "resolve"}
-            ),
-            extra_providers=[*self.extra_providers, *providers],
-            plugins=[*self.plugins, *plugins],
-            tools=[*self.tools, *tools],
-            commands=[*self.commands, *commands],
-            config=[*self.config, *config],
-            resolve=self.resolve | dict(resolve or {}),
+    def with_more(self, more: Mapping[str, Sequence[str]], resolve: Mapping[str, str] | None = None) -> Plan:
+        """The plan with more in its lists, and with ranges that win over its own. Raises BadInputError."""
+        lists = {key: [*getattr(self, key), *specs] for key, specs in more.items()}
+        return Plan.model_validate(
+            self.model_dump() | lists | {"resolve": self.resolve | dict(resolve or {})}
         )
 
     @model_validator(mode="after")
@@ -159,8 +128,6 @@ class Plan(BaseModel):
         return self
 
     def _check_specs(self) -> None:
-        for spec in self.tools:
-            tools.check(split_spec(spec)[0])
         providers = [] if self.providers == CATALOGUE else self.providers
         published = [spec for spec in self.plugins if not is_local(spec) and not repository.source(spec)]
         for field, names in (
@@ -172,9 +139,12 @@ class Plan(BaseModel):
         ):
             for spec in names:
                 npm_spec.check(field, spec)
+        for field in ("instructions", "skills"):
+            for url in getattr(self, field):
+                urls.check(field, url, versions.layout_name(self.opencode))
         for name, wanted in self.resolve.items():
             npm_spec.check_range(name, wanted)
-        self._check_accept([*providers, *self.extra_providers, *self.plugins, *self.tools])
+        self._check_accept([*providers, *self.extra_providers, *self.plugins, *self.tools, *self.commands])
 
     def _check_accept(self, specs: Sequence[str]) -> None:
         known = {name for spec in specs for name in (spec, split_spec(spec)[0])}
@@ -269,7 +239,8 @@ def _problem(error: ValidationError) -> str:
             # The plan's own keys were looked at before: only the tables of `grammars` have others.
             *where, key = map(str, one["loc"])
             return f"{'.'.join(where)}: {_unknown(key, Grammar.model_fields)}"
-    return first_problem(error)
+    key = str(error.errors()[0]["loc"][0])
+    return f"{first_problem(error)}; write it as in: {plan_example.of(key)}"
 
 
 def _placed(plan: Plan, beside: Path) -> Plan:
@@ -292,9 +263,9 @@ def _placed(plan: Plan, beside: Path) -> Plan:
 def words(command: str) -> list[str]:
     """A command as a shell splits it. Raises BadInputError for a quote without an end, and for lines."""
     try:
-        found = shlex.split(command)
+        parts = shlex.split(command)
     except ValueError as error:
         raise BadInputError(f"warmup: {command!r} is not a command ({error}); fix it") from error
     if any(ord(char) < ord(" ") for char in command):
         raise BadInputError(f"warmup: {command!r} has a control character; take it out")
-    return found
+    return parts

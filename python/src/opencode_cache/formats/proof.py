@@ -37,6 +37,9 @@ _BLOCK = 1 << 20
 OPENCODE = "OpenCode"
 """Who asks where no plugin has to be there for it."""
 
+FILE = "proof.json"
+"""Its name in bundles and images: beside the directory with the cache."""
+
 MAKE_ONE = "make it with `opencode-cache verify --json`"
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -99,6 +102,8 @@ class Proof(Model):
     """Of the cache's manifest.json, which names all that is in the cache by its hash."""
     binary_sha256: Sha256
     """Of the file with OpenCode's own code."""
+    installation_sha256: Sha256 | None = None
+    """Of the list of all that ships, where that was proved: in a root without other files."""
     tool: str
     """Version of this program."""
     opencode: str
@@ -223,10 +228,10 @@ class Identity(Model):
     manifest_sha256: Sha256
     binary_sha256: Sha256
 
-    @property
-    def file_name(self) -> str:
-        """The name of its proof in the local store's `proofs/`."""
-        return f"{self.manifest_sha256[:32]}-{self.binary_sha256[:32]}.json"
+    def file_name(self, installation_sha256: str | None = None) -> str:
+        """The name of its proof in the local store's `proofs/`, or of the proof of what ships with it."""
+        parts = (self.manifest_sha256, self.binary_sha256, *filter(None, [installation_sha256]))
+        return "-".join(part[:32] for part in parts) + ".json"
 
     def is_of(self, proof: Proof) -> bool:
         """Whether the proof speaks for the same cache and binary, by their sha256."""

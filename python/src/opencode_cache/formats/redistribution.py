@@ -1,7 +1,8 @@
 """Which packages may not be passed on: what their licences say, as far as somebody has read them.
 
 Such a package is in no default, and leaves this machine by no bundle, unless a person accepts its licence by
-name. A licence that nobody has read and that is no SPDX expression is shown in `list`, not judged here.
+name. A licence that nobody has read and that is no SPDX expression is shown in `list`, not judged here. Of a
+package that states none, READ has the one that stands elsewhere, where somebody found it.
 """
 
 from __future__ import annotations
@@ -51,6 +52,27 @@ TABLE = (
 )
 
 
+@dataclass(frozen=True)
+class Read:
+    """The licence of a package whose package.json states none, and where it stands."""
+
+    licence: str
+    source: str
+    copyright: str
+
+
+READ = {
+    "@openauthjs/openauth": Read(
+        "MIT",
+        "LICENSE of github.com/anomalyco/openauth since 2024-12-09; the package on npm lacks it (issue 301)",
+        "Copyright (c) 2024 SST",
+    ),
+    "opencode-anthropic-auth": Read("MIT", "LICENSE in the package, 0.0.2", "Copyright (c) 2025 SST"),
+    "opencode-copilot-auth": Read("MIT", "LICENSE in the package, 0.0.5", "Copyright (c) 2025 SST"),
+}
+"""Name -> what was read: they may be passed on with that line, which the bills of materials have."""
+
+
 class Licensed(Protocol):
     """A package of a lock or of a manifest."""
 
@@ -63,6 +85,17 @@ class Licensed(Protocol):
         """What package.json says."""
 
 
+def read_elsewhere(package: Licensed) -> Read | None:
+    """What is known of the licence of a package that states none."""
+    return None if package.license else READ.get(package.name)
+
+
+def licence(package: Licensed) -> str | None:
+    """What package.json states, else what somebody read elsewhere; None where neither says anything."""
+    read = read_elsewhere(package)
+    return read.licence if read else package.license
+
+
 def terms(package: Licensed) -> Terms | None:
     """What forbids passing the package on; None where nothing that is known does."""
     stated = " ".join((package.license or "").upper().split())
@@ -72,7 +105,7 @@ def terms(package: Licensed) -> Terms | None:
 def forbidden(packages: Iterable[Licensed]) -> dict[str, Terms]:
     """Name -> terms, of those that may not be passed on, sorted by name."""
     judged = ((package.name, terms(package)) for package in packages)
-    return {name: found for name, found in sorted(judged, key=itemgetter(0)) if found}
+    return {name: held for name, held in sorted(judged, key=itemgetter(0)) if held}
 
 
 def reason(kind: Kind, name: str, held: dict[str, Terms]) -> str:

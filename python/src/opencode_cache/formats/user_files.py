@@ -32,6 +32,7 @@ _OURS = frozenset(
         "packages",
         "tree-sitter",
         "tui",
+        "urls",
         "version",
     }
 )

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from opencode_cache import layouts
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import contents
+from opencode_cache.formats.redistribution import licence
 from opencode_cache.inspect import node_modules
 from opencode_cache.npm import platforms, repository
 from opencode_cache.npm import spec as npm_spec
@@ -220,7 +221,7 @@ def _found(key: str, paths: Iterable[tuple[str, str]], subject: Subject) -> Foun
         name=name,
         version=package.version if package else version,
         integrity=package.integrity if package else None,
-        license=package.license if package else None,
+        license=licence(package) if package else None,
         github=package.github if package else None,
         packed=(subject.sizes or {}).get(full),
         copies=tuple(_copy(tree, path, subject) for tree, path in sorted(paths)),

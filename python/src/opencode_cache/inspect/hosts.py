@@ -1,26 +1,36 @@
-"""`hosts`: whom a network has to let OpenCode ask, as data: from the proof, for providers, and for features.
+"""`hosts`: whom a network has to let OpenCode ask, as data.
 
-The words of docs/network.md, where each request is explained, and the formats that sandboxes read.
+From the proof, the user's configuration, for providers, of plugins and for features; in the words of
+docs/network.md, where each request is explained.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import Model
+from opencode_cache.config import commands
+from opencode_cache.config import services as configured
+from opencode_cache.config.entries import entries
+from opencode_cache.config.offer import of_cache
+from opencode_cache.npm.spec import public, split_spec
+from opencode_cache.prove import opt_outs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from opencode_cache.config.offer import Offer
+    from opencode_cache.config.read import Configuration
     from opencode_cache.formats.manifest import Manifest
     from opencode_cache.formats.proof import Proof
 
-_HTTPS = "tcp/443"
+_HTTP, _HTTPS = "tcp/80", "tcp/443"
+_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443, "ssh": 22, "git": 9418}
 _NAME = re.compile(r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", re.IGNORECASE)
 METADATA = ("metadata.google.internal", "169.254.169.254")
 
@@ -57,11 +67,11 @@ _LOGINS = {
 """Where SDKs look for a login when they have none: a cloud's metadata service (tried with 1.18.33)."""
 
 FEATURES: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("updates", ("api.github.com",), "unless OPENCODE_DISABLE_AUTOUPDATE is set"),
+    ("model catalogue", ("models.dev", "models.opencode.ai"), "unless OPENCODE_DISABLE_MODELS_FETCH is set"),
     ("sharing", ("opncd.ai", "api.opencode.ai"), "when a session is shared"),
     ("web search", ("mcp.exa.ai", "search.parallel.ai"), "when such a tool is used"),
     ("OpenCode's own models", ("opencode.ai",), "when they are used"),
-    ("updates", ("api.github.com",), "unless OPENCODE_DISABLE_AUTOUPDATE is set"),
-    ("model catalogue", ("models.dev", "models.opencode.ai"), "unless OPENCODE_DISABLE_MODELS_FETCH is set"),
     ("ripgrep, language servers", ("github.com",), "when they are on no PATH"),
     ("highlighting", ("github.com", "raw.githubusercontent.com"), "for languages that the cache lacks"),
     ("GitLab's models", ("gitlab.com",), "when that provider is used"),
@@ -78,7 +88,7 @@ class Row(Model):
     """`tcp/443`."""
     who: str
     when: str
-    source: Literal["proof", "provider", "feature"]
+    source: Literal["proof", "configuration", "provider", "plugin", "feature"]
 
 
 class AllowList(Model):
@@ -88,34 +98,129 @@ class AllowList(Model):
     proved: str | None
     """Where and when it was proved that nothing else is asked for; None: it was not."""
     rows: tuple[Row, ...]
+    untold: tuple[str, ...] = ()
+    """What asks somebody whose name nobody can tell beforehand, each a sentence."""
 
 
 def allow_list(
     manifest: Manifest,
     proof: Proof | None,
     proved: str | None,
-    catalogue: Mapping[str, Any],
+    catalogue: Callable[[], Mapping[str, Any]],
     providers: Sequence[str],
+    configuration: Configuration | None = None,
     *,
     features: bool,
 ) -> AllowList:
-    """What the proof saw, what the providers need, and with `features` what somebody may ask OpenCode for.
+    """What the proof saw, what the configuration names, what providers need and plugins are known to ask.
 
-    Raises BadInputError for a provider that the catalogue lacks, or whose host nobody can tell.
+    With `features`, also what somebody may ask OpenCode for. `catalogue` is asked for once a provider needs
+    it. Raises BadInputError for one of `providers` that the catalogue lacks, or whose host nobody can tell.
     """
-    rows = [*_of_proof(proof), *(row for name in providers for row in _of_provider(name, catalogue))]
+    rows = [*_of_proof(proof), *(row for name in providers for row in _of_provider(name, catalogue()))]
+    untold: list[str] = []
+    if configuration:
+        rows += _of_configuration(configuration, of_cache(manifest), catalogue, providers, untold)
+    rows += _of_plugins(_plugins(manifest, configuration), rows, untold)
     if features:
         rows += [
             Row(host=host, port=_HTTPS, who=what, when=when, source="feature")
             for what, hosts, when in FEATURES
             for host in hosts
         ]
-    return AllowList(opencode=manifest.opencode, proved=proved, rows=tuple(dict.fromkeys(rows)))
+    return AllowList(
+        opencode=manifest.opencode,
+        proved=proved,
+        rows=tuple(dict.fromkeys(rows)),
+        untold=tuple(dict.fromkeys(untold)),
+    )
+
+
+def _of_configuration(
+    configuration: Configuration,
+    offer: Offer,
+    catalogue: Callable[[], Mapping[str, Any]],
+    given: Sequence[str],
+    untold: list[str],
+) -> Iterator[Row]:
+    for service in configured.services(configuration, offer):
+        host_and_port = _place(service.address)
+        if host_and_port is None:
+            untold.append(f"{service.who}: {public(service.address)!r} names no host ({service.where})")
+        elif not _is_loopback(host_and_port[0]):
+            host, port = host_and_port
+            yield Row(host=host, port=port, who=service.who, when=service.when, source="configuration")
+    for name, where in configured.providers(configuration).items():
+        if name in given:
+            continue
+        try:
+            yield from _of_provider(name, catalogue())
+        except BadInputError as error:
+            untold.append(f"{str(error).removeprefix('--')} ({where})")
+    for entry in entries(configuration):
+        fetched = None if entry.off else commands.fetched(entry.words)
+        if fetched and fetched.by != "npm":
+            untold.append(f"{entry.key}: {fetched.runner} chooses where it fetches from ({entry.where})")
+
+
+def _place(address: str) -> tuple[str, str] | None:
+    """Host and port of an URL; None where it has none that can be told."""
+    try:
+        parts = urlsplit(address)
+        host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        return None
+    if port is None or not (_NAME.match(host) or _is_address(host)):
+        return None
+    return host, f"tcp/{port}"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether it is this machine, which nobody has to let through."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    return _is_address(host) and ipaddress.ip_address(host).is_loopback
+
+
+def _plugins(manifest: Manifest, configuration: Configuration | None) -> list[str]:
+    """npm names of the plugins that the cache or the configuration has."""
+    named = [entry.name for entry in manifest.requests if entry.kind == "plugin"]
+    asked = entries(configuration) if configuration else ()
+    named += [split_spec(entry.value)[0] for entry in asked if entry.kind == "plugin" and not entry.off]
+    return list(dict.fromkeys(named))
+
+
+def _of_plugins(plugins: Sequence[str], rows: Sequence[Row], untold: list[str]) -> Iterator[Row]:
+    """What was read in the code of plugins, but for what the proof saw of the same plugin."""
+    for plugin in plugins:
+        seen = [row.host for row in rows if row.source == "proof" and plugin in _names(row.who)]
+        for one in opt_outs.known():
+            for host in one.hosts if plugin in one.plugins else ():
+                if any(fnmatchcase(other, host) for other in seen):
+                    continue
+                when = f"its {one.what}; to stop it: {one.switch}"
+                if _NAME.match(host):
+                    yield Row(host=host, port=_HTTPS, who=f"plugin {plugin}", when=when, source="plugin")
+                else:
+                    untold.append(f"plugin {plugin}: {when}; it asks the npm registry")
+
+
+def _names(who: str) -> set[str]:
+    """The packages in `plugin a@latest, plugin b`."""
+    return {split_spec(word)[0] for word in who.replace(",", " ").split()}
 
 
 def _of_proof(proof: Proof | None) -> Iterator[Row]:
     for host in proof.hosts if proof else ():
-        for port in host.ports or (_HTTPS,):
+        for port in host.ports or (_HTTP if host.name in METADATA else _HTTPS,):
             yield Row(
                 host=host.name,
                 port=port,
@@ -142,65 +247,4 @@ def _of_provider(name: str, catalogue: Mapping[str, Any]) -> Iterator[Row]:
         yield Row(host=host, port=_HTTPS, who=f"provider {name}", when="when used", source="provider")
     for host in _LOGINS.get(npm, ()):
         when = "for a login, when it has none of its own"
-        yield Row(host=host, port="tcp/80", who=f"provider {name}", when=when, source="provider")
-
-
-def plain(hosts: AllowList) -> str:
-    """One host a line."""
-    return "".join(f"{host}\n" for host in _hosts(hosts.rows))
-
-
-def squid(hosts: AllowList) -> str:
-    """Lines for squid.conf: who is asked, and at which ports."""
-    names = [host.removeprefix("*") for host in _hosts(hosts.rows) if not _is_address(host)]
-    addresses = [host for host in _hosts(hosts.rows) if _is_address(host)]
-    ports = sorted({int(row.port[4:]) for row in hosts.rows if row.port.startswith("tcp/")})
-    lines = [f"# OpenCode {hosts.opencode}", *(f"acl opencode_ports port {port}" for port in ports)]
-    for acl, kind, values in (
-        ("opencode_names", "dstdomain", names),
-        ("opencode_addresses", "dst", addresses),
-    ):
-        lines += [f"acl {acl} {kind} {value}" for value in values]
-        lines += [f"http_access allow {acl} opencode_ports"] if values else []
-    return "\n".join(lines) + "\n"
-
-
-def network_policy(allowed: AllowList) -> str:
-    """A CiliumNetworkPolicy: Kubernetes' own NetworkPolicy knows no names."""
-    egress: list[dict[str, Any]] = []
-    for port in sorted({row.port for row in allowed.rows}):
-        hosts = _hosts(row for row in allowed.rows if row.port == port)
-        names = [_matching(host) for host in hosts if not _is_address(host)]
-        blocks = [str(ipaddress.ip_network(host)) for host in hosts if _is_address(host)]
-        kind, _, number = port.partition("/")
-        ports = [{"ports": [{"port": number, "protocol": kind.upper()}]}] if number else []
-        egress += [{"toFQDNs": names, **({"toPorts": ports} if ports else {})}] if names else []
-        egress += [{"toCIDR": blocks, **({"toPorts": ports} if ports else {})}] if blocks else []
-    if any("toFQDNs" in rule for rule in egress):
-        dns = {"ports": [{"port": "53", "protocol": "ANY"}], "rules": {"dns": [{"matchPattern": "*"}]}}
-        selector = {"matchLabels": {"k8s-app": "kube-dns", "k8s:io.kubernetes.pod.namespace": "kube-system"}}
-        egress.insert(0, {"toEndpoints": [selector], "toPorts": [dns]})
-    policy = {
-        "apiVersion": "cilium.io/v2",
-        "kind": "CiliumNetworkPolicy",
-        "metadata": {"name": "opencode"},
-        "spec": {"endpointSelector": {"matchLabels": {"app": "opencode"}}, "egress": egress or [{}]},
-    }
-    # JSON is YAML, and needs no library to be written.
-    return json.dumps(policy, indent=2) + "\n"
-
-
-def _matching(host: str) -> dict[str, str]:
-    return {"matchPattern" if "*" in host else "matchName": host}
-
-
-def _hosts(rows: Iterable[Row]) -> list[str]:
-    return list(dict.fromkeys(row.host for row in rows))
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+        yield Row(host=host, port=_HTTP, who=f"provider {name}", when=when, source="provider")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
 from opencode_cache.inspect import node_modules
+from opencode_cache.inspect.sbom import on_disk
 from opencode_cache.prove import on_file
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from opencode_cache.formats.manifest import CachedPackage, Entry, Manifest
     from opencode_cache.formats.proof import Proof
+    from opencode_cache.inspect.sbom.on_disk import Facts
     from opencode_cache.prove.on_file import Found
 
 
@@ -47,6 +49,8 @@ class Inventory:
     proof: Proof | None = None
     proved_here: bool = False
     """Whether the proof was made on this machine, as far as its own file of proofs tells."""
+    facts: Mapping[CachedPackage, Facts] = field(default_factory=dict)
+    """What the packages say of themselves, their licences' texts too."""
 
     @property
     def other(self) -> int:
@@ -66,6 +70,7 @@ def take(cache: Path, proof: Path | None = None, opencode: Path | None = None) -
     manifest = manifests.read(cache)
     try:
         trees = _trees(cache, manifest)
+        facts = on_disk.read(cache, manifest).facts
     except OSError as error:
         raise BadInputError(
             f"{error.filename}: cannot be read ({error.strerror}); build the cache again"
@@ -77,6 +82,7 @@ def take(cache: Path, proof: Path | None = None, opencode: Path | None = None) -
         catalogue_date=manifest.catalogue_date,
         proof=last_proof.proof if last_proof else None,
         proved_here=last_proof is not None and last_proof.here,
+        facts=facts,
     )
 
 
@@ -118,4 +124,4 @@ def proved(
         return on_file.given(proof, cache, manifest, opencode)
     if opencode is None and manifest.opencode_sha256 is None:
         return None
-    return on_file.find(on_file.identity(cache, manifest, opencode))
+    return on_file.find(on_file.identity(cache, manifest, opencode), cache)

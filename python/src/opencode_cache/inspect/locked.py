@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opencode_cache.base.model import Model
-from opencode_cache.formats import contents, lock
-from opencode_cache.formats.lock import Unavailable
+from opencode_cache.formats import contents, lock, urls
+from opencode_cache.formats.lock import Signatures, Unavailable
 from opencode_cache.formats.manifest import CachedPackage, Entry
 from opencode_cache.npm import platforms
 from opencode_cache.opencode import versions
@@ -30,6 +30,9 @@ class Locked(Model):
     requests: tuple[Entry, ...]
     packages: tuple[LockedPackage, ...]
     unavailable: tuple[Unavailable, ...] = ()
+    signatures: Signatures | None = None
+    urls: dict[str, str] | None = None
+    """Address -> sha256 of the text that OpenCode gets from the cache."""
 
     @property
     def packed(self) -> int:
@@ -54,4 +57,6 @@ def read(path: Path, system: str | None = None) -> Locked:
             for package in cached
         ),
         unavailable=given.unavailable,
+        signatures=given.signatures,
+        urls=urls.digests(given.urls) or None,
     )

@@ -43,8 +43,8 @@ _SHORT = 12
 def key(spec: str, digits: int = _SHORT) -> str:
     """The directory below `npm` for a spec, as OpenCode 2.x names it."""
     if repository.is_repository(spec):
-        place = re.sub(r"\.git$", "", spec.partition("#")[0], flags=re.IGNORECASE)
-        name = re.split("[/:]", place)[-1].strip("-")
+        address = re.sub(r"\.git$", "", spec.partition("#")[0], flags=re.IGNORECASE)
+        name = re.split("[/:]", address)[-1].strip("-")
         return f"git-{name or 'repository'}-{hashlib.sha256(spec.encode()).hexdigest()[:digits]}"
     name, at, version = spec[1:].partition("@")
     return f"{spec[:1]}{name}@{version or ('*' if at else 'latest')}"
@@ -83,8 +83,10 @@ class _Generations:
                 _write(cache / request.tree / "package.json", {"dependencies": {request.name: request.spec}})
 
     def links(self, cache: Path) -> tuple[str, ...]:
-        found = [path.relative_to(cache).as_posix() for path in trees(cache / "npm")]
-        return tuple(sorted([*found, *(name for name in ("models.json", "tui") if (cache / name).exists())]))
+        trees_there = [path.relative_to(cache).as_posix() for path in trees(cache / "npm")]
+        return tuple(
+            sorted([*trees_there, *(name for name in ("models.json", "tui") if (cache / name).exists())])
+        )
 
     def copies(self, cache: Path) -> tuple[str, ...]:  # noqa: ARG002
         # The catalogue is read where OPENCODE_MODELS_PATH says, and never written there.
@@ -95,8 +97,8 @@ class _Generations:
             commands = cache / entry.modules / ".bin"
             there = sorted(path.name for path in commands.iterdir()) if commands.is_dir() else []
             tool = tools.TOOLS.get(entry.name)
-            found = tool.command in there if tool else bool(there)
-            return found, f"{entry.modules}/.bin {'has' if found else 'has not'} what it starts"
+            started = tool.command in there if tool else bool(there)
+            return started, f"{entry.modules}/.bin {'has' if started else 'has not'} what it starts"
         there_is = (cache / entry.path).exists()
         return there_is, f"{entry.path} {'is there' if there_is else 'is not there'}"
 

@@ -54,7 +54,8 @@ class _Packages:
         name, asked = split_spec(spec)
         if kind == "tool":
             return Place(f"packages/{name}", asked or "latest")
-        if ":" in spec:  # github:owner/repo#ref, name@git+https://…, name@npm:other@1: as they are
+        # Repositories and aliases (name@npm:other@1) are as they are written.
+        if ":" in spec or repository.is_repository(spec):
             # Joined to a path by OpenCode, which makes one slash of two.
             return Place(posixpath.normpath(f"packages/{spec}"), asked or spec)
         if kind == "plugin" and not asked:

@@ -1,10 +1,11 @@
 """Specs that name a GitHub repository, as npm takes them.
 
-OpenCode 1.14 to 1.18 hands such a spec (`github:owner/repo#REF`, `name@git+https://github.com/owner/repo.git`)
-to npm as it is. It counts as installed (`packages/opencode/src/npm/index.ts`, `Npm.add`; tried on 1.18.33)
-when `packages/<spec>/node_modules/<name>` exists, where the name is the one before the `@`, else the whole
-spec. npm itself would take GitHub's archive of the commit and, with scripts ignored, nothing but it. What may
-be written is npm-package-arg's (13.0, `fromURL`, `fromHostedGit`): without a REF it is the default branch.
+OpenCode 1.14 to 1.18 hands such a spec (`github:owner/repo#REF`,
+`name@git+https://github.com/owner/repo.git`, the short `owner/repo`) to npm as it is. It counts as installed
+(`packages/opencode/src/npm/index.ts`, `Npm.add`; tried on 1.14.34 and 1.18.33) when
+`packages/<spec>/node_modules/<name>` exists, where the name is the one before the `@`, else the whole spec.
+npm itself would take GitHub's archive of the commit and, with scripts ignored, nothing but it. What may be
+written is npm-package-arg's (13.0, `fromURL`, `fromHostedGit`): without a REF it is the default branch.
 """
 
 from __future__ import annotations
@@ -27,13 +28,10 @@ _DEFAULT_GITHUB = "https://github.com"
 _NAMED = re.compile(r"(?:(?P<name>(?:@[^/@]+/)?[^/@:]+)@)?(?P<rest>.*)", re.DOTALL)
 _HOSTED = re.compile(
     r"(?:github:|git\+https?://github\.com/|git\+ssh://git@github\.com[/:]|git://github\.com/"
-    r"|ssh://git@github\.com/|https://github\.com/)"
+    r"|ssh://git@github\.com/|https://github\.com/|)"
     r"(?P<owner>[A-Za-z0-9-]+)/(?P<repo>[A-Za-z0-9_.-]+?)(?:\.git)?/?(?:#(?P<ref>.*))?"
 )
-_OTHER = re.compile(
-    r"(?:git\+|git:|ssh:|https?:|gitlab:|bitbucket:|gist:|github:)|\A[\w-][\w.-]*/[\w.-]+(?:#|\Z)"
-)
-"""The last one is npm's short form for GitHub, `owner/repo`, which says less than it might."""
+_OTHER = re.compile(r"(?:git\+|git:|ssh:|https?:|gitlab:|bitbucket:|gist:|github:)")
 _REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 

@@ -38,7 +38,8 @@ _NOT_INSTALLED = re.compile(r"\bpkg=(\S+) version=(\S+) (?:name|error)=BunInstal
 _NOBODYS = "opencode-cache-no-such-sdk"
 """No binary bundles it, so that one which does not ask for it did not get as far as asking."""
 _MOST_BUILT_IN = 8
-_PROMPT_TIMEOUT = 60
+_PROMPT_TIMEOUT = 600
+"""Seconds: what has not been asked for by then counts as bundled, so a slow machine is waited for."""
 _SESSIONS = 8
 
 

@@ -33,18 +33,19 @@ _EVALUATE = "process.stdout.write(JSON.stringify((0,eval)('('+await Bun.stdin.te
 _TIMEOUT = 60
 
 
-def catalogue(binary: Path) -> dict[str, Any]:
+def catalogue(binary: Path, by: Path | None = None) -> dict[str, Any]:
     """The catalogue compiled into an OpenCode binary: provider id -> provider, as in `api.json`.
 
     Upstream (`packages/opencode/src/provider/models.ts`, `models-macro.ts`): a build macro puts the
     `api.json` of the day into the program, up to 1.0.x as a JSON string, later as an object literal.
-    Found in 1.0.61 and 1.18.33. Raises BadInputError where the binary has none.
+    Found in 1.0.61 and 1.18.33. `by` is an OpenCode that runs here, where `binary` is another system's.
+    Raises BadInputError where the binary has none.
     """
     image = opencode.image(binary).read_bytes()
     for candidate in (*_strings(image), *_objects(image)):
         with python.empty() as empty:  # Bun obeys the bunfig.toml of the directory that it is started in
             done = subprocess.run(
-                [binary.absolute(), "-e", _EVALUATE],
+                [(by or binary).absolute(), "-e", _EVALUATE],
                 cwd=empty,
                 input=candidate,
                 env={"BUN_BE_BUN": "1", "PATH": os.defpath},

@@ -60,3 +60,9 @@ def renamed(spec: str) -> str | None:
     name, version = split_spec(spec)
     other = _RENAMES_ITSELF.get(name)
     return other and (f"{other}@{version}" if version else other)
+
+
+def other_name(spec: str) -> str | None:
+    """What to do about a plugin that renames itself, or None."""
+    other = renamed(spec)
+    return other and f"write {other}: at its first start it changes your configuration to that name"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError, TooSlowError
+from opencode_cache.sandbox import foreign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 _VERSION = re.compile(r"^(?:opencode )?v?(\d+\.\d+\.\d+[0-9A-Za-z.+-]*)$", re.MULTILINE | re.ASCII)
 _LISTENING = re.compile(r"listening on (http://\S+)")
 _PLACE = "process.stdout.write(process.execPath)"
-VERSION_TIMEOUT = 60
-_SERVE_TIMEOUT = 60
+VERSION_TIMEOUT = 600
+"""Seconds: an end to what hangs, and not to what is slow, as under an emulator."""
+_SERVE_TIMEOUT = 600
 _STOP_TIMEOUT = 10
 
 
@@ -41,7 +43,7 @@ def private_home() -> Iterator[Path]:
 
 def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """A clean environment: nothing of the user's but PATH and what programs need to find their libraries."""
-    kept = ("PATH", "LD_LIBRARY_PATH", "LOCALE_ARCHIVE")
+    kept = ("PATH", "LD_LIBRARY_PATH", "LOCALE_ARCHIVE", foreign.SYSROOT)
     clean = {name: os.environ[name] for name in kept if name in os.environ}
     # Bun unpacks native parts to $TMPDIR/opencode: a private one cannot collide with anybody's.
     clean |= {"HOME": str(home), "TMPDIR": str(home / "tmp"), "LC_ALL": "C.UTF-8", "TERM": "dumb"}
@@ -163,7 +165,7 @@ class Server:
     def prompt(self, provider: str, model: str, text: str, timeout: float = 60) -> str:
         """Ask a model in a session of its own; the text parts of the answer, or why there is none."""
         try:
-            session = self.post("/session", {})
+            session = self.post("/session", {}, timeout)
             answer = self.post(
                 f"/session/{session['id']}/message",
                 {

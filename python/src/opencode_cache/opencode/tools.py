@@ -20,8 +20,6 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
-from opencode_cache.base.errors import BadInputError
-
 _NEAR = 0.75
 
 
@@ -31,6 +29,8 @@ class Sample:
 
     name: str
     text: str
+    language: str
+    """What OpenCode calls the language (`src/lsp/language.ts`)."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,14 @@ _ALL = (
         # 7 has no tsserver.js. The server takes the project's own, where there is one.
         brings="typescript@>=4.7 <7",
         project="typescript",
-        sample=Sample("mistake.ts", 'const x: number = "no"\nexport default x\n'),
+        sample=Sample("mistake.ts", 'const x: number = "no"\nexport default x\n', "typescript"),
     ),
     Tool(
         "pyright",
         "pyright-langserver",
         files=(".py", ".pyi"),
         server="pyright",
-        sample=Sample("mistake.py", 'number: int = "no"\n'),
+        sample=Sample("mistake.py", 'number: int = "no"\n', "python"),
     ),
     Tool(
         "@vue/language-server",
@@ -88,7 +88,7 @@ _ALL = (
         "svelteserver",
         files=(".svelte",),
         server="svelte",
-        sample=Sample("mistake.svelte", "{#if true}\n"),
+        sample=Sample("mistake.svelte", "{#if true}\n", "svelte"),
     ),
     Tool(
         "@astrojs/language-server",
@@ -96,14 +96,14 @@ _ALL = (
         files=(".astro",),
         server="astro",
         project="typescript",
-        sample=Sample("mistake.astro", "---\nconst = 1\n---\n<p></p>\n"),
+        sample=Sample("mistake.astro", "---\nconst = 1\n---\n<p></p>\n", "astro"),
     ),
     Tool(
         "yaml-language-server",
         "yaml-language-server",
         files=(".yaml", ".yml"),
         server="yaml-ls",
-        sample=Sample("mistake.yaml", "a: [1\nb: 2\n"),
+        sample=Sample("mistake.yaml", "a: [1\nb: 2\n", "yaml"),
     ),
     Tool(
         "bash-language-server",
@@ -118,14 +118,14 @@ _ALL = (
         "docker-langserver",
         files=(".dockerfile", "Dockerfile"),
         server="dockerfile",
-        sample=Sample("Dockerfile", "FRMO scratch\n"),
+        sample=Sample("Dockerfile", "FRMO scratch\n", "dockerfile"),
     ),
     Tool(
         "intelephense",
         "intelephense",
         files=(".php",),
         server="php intelephense",
-        sample=Sample("mistake.php", "<?php\nfunction f( {\n"),
+        sample=Sample("mistake.php", "<?php\nfunction f( {\n", "php"),
     ),
     Tool(
         "@biomejs/biome",
@@ -133,7 +133,7 @@ _ALL = (
         server="biome",
         formatter="biome",
         start=("lsp-proxy", "--stdio"),
-        sample=Sample("mistake.json", '{"a": 1,,}\n'),
+        sample=Sample("mistake.json", '{"a": 1,,}\n', "json"),
     ),
     Tool("prettier", "prettier", formatter="prettier"),
     Tool("oxfmt", "oxfmt", formatter="oxfmt"),
@@ -143,20 +143,18 @@ TOOLS = {tool.package: tool for tool in _ALL}
 """Package name -> tool."""
 
 
-def check(name: str) -> None:
-    """Refuse what is plainly meant for another tool: a near miss, a command, OpenCode's own name for it.
+def meant(name: str) -> str | None:
+    """The tool that is plainly meant: by a near miss, its command, or OpenCode's own name for it.
 
-    Raises BadInputError with the right name. A name that is like no other is the user's own business.
+    None for a tool's name, and for one that is like no other: that is the user's own business.
     """
     if name in TOOLS:
-        return
-    meant = {word: tool for tool in _ALL for word in (tool.command, tool.server, tool.formatter) if word}
+        return None
+    by_word = {
+        word: tool.package for tool in _ALL for word in (tool.command, tool.server, tool.formatter) if word
+    }
     near = difflib.get_close_matches(name, TOOLS, 1, _NEAR)
-    meant_tool = meant.get(name) or (TOOLS[near[0]] if near else None)
-    if meant_tool:
-        raise BadInputError(
-            f"tools: {name!r} is not what OpenCode asks npm for; write {meant_tool.package!r}"
-        )
+    return by_word.get(name) or (near[0] if near else None)
 
 
 def brings(name: str) -> str:

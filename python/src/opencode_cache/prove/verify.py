@@ -13,17 +13,18 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from opencode_cache.base import python
-from opencode_cache.base.errors import BadInputError
+from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.formats import manifest
 from opencode_cache.formats.proof import Proof
 from opencode_cache.opencode import run as opencode_run
 from opencode_cache.prove import on_file
-from opencode_cache.sandbox import netns
+from opencode_cache.sandbox import bare, netns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,28 +37,54 @@ _SLACK = 600
 _STOP_TIMEOUT = 20
 
 
+@dataclass(frozen=True)
+class Installation:
+    """What ships, as it lies in a directory."""
+
+    root: Path
+    program: Path
+    """The wrapper."""
+    tools: Path
+    """Directory of what is brought beside OpenCode, if anything is: the end of PATH."""
+    sha256: str
+    """Of the list of it all."""
+
+    def arguments(self, cache: Path, opencode: Path) -> list[str]:
+        """The child's, whose root has it in another place."""
+        named = {"cache": cache, "opencode": opencode, "program": self.program, "tools": self.tools}
+        places = {name: bare.PLACE / path.relative_to(self.root) for name, path in named.items()}
+        words = [word for name, path in places.items() for word in (f"--{name}", str(path))]
+        return [*words, "--bare", str(self.root), "--installation-sha256", self.sha256]
+
+
 def verify(
     cache: Path,
     opencode: Path,
     *,
     patience: float | None = None,
     ask: Sequence[str] = (),
+    installation: Installation | None = None,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Proof:
     """Prove a cache with an OpenCode binary; `on_step` is told the name of each step as it begins.
 
     `patience`: how many times as long as `opencode --version` a step may take. `ask`: models, as
     `provider/model`, that are also asked to answer, to see whom they ask. What was proved is filed
-    (`on_file.py`). Where the kernel allows no namespace the proof is made without one and says so in
-    `weaker_because`. Raises BadInputError where cache or binary cannot be used, or the
-    proof itself did not come to an end.
+    (`on_file.py`). `installation`: what ships, with that cache and program in it; nothing else is in sight
+    then (`sandbox/bare.py`). Where the kernel allows no namespace the proof is made without one and says so
+    in `weaker_because`; of an installation there is none then. Raises BadInputError where cache or binary
+    cannot be used, or the proof itself did not come to an end, CheckFailedError without a namespace.
     """
     manifest.read(cache)
     if not os.access(opencode, os.X_OK) or opencode.is_dir():
         raise BadInputError(f"{opencode}: not a program; give the OpenCode binary")
     isolation = netns.available()
+    if installation and not isolation.ok:
+        raise CheckFailedError(f"{installation.root}: cannot be proved as it ships: {isolation.why}")
     arguments = ["--cache", str(cache.resolve()), "--opencode", str(opencode.resolve())]
-    if isolation.ok:
+    if installation:
+        arguments = installation.arguments(cache, opencode)
+    elif isolation.ok:
         for path in opencode_run.read_by(cache.resolve(), opencode.absolute()):
             arguments += ["--read-only", str(path)]
     else:

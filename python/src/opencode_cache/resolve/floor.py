@@ -30,7 +30,7 @@ _CLOCKS = dt.timedelta(days=1)
 """How far two clocks may be apart."""
 
 
-def require_signed(found: Signatures | None, packages: Iterable[Package]) -> None:
+def require_signed(signed: Signatures | None, packages: Iterable[Package]) -> None:
     """Raises NetworkError for what no registry vouches for."""
     archives = [package.key for package in packages if package.github]
     if archives:
@@ -38,14 +38,14 @@ def require_signed(found: Signatures | None, packages: Iterable[Package]) -> Non
             f"--require-signatures: {_list(archives)} comes from GitHub, which signs no archive; "
             "take it out of the plan"
         )
-    if found is None or found.unchecked:
-        why = found.unchecked if found else "nobody looked"
+    if signed is None or signed.unchecked:
+        why = signed.unchecked if signed else "nobody looked"
         raise NetworkError(
             f"--require-signatures: no signature could be verified ({why}); use a registry that signs"
         )
-    if found.missing:
+    if signed.missing:
         raise NetworkError(
-            f"--require-signatures: the registry has no signature of {_list(found.missing)}; "
+            f"--require-signatures: the registry has no signature of {_list(signed.missing)}; "
             "choose other versions, or another registry"
         )
 
@@ -84,10 +84,14 @@ def check_again(lock: Lock, packages: Collection[Package], on_step: Callable[[st
     packages = [package for package in packages if not package.github]
     if lock.require_signatures:
         on_step("asking npm again whether the registry signed them")
-        found = signatures.check(packages)
-        if found.unchecked or found.missing:
-            why = found.unchecked or f"this registry has none of {_list(found.missing)}"
+        signed = signatures.check(packages)
+        if signed.unchecked or signed.missing:
+            why = signed.unchecked or f"this registry has none of {_list(signed.missing)}"
             on_step(f"signatures were verified when the lock was made, and cannot be here: {why}")
+        elif lock.signatures and (changes := _changes(lock.signatures.keys, keys())):
+            on_step(
+                f"the registry's keys are not those of the lock, whose hashes hold all the same: {changes}"
+            )
     if lock.min_age:
         on_step(f"asking the registry whether they are {lock.min_age} old")
         require_age(lock.min_age, packages)
@@ -106,15 +110,21 @@ def keys() -> dict[str, str]:
 
 def same_keys(before: Mapping[str, str], now: Mapping[str, str], where: str) -> None:
     """Raises BadInputError where both lists are known and differ."""
-    if not before or not now or dict(before) == dict(now):
-        return
+    if changes := _changes(before, now):
+        raise BadInputError(
+            f"the registry's keys are not those of {where}: {changes}; "
+            "ask whoever runs the registry why, and then lock with --accept-keys"
+        )
+
+
+def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """In words; empty where one of the lists is not known."""
+    if not before or not now:
+        return ""
     changes = [f"{name} is gone" for name in before.keys() - now.keys()]
     changes += [f"{name} is new" for name in now.keys() - before.keys()]
     changes += [f"{name} is another key" for name in before.keys() & now.keys() if before[name] != now[name]]
-    raise BadInputError(
-        f"the registry's keys are not those of {where}: {', '.join(sorted(changes))}; "
-        "ask whoever runs the registry why, and then lock with --accept-keys"
-    )
+    return ", ".join(sorted(changes))
 
 
 def _key(one: Any) -> tuple[str, str]:  # noqa: ANN401 - the registry's JSON

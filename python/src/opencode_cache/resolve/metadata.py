@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.model import first_problem
+from opencode_cache.formats import redistribution
 from opencode_cache.formats.lock import Package
 from opencode_cache.npm import answers
 from opencode_cache.npm.spec import is_exact
 from opencode_cache.resolve.choose_version import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opencode_cache.formats.lock import Request
 
 
 def package_from(entry: dict[str, Any], name: str) -> Package:
@@ -65,3 +71,12 @@ def nodes(tree: str, document: dict[str, Any]) -> dict[str, Package]:
         except UnavailableError as error:
             raise BadInputError(f"{tree}: {error}") from error
     return packages
+
+
+def with_terms(request: Request, tree: Mapping[str, str], packages: Mapping[str, Package]) -> Request:
+    """The request, with a note where its tree holds what may not be passed on."""
+    held = redistribution.forbidden(packages[key] for key in tree.values())
+    if not held:
+        return request
+    said = redistribution.note(request.name, held)
+    return request.model_copy(update={"note": f"{request.note}; {said}" if request.note else said})

@@ -30,10 +30,20 @@ class MissingError(NetworkError):
         if len(told) == 1:
             super().__init__(f"{told[0]}; {way} it")
         else:
-            super().__init__(
-                "\n  ".join([f"{len(told)} of what was asked for cannot be had; {way} them", *told])
-            )
+            several = f"{len(told)} of what was asked for cannot be had"
+            super().__init__(f"{several}; {way} them: {' | '.join(told)}")
         self.gone = tuple(gone)
+
+
+def refused(kind: Kind, spec: str, opencode: str) -> Unavailable | None:
+    """What no registry is asked for: OpenCode passes over it, or asks for something of another name."""
+    meant = tools.meant(split_spec(spec)[0]) if kind == "tool" else None
+    if meant:
+        reason = f"OpenCode asks npm for no such tool; did you mean {meant}?"
+        return Unavailable(spec=spec, kind=kind, reason=reason)
+    if kind == "plugin" and plugins.ignored(spec, opencode):
+        return Unavailable(spec=spec, kind=kind, reason=plugins.TAKE_IT_OUT)
+    return None
 
 
 def unknown(kind: Kind, spec: str, names: Collection[str] = ()) -> Unavailable:
@@ -84,4 +94,8 @@ def behind(request: Request, error: npm.NotInRegistryError) -> Unavailable:
 
 def named(gone: Iterable[Unavailable], asked: Collection[tuple[str, str]]) -> list[Unavailable]:
     """Those that a person named and that OpenCode would not answer by itself."""
-    return [one for one in gone if (one.kind, one.spec) in asked and one.reason != plugins.TAKE_IT_OUT]
+    return [
+        one
+        for one in gone
+        if one.kind == "url" or ((one.kind, one.spec) in asked and one.reason != plugins.TAKE_IT_OUT)
+    ]

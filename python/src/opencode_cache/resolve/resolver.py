@@ -19,7 +19,7 @@ from opencode_cache.base.errors import BadInputError, NetworkError
 from opencode_cache.base.model import first_problem
 from opencode_cache.catalogue import document as catalogue
 from opencode_cache.fetch import tarballs
-from opencode_cache.formats import grammar, redistribution, user_files
+from opencode_cache.formats import grammar, user_files
 from opencode_cache.formats.local_plugin import dependencies, is_local
 from opencode_cache.formats.lock import Lock, Opencode, Request, Signatures, Unavailable
 from opencode_cache.formats.plan import CATALOGUE, default
@@ -29,10 +29,10 @@ from opencode_cache.npm.client import NotInRegistryError
 from opencode_cache.npm.spec import split_spec
 from opencode_cache.opencode import ask, embedded, highlighting, plugins, tools
 from opencode_cache.opencode.versions import EXPERIMENTAL
-from opencode_cache.resolve import floor, git, github, grammars, signatures
+from opencode_cache.resolve import floor, git, github, grammars, signatures, urls
 from opencode_cache.resolve import missing as missing_names
 from opencode_cache.resolve.choose_version import UnavailableError, Versions
-from opencode_cache.resolve.metadata import package_from
+from opencode_cache.resolve.metadata import package_from, with_terms
 from opencode_cache.resolve.trees import Trees
 
 if TYPE_CHECKING:
@@ -120,9 +120,11 @@ class Resolver:
         unavailable += sorted(broken, key=lambda gone: (gone.kind, gone.spec))
         lost = {(gone.kind, gone.spec) for gone in broken}
         requests = [request for request in requests if (request.kind, request.spec) not in lost]
-        requests = [_with_terms(request, trees[request.tree], packages) for request in requests]
+        requests = [with_terms(request, trees[request.tree], packages) for request in requests]
         if self.layout.name == EXPERIMENTAL:
             requests = [_with_api(request, trees[request.tree]) for request in requests]
+        texts, without_text = urls.take(self.plan.instructions, self.plan.skills, self.on_step)
+        unavailable += without_text
         asked = missing_names.named(unavailable, named)
         if asked and not self.allow_missing:
             raise missing_names.MissingError(asked)
@@ -156,6 +158,7 @@ class Resolver:
             languages=languages,
             warmup=None if self.plan.warmup is None else tuple(self.plan.warmup),
             files=files,
+            urls=texts,
             accept=self.plan.accept,
             signatures=signed,
             require_signatures=self.plan.require_signatures,
@@ -165,8 +168,8 @@ class Resolver:
 
     def _signatures(self, packages: Sequence[Package]) -> Signatures:
         self.on_step("asking npm whether the registry signed them")
-        found = signatures.check(packages)
-        return found.model_copy(update={"keys": floor.keys()}) if found.verified else found
+        signed = signatures.check(packages)
+        return signed.model_copy(update={"keys": floor.keys()}) if signed.verified else signed
 
     @cached_property
     def models(self) -> dict[str, Any]:
@@ -208,8 +211,8 @@ class Resolver:
 
         def choose(want: _Wanted) -> Request | Unavailable:
             name = want.name
-            if want.kind == "plugin" and plugins.ignored(want.spec, self.plan.opencode):
-                return Unavailable(spec=want.spec, kind=want.kind, reason=plugins.TAKE_IT_OUT)
+            if refused := missing_names.refused(want.kind, want.spec, self.plan.opencode):
+                return refused
             source = repository.source(want.spec) if want.kind == "plugin" else None
             try:
                 if source:
@@ -218,7 +221,9 @@ class Resolver:
                     name, version, note = package.name, package.version, None
                 else:
                     version, note = self.versions.choose(want.kind, want.spec)
-                if want.kind == "tool":
+                if want.kind == "plugin":
+                    note = plugins.other_name(want.spec) or note
+                elif want.kind == "tool":
                     note = tools.note(name) or note
                 elif want.kind == "provider" and want.spec in compiled_in:
                     note = plugins.TAKE_IT_OUT
@@ -265,15 +270,6 @@ class Resolver:
 
         with ThreadPoolExecutor(_WORKERS) as pool:
             return dict(zip(specs, pool.map(package_of, specs), strict=True))
-
-
-def _with_terms(request: Request, tree: Mapping[str, str], packages: Mapping[str, Package]) -> Request:
-    """The request, with a note where its tree holds what may not be passed on."""
-    held = redistribution.forbidden(packages[key] for key in tree.values())
-    if not held:
-        return request
-    said = redistribution.note(request.name, held)
-    return request.model_copy(update={"note": f"{request.note}; {said}" if request.note else said})
 
 
 def _with_api(request: Request, tree: Mapping[str, str]) -> Request:

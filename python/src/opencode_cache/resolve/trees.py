@@ -121,15 +121,15 @@ class Trees:
         named: Collection[tuple[str, str]],
     ) -> list[tuple[Request, Unavailable]]:
         """Which of a tree's requests that nobody named bring something that may not be passed on."""
-        found = []
+        held_back = []
         for request in members if redistribution.forbidden(inside.values()) else ():
             if (request.kind, request.spec) in named:
                 continue
             alone = inside if len(members) == 1 else self._tree(tree, [request])
             if held := redistribution.forbidden(alone.values()):
                 reason = redistribution.reason(request.kind, request.name, held)
-                found.append((request, Unavailable(kind=request.kind, spec=request.spec, reason=reason)))
-        return found
+                held_back.append((request, Unavailable(kind=request.kind, spec=request.spec, reason=reason)))
+        return held_back
 
     def _tree(self, tree: str, members: Sequence[Request]) -> dict[str, Package]:
         """Place below the tree -> package, as npm resolves it."""

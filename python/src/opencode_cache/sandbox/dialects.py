@@ -13,27 +13,14 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from opencode_cache.sandbox.ask import Ask, ask, dicts
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 ANSWER = "LOOPBACK-OK"
-_COMMAND = re.compile(r"RUN:(.*?):END", re.DOTALL)
-_TOOLS = ("bash", "shell")  # the second name is OpenCode 2's
 _SSE = "text/event-stream"
 _JSON = "application/json"
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What one request wants. `model` is "" where neither body nor path names one."""
-
-    model: str
-    command: str | None
-    """The command for the bash tool, where the prompt has `RUN:…:END` and the tool may be called."""
-    tool: str
-    """The bash tool's name, where it is offered."""
-    tool_results: tuple[str, ...]
-    stream: bool
 
 
 @dataclass(frozen=True)
@@ -60,36 +47,6 @@ def for_path(path: str) -> Dialect | None:
     return None
 
 
-def _strings(node: object) -> Iterator[str]:
-    """Every string in a JSON value, depth first."""
-    if isinstance(node, str):
-        yield node
-    elif isinstance(node, dict):
-        for value in node.values():
-            yield from _strings(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _strings(value)
-
-
-def _dicts(node: object) -> Iterator[dict[str, Any]]:
-    """Every object in a JSON value, outer ones first."""
-    if isinstance(node, dict):
-        yield node
-        node = list(node.values())
-    if isinstance(node, list):
-        for value in node:
-            yield from _dicts(value)
-
-
-def _ask(model: object, talk: object, tools: object, results: Iterable[object], *, stream: bool) -> Ask:
-    given = tuple("\n".join(_strings(result)) for result in results)
-    match = _COMMAND.search("\n".join(_strings(talk)))
-    tool = next((str(entry["name"]) for entry in _dicts(tools) if entry.get("name") in _TOOLS), "")
-    command = match[1] if match and tool and not given else None
-    return Ask(str(model or ""), command, tool, given, stream)
-
-
 def _arguments(command: str) -> dict[str, str]:
     return {"command": command, "description": "a command of the loopback model"}
 
@@ -110,8 +67,8 @@ def _document(document: dict[str, Any]) -> Answer:
 class Anthropic:
     def read(self, path: str, body: dict[str, Any]) -> Ask:  # noqa: ARG002 - the path names no model here
         talk = body.get("messages")
-        results = [part.get("content") for part in _dicts(talk) if part.get("type") == "tool_result"]
-        return _ask(body.get("model"), talk, body.get("tools"), results, stream=bool(body.get("stream")))
+        results = [part.get("content") for part in dicts(talk) if part.get("type") == "tool_result"]
+        return ask(body.get("model"), talk, body.get("tools"), results, stream=bool(body.get("stream")))
 
     def write(self, ask: Ask) -> Answer:
         usage = {"input_tokens": 1, "output_tokens": 1}
@@ -155,8 +112,8 @@ class Chat:
 
     def read(self, path: str, body: dict[str, Any]) -> Ask:  # noqa: ARG002 - the path names no model here
         talk = body.get("messages")
-        results = [message.get("content") for message in _dicts(talk) if message.get("role") == "tool"]
-        return _ask(body.get("model"), talk, body.get("tools"), results, stream=bool(body.get("stream")))
+        results = [message.get("content") for message in dicts(talk) if message.get("role") == "tool"]
+        return ask(body.get("model"), talk, body.get("tools"), results, stream=bool(body.get("stream")))
 
     def write(self, ask: Ask) -> Answer:
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
@@ -188,8 +145,8 @@ class Responses:
 
     def read(self, path: str, body: dict[str, Any]) -> Ask:  # noqa: ARG002 - the path names no model here
         talk = body.get("input")
-        results = [item.get("output") for item in _dicts(talk) if item.get("type") == "function_call_output"]
-        return _ask(body.get("model"), talk, body.get("tools"), results, stream=bool(body.get("stream")))
+        results = [item.get("output") for item in dicts(talk) if item.get("type") == "function_call_output"]
+        return ask(body.get("model"), talk, body.get("tools"), results, stream=bool(body.get("stream")))
 
     def write(self, ask: Ask) -> Answer:
         item: dict[str, Any]
@@ -229,10 +186,10 @@ class Google:
 
     def read(self, path: str, body: dict[str, Any]) -> Ask:
         talk = body.get("contents")
-        results = [part["functionResponse"] for part in _dicts(talk) if "functionResponse" in part]
+        results = [part["functionResponse"] for part in dicts(talk) if "functionResponse" in part]
         model = path.rpartition("/")[2].partition(":")[0]
         stream = ":streamGenerateContent" in path
-        return _ask(model, talk, body.get("tools"), results, stream=stream)
+        return ask(model, talk, body.get("tools"), results, stream=stream)
 
     def write(self, ask: Ask) -> Answer:
         part: dict[str, Any] = {"text": ANSWER}
@@ -249,9 +206,9 @@ class Bedrock:
 
     def read(self, path: str, body: dict[str, Any]) -> Ask:
         talk = body.get("messages")
-        results = [part["toolResult"].get("content") for part in _dicts(talk) if "toolResult" in part]
+        results = [part["toolResult"].get("content") for part in dicts(talk) if "toolResult" in part]
         model = path.rsplit("/", 2)[1]
-        return _ask(model, talk, body.get("toolConfig"), results, stream=path.endswith("-stream"))
+        return ask(model, talk, body.get("toolConfig"), results, stream=path.endswith("-stream"))
 
     def write(self, ask: Ask) -> Answer:
         usage = {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}

@@ -132,8 +132,8 @@ class ModelRequest:
     path: str
     model: str
     """"" where the request is none of a model API that the server speaks."""
-    bash: bool = False
-    """Whether the bash tool was offered."""
+    tools: tuple[str, ...] = ()
+    """The names of the tools that were offered."""
 
 
 class ModelServer(_Loopback):
@@ -178,7 +178,7 @@ class ModelServer(_Loopback):
             return 404, "application/json", json.dumps({"error": {"message": NO_SUCH_PATH}}).encode()
         ask = dialect.read(path, document)
         with self._lock:
-            self._requests.append(ModelRequest(method, path, ask.model, bool(ask.tool)))
+            self._requests.append(ModelRequest(method, path, ask.model, ask.tools))
             self._tool_results += [(ask.model, result) for result in ask.tool_results]
         answer = dialect.write(ask)
         return 200, answer.content_type, answer.body

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import platform
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ READ_ONLY, NOSUID, NODEV, REMOUNT, BIND, RECURSIVE, PRIVATE = 0x1, 0x2, 0x4, 0x2
 _LOCKED_FLAGS = os.ST_NOSUID | 0x4 | 0x8 | 0x400 | 0x800 if sys.platform == "linux" else 0
 _ST_RELATIME, _MS_RELATIME = 0x1000, 0x200000
 # asm/unistd.h (one number on all architectures), linux/fcntl.h, linux/mount.h
+_PIVOT_ROOT, _MNT_DETACH = {"x86_64": 155, "aarch64": 41}, 2
+_OVER = Path("/proc")
 _MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _ATTR_RDONLY = 442, -100, 0x8000, 0x1
 
 
@@ -45,6 +48,39 @@ def mount(
     source_bytes = os.fsencode(source) if source else kind
     if libc.mount(source_bytes, os.fsencode(target), kind, ctypes.c_ulong(flags), data) != 0:
         raise refused(f"a mount on {target}", ctypes.get_errno())
+
+
+def show(libc: ctypes.CDLL, source: Path, target: Path) -> None:
+    """A file or directory at another place too, with all that is below; a link as it is. RefusedError."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_symlink():
+        target.symlink_to(os.readlink(source))  # noqa: PTH115 - its text as it is
+        return
+    if source.is_dir():
+        target.mkdir(exist_ok=True)
+    else:
+        target.touch()
+    mount(libc, source, target, BIND | RECURSIVE)
+
+
+@contextlib.contextmanager
+def new_root(libc: ctypes.CDLL) -> Iterator[Path]:
+    """Give this mount namespace an empty root, to be filled from what is in sight at the path yielded.
+
+    Afterwards that is gone. Raises RefusedError.
+    """
+    # No directory is made for it, which would have to be removed with mounts in it: it lies over one.
+    mount(libc, None, _OVER, NOSUID, b"tmpfs", b"mode=0755")
+    os.chdir(_OVER)
+    Path("old").mkdir()
+    if libc.syscall(_PIVOT_ROOT[platform.machine()], b".", b"old") != 0:
+        raise refused("another root", ctypes.get_errno())
+    os.chdir("/")
+    old = Path("/old")
+    yield old
+    if libc.umount2(os.fsencode(old), _MNT_DETACH) != 0:
+        raise refused("to leave the old root", ctypes.get_errno())
+    old.rmdir()
 
 
 def bind_read_only(libc: ctypes.CDLL, source: Path, target: Path) -> None:

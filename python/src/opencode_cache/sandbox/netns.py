@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING
 
 from opencode_cache.base import files, python
 from opencode_cache.base.errors import BadInputError, CheckFailedError
-from opencode_cache.sandbox import mounts
+from opencode_cache.sandbox import bare as bare_root
+from opencode_cache.sandbox import mounts, namespaces
 from opencode_cache.sandbox.confine import confine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# linux/sched.h, linux/mount.h, linux/sockios.h, linux/if.h, linux/prctl.h
-_CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
+# linux/sockios.h, linux/if.h, linux/prctl.h
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 _PR_SET_PDEATHSIG = 1
 
@@ -89,10 +89,11 @@ def command(
     return python.command("-m", __name__, *options, "--", *arguments)
 
 
-def enter(read_only: Sequence[Path] = (), *, confined: bool = False) -> None:
+def enter(read_only: Sequence[Path] = (), *, confined: bool = False, bare: Path | None = None) -> None:
     """Put this process, and all its children, into new user (unless root), network and mount namespaces.
 
     `confined`: everything is read-only and the user's HOME is not there, but for `read_only` (`confine.py`).
+    `bare`: an installation, and next to nothing of this machine is in sight but that (`bare.py`).
     To be called before any thread is started. The process gets SIGTERM when its parent ends. Raises
     CheckFailedError with a sentence where the kernel does not allow it, BadInputError where a directory is
     not there.
@@ -102,7 +103,7 @@ def enter(read_only: Sequence[Path] = (), *, confined: bool = False) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
         raise mounts.refused("prctl(PR_SET_PDEATHSIG)", ctypes.get_errno())
-    _unshare(libc)
+    namespaces.unshare(libc, namespaces.NEWNS | namespaces.NEWNET)
     mounts.mount(libc, None, Path("/"), mounts.RECURSIVE | mounts.PRIVATE)
     for path in read_only:
         try:
@@ -116,27 +117,14 @@ def enter(read_only: Sequence[Path] = (), *, confined: bool = False) -> None:
     # (some containers) only the process that entered may: it holds the capability until it becomes another.
     with contextlib.suppress(OSError):
         Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("53", encoding="ascii")
-    if confined:
+    if bare:
+        bare_root.enter(libc, bare, _RESOLVERS)
+    if confined or bare:
         try:
-            confine(libc, read_only)
+            confine(libc, [bare_root.PLACE] if bare else read_only)
         except OSError as error:
             raise mounts.refused(f"a directory of one's own ({error.filename})", error.errno or 0) from error
     _own_resolver(libc)
-
-
-def _unshare(libc: ctypes.CDLL) -> None:
-    if os.geteuid() == 0 and libc.unshare(_CLONE_NEWNS | _CLONE_NEWNET) == 0:
-        return
-    # Also for a root without CAP_SYS_ADMIN, as in a container.
-    uid, gid = os.geteuid(), os.getegid()
-    if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWNET) != 0:
-        raise mounts.refused("unprivileged user and network namespaces", ctypes.get_errno())
-    try:
-        Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
-        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
-        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
-    except OSError as error:
-        raise mounts.refused("a uid map in a user namespace", error.errno or 0) from error
 
 
 def _own_resolver(libc: ctypes.CDLL) -> None:

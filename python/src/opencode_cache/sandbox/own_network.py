@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opencode_cache.base.errors import CheckFailedError
+from opencode_cache.sandbox import namespaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CLONE_NEWNET = 0x40000000
 _RTM_NEWLINK, _RTM_NEWROUTE = 16, 24
 _REQUEST, _ACK, _REPLACE, _CREATE = 0x1, 0x4, 0x100, 0x400
 _IFF_UP = 1
@@ -60,7 +60,7 @@ def enter() -> None:
     Raises RefusedError where the kernel does not allow it.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_CLONE_NEWNET) != 0:
+    if libc.unshare(namespaces.NEWNET) != 0:
         raise RefusedError(f"the kernel refuses a network namespace ({os.strerror(ctypes.get_errno())})")
     # struct ifinfomsg: family, type, index, flags, which of the flags change
     _ask("to bring up loopback", _RTM_NEWLINK, struct.pack("=BxHiII", 0, 0, _LOOPBACK, _IFF_UP, _IFF_UP))

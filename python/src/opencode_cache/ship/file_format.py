@@ -37,6 +37,8 @@ INFO = "bundle.json"
 INSTALLER = "install.sh"
 PROGRAM = "bin/opencode"
 OPENCODE = "libexec/opencode"
+TOOLS = "libexec/path"
+CACHE = "cache"
 DATA_MODE, PROGRAM_MODE, DIRECTORY_MODE, LINK_MODE = 0o444, 0o555, 0o755, 0o777
 """The only modes there are. Not every tar can fill a directory that nobody may write to."""
 MAX_LIST = 32 << 20
@@ -82,6 +84,8 @@ class BundleInfo(Model):
     """Whether it brings ripgrep, which OpenCode downloads otherwise."""
     node: bool = False
     """Whether it brings Node.js, which npm tools are programs of."""
+    avx2: bool = False
+    """Whether OpenCode was built for processors with AVX2 only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

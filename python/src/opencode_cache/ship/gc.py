@@ -142,12 +142,12 @@ def _downloads(held: Iterable[Manifest]) -> Iterator[Path]:
 
 def _proofs(held: Mapping[Path, Manifest]) -> Iterator[Path]:
     """Those of caches that go."""
-    kept = {
-        on_file.identity(cache, cache_manifest).file_name
+    kept = tuple(
+        on_file.identity(cache, cache_manifest).file_name().removesuffix(".json")
         for cache, cache_manifest in held.items()
         if cache_manifest.opencode_sha256
-    }
-    return (path for path in _files(store.data_home() / "proofs") if path.name not in kept)
+    )
+    return (path for path in _files(store.data_home() / "proofs") if not path.name.startswith(kept))
 
 
 def _locks(held: Iterable[Manifest]) -> Iterator[Path]:

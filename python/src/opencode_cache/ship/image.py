@@ -11,23 +11,26 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
 from opencode_cache.ship import oci_base, source_date
-from opencode_cache.ship.file_format import OPENCODE, PROGRAM
-from opencode_cache.ship.installation import CYCLONEDX, installation
+from opencode_cache.ship.file_format import DATA_MODE, OPENCODE, PROGRAM
+from opencode_cache.ship.installation import CYCLONEDX, PRESET, installation
 from opencode_cache.ship.items import Item
 from opencode_cache.ship.oci_layout import Layout, tar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from opencode_cache.formats.manifest import Manifest
+    from opencode_cache.ship.installation import Prover
 
 ROOT = "opt/opencode"
 """Where it lies in the image."""
@@ -56,6 +59,18 @@ class Image:
     layers: int
 
 
+@dataclass(frozen=True)
+class Index:
+    """Images of several machines in one file."""
+
+    file: Path
+    digest: str
+    version: str
+    size: int
+    machines: tuple[str, ...]
+    """Such as `linux/arm64`."""
+
+
 def image(
     cache: Path,
     opencode: Path,
@@ -64,13 +79,16 @@ def image(
     base: Path | None = None,
     ripgrep: Path | None = None,
     node: Path | None = None,
+    programs: Mapping[str, Path] = MappingProxyType({}),
     offline: bool = True,
+    prove: Prover | None = None,
     accept_licences: Collection[str] = (),
+    preset: bytes | None = None,
 ) -> Image:
     """Write the image of a cache and an OpenCode program to `out`, at once or not at all.
 
     `base` is an OCI layout (a directory, or a tar), or a directory with a root file system, of which owners,
-    times and extended attributes are not kept. Other options as in `pack.bundle`. Raises BadInputError for
+    times and extended attributes are not kept. Other options as in `pack.tree`. Raises BadInputError for
     what cannot be in an image, and where `out` cannot be written.
     """
     manifest = manifests.read(cache)
@@ -81,31 +99,81 @@ def image(
         opencode,
         ripgrep=ripgrep,
         node=node,
+        programs=programs,
         offline=offline,
+        prove=prove,
         accept_licences=accept_licences,
     )
     bill = items[CYCLONEDX].data or b""
     program = {f"{ROOT}/{OPENCODE}": items.pop(OPENCODE)}
     mine = {f"{ROOT}/{path}": item for path, item in items.items()}
     mine |= {path: Item(mode=_ANYBODYS) for path in _ANYBODYS_DIRECTORIES}
+    if preset is not None:
+        mine[PRESET] = Item(data=preset, mode=DATA_MODE)
+    with _written(out) as (layout, write):
+        under = _base(layout, base, architecture)
+        layout.add_layer(tar(_with_parents(program)), "OpenCode")
+        layout.add_layer(tar(_with_parents(mine)), "its cache and wrapper")
+        config, annotations = _documents(manifest, under, architecture, bill)
+        digest = layout.finish(config, annotations, manifest.opencode)
+        size = write()
+    return Image(out, digest, manifest.opencode, size, len(layout.layers))
+
+
+def join(images: Sequence[Path], out: Path) -> Index:
+    """Write images of several machines, each what `image` wrote, as one index to `out`.
+
+    Raises BadInputError for what is no image, for two of one machine or of two versions, and where `out`
+    cannot be written.
+    """
+    with _written(out) as (layout, write):
+        of: dict[str, Path] = {}
+        found, names = [], set()
+        for path in images:
+            descriptors, blobs, name = oci_base.parts(path)
+            names.add(name)
+            for one in descriptors:
+                machine = f"{one['platform']['os']}/{one['platform']['architecture']}"
+                if machine in of:
+                    raise BadInputError(
+                        f"{path}: is for {machine}, as is {of[machine]}; leave one of the two out"
+                    )
+                of[machine] = path
+            found += descriptors
+            for blob in blobs:
+                layout.copy_blob(blob)
+        if len(names) != 1:
+            raise BadInputError(
+                f"{images[0]}: is not of the version of the others ({', '.join(sorted(names))}); "
+                "join images of one OpenCode"
+            )
+        found.sort(key=lambda one: str(one["platform"]["architecture"]))
+        (name,) = names
+        digest = layout.finish_index(found, name)
+        size = write()
+    return Index(out, digest, name, size, tuple(sorted(of)))
+
+
+@contextmanager
+def _written(out: Path) -> Iterator[tuple[Layout, Callable[[], int]]]:
+    """A layout to fill, and what puts it at `out`, at once or not at all. Raises BadInputError."""
     if out.is_dir():
         raise BadInputError(f"{out}: is a directory; give the name of a file, such as {out / 'x.oci.tar'}")
     try:
         with files.beside(out) as beside:
             layout = Layout(beside)
-            under = _base(layout, base, architecture)
-            layout.add_layer(tar(_with_parents(program)), "OpenCode")
-            layout.add_layer(tar(_with_parents(mine)), "its cache and wrapper")
-            config, annotations = _documents(manifest, under, architecture, bill)
-            digest = layout.finish(config, annotations, manifest.opencode)
-            size = layout.write(beside / "image")
-            (beside / "image").replace(out)
+
+            def write() -> int:
+                size = layout.write(beside / "image")
+                (beside / "image").replace(out)
+                return size
+
+            yield layout, write
     except OSError as error:
         raise BadInputError(
             f"{out}: the image cannot be made ({error.filename or out}: {error.strerror}); "
             "make room there, or choose another place"
         ) from error
-    return Image(out, digest, manifest.opencode, size, len(layout.layers))
 
 
 def _architecture(manifest: Manifest) -> str:

@@ -280,10 +280,85 @@ unpack() {
   [ "$(part "$at" $((size + 1)) | digest)" = "$sum" ] || damaged "checksum mismatch"
   [ "$(part "$at" "$size" | LC_ALL=$utf8 tar -tf - 2>/dev/null | names | digest)" = "$(tail -n +2 "$stage/lists/CONTENTS" | cut -f4 | names | digest)" ] ||
     damaged "it has other members than CONTENTS says"
-  # On a full disk, tar has a line for each file.
-  said=$(part "$at" "$size" | LC_ALL=$utf8 tar -x --no-same-owner --no-same-permissions -f - -C "$stage/tree" 2>&1) || no_room "$said"
-  mv "$stage/lists"/* "$stage/tree/"
   tree=$stage/tree
+  select_part
+  if [ -n "$systems" ]; then
+    unpack_part
+  else
+    members "$tree"
+    mv "$stage/lists"/* "$tree/"
+  fi
+}
+
+# Unpacks the members that the other words name, or all, into the directory $1.
+members() {
+  into=$1
+  shift
+  # On a full disk, tar has a line for each file.
+  said=$(part "$at" "$size" | LC_ALL=$utf8 tar -x --no-same-owner --no-same-permissions -f - -C "$into" ${1+"$@"} 2>&1) || no_room "$said"
+}
+
+# Bundles of several systems and steps have trees in parts: all/ is in each of them, SYSTEM/ in one. What of them
+# is in this system's tree goes to $stage/part; $systems are those that there are.
+select_part() {
+  systems=''
+  while IFS=$tab read -r kind mode bytes path target; do
+    case $path in
+    */*/* | all/CONTENTS | patches/CONTENTS) ;;
+    */CONTENTS) systems="$systems ${path%/*}" ;;
+    esac
+    case $path in
+    "$system/CONTENTS" | "$system/SHA256SUMS") ;;
+    all/* | "$system"/*) printf '%s\n' "$kind$tab$mode$tab$bytes$tab${path#*/}${target:+$tab$target}" ;;
+    esac
+  done <"$stage/lists/CONTENTS" >"$stage/part"
+}
+
+# Unpacks this system's tree. What is listed and not in the bundle is in the generation of which it is a step, or
+# the difference to a file there.
+unpack_part() {
+  case "$systems " in *" $system "*) ;; *) die "$file: for other systems ($systems ), and this is $system; get another bundle" ;; esac
+  echo "install.sh: takes $system, of$systems" >&2
+  # With the lists that it has once it is installed: they say what may be where.
+  members "$tree" --strip-components=1 "$system/SHA256SUMS" "$system/CONTENTS"
+  check_lists "$tree"
+  [ "$(sort -u "$stage/part" "$tree/CONTENTS" | digest)" = "$(sort -u "$tree/CONTENTS" | digest)" ] ||
+    damaged "it has other members than $system/CONTENTS says"
+  members "$tree" --strip-components=1 all "$system"
+  members "$stage/lists" bundle.json
+  read_info "$stage/lists"
+  [ -z "$since" ] || fill_in
+}
+
+# Completes the tree of a step.
+fill_in() {
+  case $since in *[!0-9a-f]*) damaged "bundle.json names no generation" ;; esac
+  before=''
+  for one in "$base/generations/$since" "$base/generations/$since".*; do
+    ! whole "$one" 2>/dev/null || before=$one
+  done
+  [ -n "$before" ] ||
+    die "$file: a step from the generation $since, which is not in $prefix, or damaged; take the steps in their order, or a whole bundle"
+  patches=$stage/lists/patches/$system
+  case $(cut -f4 "$stage/lists/CONTENTS") in *"${newline}patches/$system$newline"*) members "$stage/lists" "patches/$system" ;; esac
+  set --
+  while IFS=$tab read -r kind mode bytes path _; do
+    if [ -f "$patches/$path" ]; then
+      said=$({ zstd -dcq --long=31 --patch-from="$before/$path" "$patches/$path" | head -c "$bytes" >"$tree/$path"; } 2>&1)
+      [ -z "$said" ] ||
+        die "$file: cannot be unpacked ($(first_of "$said")); a step needs zstd 1.4.5 or newer, room in $prefix and 1 GB of memory; else take a whole bundle"
+      chmod "$mode" "$tree/$path"
+    elif [ "$kind" = f ] && [ ! -e "$tree/$path" ]; then
+      set -- "$@" "./$path"
+      [ $# -lt 200 ] || { copy "$@" && set --; }
+    fi
+  done <"$tree/CONTENTS"
+  [ $# = 0 ] || copy "$@"
+}
+
+# Copies files of the generation $before: not every tar reads names from a file.
+copy() {
+  said=$({ cd "$before" && LC_ALL=$utf8 tar -cf - "$@" | LC_ALL=$utf8 tar -xf - -C "$tree"; } 2>&1) || no_room "$said"
 }
 
 # Whether the directory $1 is what its SHA256SUMS and CONTENTS say, with nothing missing, nothing besides, and no other mode.
@@ -348,9 +423,9 @@ this_system() {
   esac
 }
 
-# Reads the bundle.json in $1: $for, the system; $day, as one number; $serial.
+# Reads the bundle.json in $1: $for, the system; $day, as one number; $serial; $avx2; and $since, of a step.
 read_info() {
-  for='' day=0 serial=0
+  for='' day=0 serial=0 avx2='' since=''
   while IFS= read -r line; do
     value=${line#*: }
     value=${value%,}
@@ -359,6 +434,8 @@ read_info() {
     case $line in
     '  "system": '*) for=$value ;;
     '  "date": '*) case $value in [0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]) day=$(printf '%s' "$value" | tr -d -) ;; esac ;;
+    '  "avx2": '*) avx2=$value ;;
+    "    \"$system\": "*) since=$value ;;
     '  "serial": '*) case $value in *[!0-9]* | ??????????*) ;; ?*) serial=$value ;; esac ;;
     esac
   done <"$1/bundle.json"
@@ -372,6 +449,9 @@ place() {
   read_info "$tree"
   [ "$for" = "$system" ] || die "$file: for another system ($for), and this is $system; get another bundle"
   [ "$day" -gt 0 ] || damaged "bundle.json has no date"
+  if [ "$avx2" = true ] && [ -r /proc/cpuinfo ]; then
+    case $(cat /proc/cpuinfo) in *avx2*) ;; *) die "$file: OpenCode in it needs a processor with AVX2; get a bundle with OpenCode's baseline build" ;; esac
+  fi
   now=$(number)
   if [ -n "$now" ] && [ -z "$older" ] && [ -f "$base/current/bundle.json" ]; then
     new_day=$day new_serial=$serial

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import struct
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opencode_cache.base import elf
 from opencode_cache.base.errors import BadInputError
+from opencode_cache.npm import platforms
 from opencode_cache.ship.file_format import DIRECTORY_MODE, LINK_MODE, OPENCODE, PROGRAM_MODE, mode_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CHUNK = 1 << 20
-_ELF64, _PT_INTERP = b"\x7fELF\x02\x01", 3
+_BUN = re.compile(rb"Bun v[\w.-]+ \(\w+\) Linux x64( \(baseline\))?\n")
+_BUN_LENGTH = 100
+_ELF64 = b"\x7fELF\x02\x01"
+_MACHO64, _UNIVERSAL = b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe"
+_ELF_MACHINES = {62: "x64", 183: "arm64"}
+_MACHO_MACHINES = {0x01000007: "x64", 0x0100000C: "arm64"}
+"""Their numbers (ELF's e_machine, Mach-O's cputype) -> npm's words."""
 
 
 @dataclass(frozen=True)
@@ -36,34 +45,60 @@ class Item:
                 while piece := file.read(_CHUNK):
                     yield piece
 
+    def sha256(self) -> str:
+        """Of the content of a file, as hexadecimal digits."""
+        digest = hashlib.sha256()
+        for piece in self.pieces():
+            digest.update(piece)
+        return digest.hexdigest()
 
-def program(path: Path, better: str) -> Item:
-    """A program that also runs where there is no Nix."""
+
+def program(path: Path, better: str, system: str) -> Item:
+    """A program that also runs where there is no Nix, on machines of that system. Raises BadInputError."""
     if not path.is_file() or not os.access(path, os.X_OK):
         raise BadInputError(f"{path}: not an executable file; give {better}")
     needs = interpreter(path)
     if needs.startswith("/nix/"):
         raise BadInputError(f"{path}: runs with {needs} only, which other machines have not; give {better}")
+    wanted, found = platforms.named(system), machine(path)
+    if found and found not in ((wanted.os, wanted.cpu), (wanted.os, "any")):
+        raise BadInputError(
+            f"{path}: is a program for {' '.join(found)}, and this is for {system}; give {better} for that"
+        )
     return Item(file=path.resolve(), mode=PROGRAM_MODE)
+
+
+def machine(program: Path) -> tuple[str, str] | None:
+    """The system and the processor that a program is for, in npm's words; None for a script."""
+    with program.open("rb") as file:
+        head = file.read(20)
+    if head.startswith(b"\x7fELF"):
+        number = int.from_bytes(head[18:20], "little") if head.startswith(_ELF64) else 0
+        return "linux", _ELF_MACHINES.get(number, "another processor")
+    if head.startswith(_MACHO64):
+        return "darwin", _MACHO_MACHINES.get(int.from_bytes(head[4:8], "little"), "another processor")
+    if head.startswith(_UNIVERSAL):
+        return "darwin", "any"
+    return ("win32", "any") if head.startswith(b"MZ") else None
 
 
 def interpreter(program: Path) -> str:
     """What the kernel starts a program with: the one in its #! line, an ELF file's loader, else nothing."""
     with program.open("rb") as file:
         head = file.read(4096)
-        if head.startswith(b"#!"):
-            return os.fsdecode((head[2:].split(b"\n")[0].split() or [b""])[0])
-        if not head.startswith(_ELF64) or len(head) < 64:  # noqa: PLR2004 - length of its header
-            return ""
-        offset, size, count = struct.unpack_from("<32xQ14xHH", head)
-        for number in range(count):
-            file.seek(offset + number * size)
-            segment = file.read(56)
-            if len(segment) == 56 and segment.startswith(struct.pack("<I", _PT_INTERP)):  # noqa: PLR2004
-                start, length = struct.unpack_from("<8xQ16xQ", segment)
-                file.seek(start)
-                return os.fsdecode(file.read(min(length, 4096)).partition(b"\0")[0])
-    return ""
+    if head.startswith(b"#!"):
+        return os.fsdecode((head[2:].split(b"\n")[0].split() or [b""])[0])
+    return str(elf.loader(program) or "")
+
+
+def needs_avx2(program: Path) -> bool:
+    """Whether it is an OpenCode that dies without AVX2: its Bun is not the build for any x86_64."""
+    last = b""
+    for piece in Item(file=program).pieces():
+        if found := _BUN.search(last + piece):
+            return found[1] is None
+        last = piece[-_BUN_LENGTH:]
+    return False
 
 
 def tree(root: Path, at: str, opencode: Path) -> Iterator[tuple[str, Item]]:

@@ -1,4 +1,4 @@
-"""Reads the base of an image: an OCI image layout, as a directory or in a tar, or a root directory.
+"""Reads OCI image layouts, as a directory or in a tar: the base of an image, and images to be joined.
 
 (https://github.com/opencontainers/image-spec, 1.1: image-layout.md, manifest.md, config.md.) Nothing of it is
 unpacked; every blob is checked by its digest, and every document is small.
@@ -33,7 +33,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of the base, as it stands there."""
+    """A layer, or another blob, as it stands there."""
 
     descriptor: dict[str, Any]
     diff_id: str
@@ -80,6 +80,25 @@ def read(path: Path, architecture: str) -> Base:
         raise layout.refused(f"{type(error).__name__}: {error}") from error
 
 
+def parts(path: Path) -> tuple[list[dict[str, Any]], list[Layer], str]:
+    """The images of a layout as its index names them, with their platforms; every blob; what it is called.
+
+    Raises BadInputError for what is no layout.
+    """
+    layout = _Layout(path)
+    try:
+        index = layout.document("index.json")
+        images = layout.images(index)
+        (name,) = {str(one["annotations"]["org.opencontainers.image.ref.name"]) for one in index["manifests"]}
+        blobs = []
+        for descriptor in images:
+            manifest = layout.blob(descriptor)
+            blobs += [layout.part(one) for one in (descriptor, manifest["config"], *manifest["layers"])]
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise layout.refused(f"{type(error).__name__}: {error}") from error
+    return images, blobs, name
+
+
 class _Layout:
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -96,8 +115,8 @@ class _Layout:
 
     def refused(self, why: str) -> BadInputError:
         return BadInputError(
-            f"{self.path}: cannot be the base ({why}); give an OCI layout, as `skopeo copy` writes it to "
-            "`oci-archive:FILE` or `oci:DIR`, or a directory with a root file system"
+            f"{self.path}: cannot be used ({why}); give an OCI layout, as `skopeo copy` writes it to "
+            "`oci-archive:FILE` or `oci:DIR`, or for a base a directory with a root file system"
         )
 
     def opened(self, name: str) -> tuple[IO[bytes], int]:
@@ -151,10 +170,25 @@ class _Layout:
             (platform["os"], platform["architecture"]) == ("linux", architecture)
         )
 
+    def images(self, index: dict[str, Any], depth: int = 0) -> list[dict[str, Any]]:
+        """The descriptors of all images."""
+        descriptors: list[dict[str, Any]] = []
+        for one in index["manifests"]:
+            if one["mediaType"] == INDEX and depth < _DEPTH:
+                descriptors += self.images(self.blob(one), depth + 1)
+            elif one["mediaType"] == MANIFEST:
+                kept = ("mediaType", "digest", "size", "platform")
+                descriptors.append({key: one[key] for key in kept})
+        return descriptors
+
     def layer(self, descriptor: dict[str, Any], diff_id: str) -> Layer:
-        digest = self.hexadecimal(descriptor)
         if not str(descriptor["mediaType"]).startswith(LAYER) or not _DIGEST.fullmatch(str(diff_id)):
             raise self.refused(f"a layer is of the kind {str(descriptor['mediaType'])[:80]}")
+        return self.part(descriptor, diff_id)
+
+    def part(self, descriptor: dict[str, Any], diff_id: str = "") -> Layer:
+        """A blob, whatever it is."""
+        digest = self.hexadecimal(descriptor)
         kept = {key: descriptor[key] for key in ("mediaType", "digest", "size")}
 
         def pieces() -> Iterator[bytes]:
@@ -166,6 +200,6 @@ class _Layout:
                     size += len(piece)
                     yield piece
             if (actual.hexdigest(), size) != (digest, descriptor["size"]):
-                raise self.refused(f"layer {digest}: checksum mismatch")
+                raise self.refused(f"blob {digest}: checksum mismatch")
 
         return Layer(kept, diff_id, pieces)

@@ -14,7 +14,7 @@ from opencode_cache.ship.file_format import BLOCK, END, tar_header
 from opencode_cache.ship.items import Item
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _LEVEL = 6
@@ -74,9 +74,13 @@ class Layout:
         self.diff_ids.append(f"sha256:{plain.hexdigest()}")
         self.history.append({"created_by": f"opencode-cache image: {what}"})
 
+    def copy_blob(self, blob: oci_base.Layer) -> None:
+        """Add it as it is. Raises BadInputError where its digest is another."""
+        self._blob(blob.pieces())
+
     def copy_layer(self, layer: oci_base.Layer) -> None:
         """Add a layer of the base image as it is. Raises BadInputError where its digest is another."""
-        self._blob(layer.pieces())
+        self.copy_blob(layer)
         self.layers.append(layer.descriptor)
         self.diff_ids.append(layer.diff_id)
 
@@ -94,14 +98,20 @@ class Layout:
             "annotations": annotations,
         }
         descriptor = self._document(document, oci_base.MANIFEST)
-        labels = {
-            "platform": {"architecture": config["architecture"], "os": config["os"]},
-            "annotations": {"org.opencontainers.image.ref.name": name},
-        }
-        index = {"schemaVersion": 2, "mediaType": oci_base.INDEX, "manifests": [descriptor | labels]}
-        self._documents["index.json"] = _json(index)
-        self._documents["oci-layout"] = _json({"imageLayoutVersion": "1.0.0"})
+        platform = {"architecture": config["architecture"], "os": config["os"]}
+        self._name(descriptor | {"platform": platform}, name)
         return str(descriptor["digest"])
+
+    def finish_index(self, images: Sequence[dict[str, Any]], name: str) -> str:
+        """Add an index of these images, whose blobs are here, and call it `name`; its digest."""
+        descriptor = self._document(_index(images), oci_base.INDEX)
+        self._name(descriptor, name)
+        return str(descriptor["digest"])
+
+    def _name(self, descriptor: dict[str, Any], name: str) -> None:
+        labels = {"annotations": {"org.opencontainers.image.ref.name": name}}
+        self._documents["index.json"] = _json(_index([descriptor | labels]))
+        self._documents["oci-layout"] = _json({"imageLayoutVersion": "1.0.0"})
 
     def write(self, to: Path) -> int:
         """Write the layout as a tar; its length."""
@@ -130,6 +140,10 @@ class Layout:
                 file.write(piece)
         making.rename(self._directory / digest.hexdigest())
         return digest.hexdigest(), size
+
+
+def _index(images: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {"schemaVersion": 2, "mediaType": oci_base.INDEX, "manifests": list(images)}
 
 
 def _json(document: dict[str, Any]) -> bytes:

@@ -12,6 +12,7 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import zstandard
@@ -20,7 +21,8 @@ from opencode_cache import __version__
 from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
-from opencode_cache.ship import policy, signing, source_date
+from opencode_cache.ship import parts, policy, signing, source_date
+from opencode_cache.ship import since as older
 from opencode_cache.ship.file_format import (
     BLOCK,
     CONTENTS,
@@ -42,13 +44,14 @@ from opencode_cache.ship.file_format import (
     in_order,
 )
 from opencode_cache.ship.installation import installation
-from opencode_cache.ship.items import Item
+from opencode_cache.ship.items import Item, needs_avx2
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
+    from opencode_cache.ship.installation import Prover
 
 LEVEL = 9
 """Measured with OpenCode 1.18.33 and its cache, 269 MB, two cores: level 3 makes 67 MB in 0.5 s, 9 makes
@@ -64,30 +67,44 @@ class Bundle:
     """Of the whole file, hexadecimal."""
     packed: int
     """The file's length, in bytes."""
-    info: BundleInfo
+    infos: tuple[BundleInfo, ...]
+    """Of each system."""
     listing: Listing
+    step: bool
+    """Whether it has only what has changed since an older one."""
     signed: bool
 
 
-def bundle(
+@dataclass(frozen=True)
+class Tree:
+    """What one system gets: all but the lists."""
+
+    info: BundleInfo
+    items: Mapping[str, Item]
+    cache: Path
+
+
+def tree(
     cache: Path,
     opencode: Path,
-    out: Path,
     *,
     ripgrep: Path | None = None,
     node: Path | None = None,
-    sign_key: Path | None = None,
+    programs: Mapping[str, Path] = MappingProxyType({}),
     serial: int = 0,
     offline: bool = True,
+    prove: Prover | None = None,
     accept_licences: Collection[str] = (),
-) -> Bundle:
-    """Write the bundle of a cache and an OpenCode program to `out`, at once or not at all.
+    preset: bytes | None = None,
+) -> Tree:
+    """What a bundle has of a cache and an OpenCode program.
 
-    `ripgrep` and `node` are programs that OpenCode finds at the end of PATH. `sign_key` is a private key of
-    SSH's or of minisign's; `serial` tells bundles of one day apart; `offline` as in `wrapper.render`;
-    `accept_licences` names packages that are taken although they may not be passed on. Raises
-    BadInputError for a directory that is not a whole cache, for a program that runs nowhere else, for names
-    that cannot be in a bundle, for a SOURCE_DATE_EPOCH that is no time, and where `out` cannot be written.
+    `ripgrep`, `node` and `programs` (name -> file) are what OpenCode finds at the end of PATH. `serial` tells
+    bundles of one day apart; `offline` as in `wrapper.render`; `prove` gives the proof that travels along;
+    `accept_licences` names packages that are taken although they may not be passed on; `preset` is an
+    opencode.json for everybody who uses it. Raises BadInputError for a directory that is not a whole cache,
+    for a program that runs nowhere else, for a proof of something else, for names that cannot be in a bundle,
+    and for a SOURCE_DATE_EPOCH that is no time.
     """
     if not 0 <= serial <= MAX_SERIAL:
         raise BadInputError(f"--serial {serial}: give a number from 0 to {MAX_SERIAL}")
@@ -100,30 +117,68 @@ def bundle(
         system=manifest.system,
         ripgrep=ripgrep is not None,
         node=node is not None,
+        avx2=needs_avx2(opencode),
     )
     items = {
-        INFO: Item(data=(info.model_dump_json(indent=2) + "\n").encode(), mode=DATA_MODE),
-        INSTALLER: Item(data=_installer(), mode=PROGRAM_MODE),
+        **_documents(info),
         **installation(
             manifest,
             cache,
             opencode,
             ripgrep=ripgrep,
             node=node,
+            programs=programs,
             offline=offline,
+            prove=prove,
             accept_licences=accept_licences,
+            preset=preset,
         ),
     }
+    return Tree(info, items, cache)
+
+
+def bundle(
+    trees: Sequence[Tree], out: Path, *, since: Path | None = None, sign_key: Path | None = None
+) -> Bundle:
+    """Write the bundle of one or more systems' trees to `out`, at once or not at all.
+
+    `since` is an older bundle, or an installed generation: what is in it stays out. `sign_key` is a private
+    key of SSH's or of minisign's. Raises BadInputError for names that cannot be in a bundle, for trees that
+    cannot be in one together, and where `out` cannot be written.
+    """
     if out.is_dir():
         raise BadInputError(
             f"{out}: is a directory; give the name of a file, such as {out / 'opencode.tar.zst'}"
         )
     with _explained(out), files.beside(out) as beside:
-        listing = _listing(items, cache)
+        whole = since is None and len(trees) == 1
+        items = trees[0].items if whole else _in_parts(trees, since, beside)
+        listing = _listing(items, trees[0].cache)
         signature = signing.sign(listing.sums, sign_key, beside) if sign_key else None
         sha256, packed = _write(listing, items, signature, beside / "bundle")
         (beside / "bundle").replace(out)
-    return Bundle(out, sha256, packed, info, listing, signature is not None)
+    infos = tuple(tree.info for tree in trees)
+    return Bundle(out, sha256, packed, infos, listing, since is not None, signature is not None)
+
+
+def _in_parts(trees: Sequence[Tree], since: Path | None, scratch: Path) -> dict[str, Item]:
+    first = trees[0].info
+    by_system = {tree.info.system: (_listing(tree.items, tree.cache), tree.items) for tree in trees}
+    if len(by_system) < len(trees) or any(tree.info.opencode != first.opencode for tree in trees):
+        named = ", ".join(f"OpenCode {tree.info.opencode} for {tree.info.system}" for tree in trees)
+        raise BadInputError(f"{named}: cannot be in one bundle; give one OpenCode, and each system once")
+    step = older.Step()
+    if since is not None:
+        step = older.step(older.read(since, list(by_system), scratch / "older"), by_system, scratch)
+    info = parts.PartsInfo(
+        builder=first.builder,
+        date=first.date,
+        serial=first.serial,
+        opencode=first.opencode,
+        systems=tuple(sorted(by_system)),
+        since=dict(sorted(step.keys.items())),
+    )
+    return {**_documents(info), **parts.items(by_system, step.left_out, step.patches)}
 
 
 @contextmanager
@@ -138,8 +193,12 @@ def _explained(out: Path) -> Iterator[None]:
         ) from error
 
 
-def _installer() -> bytes:
-    return resources.files(__package__).joinpath("install.sh").read_bytes()
+def _documents(info: BundleInfo | parts.PartsInfo) -> dict[str, Item]:
+    installer = resources.files(__package__).joinpath("install.sh").read_bytes()
+    return {
+        INFO: Item(data=(info.model_dump_json(indent=2) + "\n").encode(), mode=DATA_MODE),
+        INSTALLER: Item(data=installer, mode=PROGRAM_MODE),
+    }
 
 
 def _listing(items: Mapping[str, Item], cache: Path) -> Listing:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 import zstandard
 
+from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.ship.file_format import (
     BLOCK,
@@ -37,12 +39,26 @@ from opencode_cache.ship.file_format import (
 from opencode_cache.ship.policy import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import IO, BinaryIO
+
+    from opencode_cache.ship.file_format import Entry
 
 _CHUNK = 1 << 20
 _MAGIC = b"\x28\xb5\x2f\xfd"
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Archive]:
+    """The bundle in a file. Raises BadInputError where it is none."""
+    try:
+        file = files.open_regular(path)
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be read ({error.strerror}); give a bundle") from error
+    with file:
+        yield Archive(path, file)
 
 
 class Archive:
@@ -89,25 +105,29 @@ class Archive:
 
     def unpack(self, to: Path) -> None:
         """Write everything below `to`, which does not exist. Raises BadInputError for what is not listed."""
-        listing = self.listing
+        contents = self.listing.contents
         to.mkdir(mode=0o755)
-        for name, data in ((SUMS, self.sums), (SIGNATURE, self.signature), (CONTENTS, listing.contents)):
+        for name, data in ((SUMS, self.sums), (SIGNATURE, self.signature), (CONTENTS, contents)):
             if data:
                 self._write(to / name, len(data), DATA_MODE, data)
-        for entry in listing.entries:
-            path = to / entry.path
+        self.extract(lambda entry: to / entry.path)
+
+    def extract(self, place: Callable[[Entry], Path | None]) -> None:
+        """Write each entry where `place` says, or nowhere. Raises BadInputError for what is not listed."""
+        for entry in self.listing.entries:
             if self._take(len(entry.header)) != entry.header:
                 raise self.refused(f"{shown(entry.path)} is not what the list says")
-            if entry.kind == "d":
-                path.mkdir(mode=0o755)
-            elif entry.kind == "l":
-                path.symlink_to(entry.target)
-            else:
+            path = place(entry)
+            if entry.kind == "f":
                 self._write(path, entry.size, entry.mode)
                 self._padding(entry.size)
+            elif path and entry.kind == "l":
+                path.symlink_to(entry.target)
+            elif path:
+                path.mkdir(mode=0o755, exist_ok=True)
         if self._take(len(END)) != END or self._read(1):
             raise self.refused("something follows the last file")
-        if Rest(self._taken, self._digest.hexdigest()) != listing.rest:
+        if Rest(self._taken, self._digest.hexdigest()) != self.listing.rest:
             raise self.refused("checksum mismatch")
 
     def _check_digits(self, file: BinaryIO) -> int:
@@ -160,14 +180,18 @@ class Archive:
         if self._take(-size % BLOCK).strip(b"\0"):
             raise self.refused("something is between two files")
 
-    def _write(self, path: Path, size: int, mode: int, data: bytes | None = None) -> None:
+    def _write(self, path: Path | None, size: int, mode: int, data: bytes | None = None) -> None:
+        pieces = (
+            (self._take(min(left, _CHUNK)) for left in range(size, 0, -_CHUNK)) if data is None else [data]
+        )
+        if path is None:
+            for _ in pieces:
+                pass
+            return
         handle = os.open(path, _NEW, 0o600)
         with os.fdopen(handle, "wb") as file:
-            left = size
-            while left:
-                piece = self._take(min(left, _CHUNK)) if data is None else data
+            for piece in pieces:
                 file.write(piece)
-                left -= len(piece)
             os.fchmod(handle, mode)
         os.utime(path, (1, 1))
 

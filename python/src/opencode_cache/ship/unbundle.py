@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,15 +19,15 @@ from opencode_cache.base.errors import BadInputError
 from opencode_cache.base.files import remove
 from opencode_cache.base.model import first_problem
 from opencode_cache.npm import platforms
-from opencode_cache.ship import installer, signing
+from opencode_cache.ship import from_parts, installer, parts, reader, signing
 from opencode_cache.ship.file_format import INFO, PROGRAM, BundleInfo
 from opencode_cache.ship.policy import shown
-from opencode_cache.ship.reader import Archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from typing import BinaryIO
+
+    from opencode_cache.ship.reader import Archive
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,7 @@ def unbundle(
     wanted = platforms.named(system).name if system else platforms.current().name
     prefix = prefix.absolute()
     before = _current(prefix)
-    with _opened(file) as raw:
-        archive = Archive(file, raw)
+    with reader.opened(file) as archive:
         if trusted:
             name = signing.check(archive.sums, archive.required_signature(), trusted, file)
             console.step(f"{file}: signed by {name}")
@@ -74,8 +71,11 @@ def unbundle(
             console.step(f"{file}: signed, but not checked; pass --trusted FILE")
         with _umask(0o022), _stage(prefix) as stage:
             tree = stage / "tree"
-            _enough_room(stage, prefix, archive)
-            archive.unpack(tree)
+            if parts.systems(archive.listing.entries):
+                from_parts.unpack(archive, wanted, stage, prefix)
+            else:
+                from_parts.check_room(prefix, archive.listing.entries)
+                archive.unpack(tree)
             info = _info(tree, archive, wanted)
             words = ["--system", wanted, *(["--keep", str(keep)] if keep else [])]
             words += ["--allow-older"] if allow_older else []
@@ -100,18 +100,6 @@ def program(prefix: Path) -> Path:
 def _current(prefix: Path) -> Path | None:
     link = prefix / "lib" / "opencode-cache" / "current"
     return link.resolve() if os.path.exists(link) else None  # noqa: PTH110 - False where nobody may look
-
-
-def _opened(file: Path) -> BinaryIO:
-    try:
-        # A FIFO must not be waited for.
-        opened = os.fdopen(os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
-    except OSError as error:
-        raise BadInputError(f"{file}: cannot be read ({error.strerror}); give a bundle") from error
-    if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-        opened.close()
-        raise BadInputError(f"{file}: is not a file; give a bundle")
-    return opened
 
 
 @contextmanager
@@ -161,16 +149,6 @@ def _clear(stage: Path) -> None:
     except BaseException:
         remove(stage)  # An interrupt that comes now is not to leave half of it.
         raise
-
-
-def _enough_room(stage: Path, prefix: Path, archive: Archive) -> None:
-    needed = archive.listing.bytes + 4096 * len(archive.listing.entries)
-    free = shutil.disk_usage(stage).free
-    if needed > free:
-        raise BadInputError(
-            f"{prefix}: {needed} bytes are needed and {free} are free; "
-            "make room there, or choose another --to"
-        )
 
 
 def _info(tree: Path, archive: Archive, wanted: str) -> BundleInfo:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Literal
 from opencode_cache.base import console
 from opencode_cache.base.model import Model
 from opencode_cache.formats import contents
+from opencode_cache.inspect.difference import by_name, names_of_changes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from opencode_cache.formats.lock import Lock, Package
+    from opencode_cache.formats.lock import Lock
     from opencode_cache.npm.platforms import System
 
 _UNRELEASED = "## Unreleased"
@@ -53,29 +52,22 @@ class Changes(Model):
 
 def packages(old: Lock | None, new: Lock, system: System) -> list[Row]:
     """What is different in a lock: versions, licences, and the length of all tarballs for a system."""
-    then, now = (_by_name(one, lambda package: package.version) for one in (old, new))
+    both = [one.packages.values() if one else () for one in (old, new)]
+    then, now = (by_name(one, lambda package: package.version) for one in both)
     rows = [
         Row(kind="package", name=name, old=then.get(name), new=now.get(name))
-        for name in sorted(then.keys() | now.keys())
-        if then.get(name) != now.get(name)
+        for name in names_of_changes(then, now)
     ]
-    then, now = (_by_name(one, lambda package: package.license or "unknown") for one in (old, new))
+    then, now = (by_name(one, lambda package: package.license or "unknown") for one in both)
     rows += [
         Row(kind="licence", name=name, old=then[name], new=now[name])
-        for name in sorted(then.keys() & now.keys())
-        if then[name] != now[name]
+        for name in names_of_changes(then, now)
+        if name in then and name in now
     ]
     before, after = _size(old, system), _size(new, system)
     if before != after:
         rows.append(Row(kind="size", name=f"tarballs for {system.name}", old=before, new=after))
     return rows
-
-
-def _by_name(lock: Lock | None, say: Callable[[Package], str]) -> dict[str, str]:
-    texts: dict[str, set[str]] = {}
-    for package in lock.packages.values() if lock else ():
-        texts.setdefault(package.name, set()).add(say(package))
-    return {name: ", ".join(sorted(words)) for name, words in texts.items()}
 
 
 def _size(lock: Lock | None, system: System) -> str | None:

@@ -48,15 +48,17 @@ for (const name of ["spawn", "spawnSync"]) {
 
 const ffi = require("bun:ffi")
 const { dlopen } = ffi
-function libc() {
+const C = {
+  getenv: { args: ["cstring"], returns: "ptr" },
+  memfd_create: { args: ["cstring", "int"], returns: "int" },
+  strlen: { args: ["ptr"], returns: "usize" },
+  unsetenv: { args: ["cstring"], returns: "int" },
+}
+function libc(...functions) {
   const musl = `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`
   for (const name of process.platform === "darwin" ? ["libSystem.B.dylib"] : ["libc.so.6", musl]) {
     try {
-      return dlopen(name, {
-        getenv: { args: ["cstring"], returns: "ptr" },
-        strlen: { args: ["ptr"], returns: "usize" },
-        unsetenv: { args: ["cstring"], returns: "int" },
-      }).symbols
+      return dlopen(name, Object.fromEntries(functions.map((one) => [one, C[one]]))).symbols
     } catch {} // the other one
   }
 }
@@ -66,7 +68,7 @@ if (SECRETS.some((name) => name in started)) {
   // A plugin's `$`, which starts its commands in another way.
   Bun.$.env(Object.fromEntries(Object.entries(started).filter(([name]) => !SECRETS.includes(name))))
   // What the kernel shows to the same user (`/proc/PID/environ`) is the memory that the process was started with.
-  const system = isMainThread && libc()
+  const system = isMainThread && libc("getenv", "strlen")
   for (const name of system ? SECRETS.filter((name) => started[name]) : []) {
     process.env[name] = started[name] = Buffer.from(started[name]).toString()
     const value = system.getenv(text([name]))
@@ -77,10 +79,10 @@ if (SECRETS.some((name) => name in started)) {
 // The web terminal (`POST /pty`, from 1.3 on) has a library of its own for that, bun-pty (`src/terminal.ts`): it is given
 // `NAME=value` and a NUL for each variable, and adds these to what the process itself has.
 ffi.dlopen = (path, wanted) => {
-  const library = dlopen(path, wanted)
+  const library = whereItMayBeMapped(path, (at) => dlopen(at, wanted))
   const start = library.symbols.bun_pty_spawn
   if (!start) return library
-  const system = libc()
+  const system = libc("unsetenv")
   const bun_pty_spawn = (command, cwd, env, ...rest) => {
     const pairs = String(env).split("\0").filter(Boolean)
     const given = Object.fromEntries(pairs.map((pair) => /^([^]*?)=([^]*)$/.exec(pair).slice(1)))
@@ -117,6 +119,20 @@ function fromCache(parser) {
   return { ...parser, wasm: local(parser.wasm), queries: Object.fromEntries(queries) }
 }
 
+// Texts that the configuration names by address. Their index has the digest of each (`formats/urls.py`).
+const index = join(cache, "urls", "files.json")
+if (existsSync(index)) {
+  const digests = Object.entries(JSON.parse(readFileSync(index, "utf8")))
+  const texts = new Map(digests.map(([url, digest]) => [new URL(url).href, join(cache, "urls", digest)]))
+  const { fetch } = globalThis
+  const answer = async (request, init) => {
+    const text = texts.get(String(request?.url ?? request).replace(/#.*/, ""))
+    const method = init?.method ?? request?.method ?? "GET"
+    return text && method === "GET" ? new Response(readFileSync(text)) : fetch(request, init)
+  }
+  globalThis.fetch = Object.assign(answer, fetch)
+}
+
 // The TUI's server is a thread, and threads do not inherit what is preloaded.
 const Thread = globalThis.Worker
 globalThis.Worker = class Worker extends Thread {
@@ -129,18 +145,6 @@ globalThis.Worker = class Worker extends Thread {
     super.postMessage(isParser ? { ...message, filetypeParser: fromCache(message.filetypeParser) } : message, ...rest)
   }
 }
-
-// Bun unpacks OpenCode's native parts into `$TMPDIR/.<hash>-<number>.so`, megabytes for each run, and leaves them there
-// (tried on 1.18.33). What this process has mapped goes with it.
-if (isMainThread && process.platform === "linux")
-  process.on("exit", () => {
-    const mapped = readFileSync("/proc/self/maps", "utf8").match(/\/.*\/\.[0-9a-f]{16}-[0-9a-f]{8}\.so$/gm)
-    for (const path of new Set(mapped)) {
-      try {
-        fs.unlinkSync(path)
-      } catch {} // another process has done it
-    }
-  })
 
 // The user's own, which the wrapper had to replace by this file.
 const own = started[USERS + "BUN_INSPECT_PRELOAD"]

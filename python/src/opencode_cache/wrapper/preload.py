@@ -50,6 +50,7 @@ def render(layout: LayoutName, cache: Path, name: str = "opencode", root: Path |
     else:
         expression = json.dumps(str(cache).encode(errors="surrogateescape").decode(errors="replace"))
     trees, tree = _TREES[layout]
-    sources = ["preload.js", "programs.js", *(["service.js"] if layout == "generations" else [])]
+    last = "service.js" if layout == "generations" else "configured.js"
+    sources = ("preload.js", "machine.js", "programs.js", last)
     values = {"cache": expression, "trees": trees, "tree": tree, "name": json.dumps(name)}
     return Template("".join(map(source, sources))).substitute(values)

@@ -1,37 +1,38 @@
 
 // Programs out of npm that OpenCode itself starts: MCP servers, formatters and language servers as `npx NAME` and the
 // like, for which the cache has a tree, and the npm tools. What a shell of the agent starts is left alone.
-;((cache) => {
-  const { realpathSync } = fs
-  const trees = join(cache, @@{trees})
-  const tree = (spec) => join(trees, @@{tree})
-  if (!existsSync(trees)) return
-  const RUNNERS = [["npx"], ["bunx"], ["pnpx"], ["npm", "exec"], ["npm", "x"], ["pnpm", "dlx"], ["yarn", "dlx"], ["bun", "x"]]
-  const SPEC = /^((?:@[\w.~-]+\/)?[\w~-][\w.~-]*)(@[\w.^~<>=*+-]+)?$/
+const RUNNERS = [["npx"], ["bunx"], ["pnpx"], ["npm", "exec"], ["npm", "x"], ["pnpm", "dlx"], ["yarn", "dlx"], ["bun", "x"]]
+const SPEC = /^((?:@[\w.~-]+\/)?[\w~-][\w.~-]*)(@[\w.^~<>=*+-]+)?$/
+const trees = join(cache, @@{trees})
+const treeOf = (spec) => join(trees, @@{tree})
 
-  // As `config/commands.py` takes such a command apart.
-  function fetched([program, ...words]) {
-    const command = [basename(String(program)), ...words]
-    const runner = RUNNERS.find((runner) => runner.every((word, index) => command[index] === word))
-    if (!runner) return
-    const rest = command.slice(runner.length)
-    let spec, named
-    while (rest[0]?.startsWith("-")) {
-      const [option, value] = rest.shift().split(/=(.*)/s)
-      if (option === "--") break
-      if (!["-p", "--package"].includes(option)) continue
-      if (spec) return // several packages
-      spec = value ?? rest.shift()
-    }
-    if (spec) named = rest[0] === "--" ? (rest.shift(), rest.shift()) : rest.shift()
-    else {
-      if (rest[0] === "--") rest.shift()
-      spec = rest.shift()
-      if (runner[0] === "npm" && rest[0] === "--") rest.shift()
-    }
-    const [, name] = SPEC.exec(spec ?? "") ?? []
-    return name && { place: join(tree(spec), "node_modules", name), name, named, rest }
+// As `config/commands.py` takes such a command apart; undefined for another, and no `place` where it cannot be told.
+function fetched([program, ...words]) {
+  const command = [basename(String(program)), ...words]
+  const runner = RUNNERS.find((runner) => runner.every((word, index) => command[index] === word))
+  if (!runner) return
+  const rest = command.slice(runner.length)
+  let spec, named
+  while (rest[0]?.startsWith("-")) {
+    const [option, value] = rest.shift().split(/=(.*)/s)
+    if (option === "--") break
+    if (!["-p", "--package"].includes(option)) continue
+    if (spec) return {} // several packages
+    spec = value ?? rest.shift()
   }
+  if (spec) named = rest[0] === "--" ? (rest.shift(), rest.shift()) : rest.shift()
+  else {
+    if (rest[0] === "--") rest.shift()
+    spec = rest.shift()
+    if (runner[0] === "npm" && rest[0] === "--") rest.shift()
+  }
+  const [, name] = SPEC.exec(spec ?? "") ?? []
+  return name ? { place: join(treeOf(spec), "node_modules", name), name, named, rest } : {}
+}
+
+;(() => {
+  const { realpathSync } = fs
+  if (!existsSync(trees)) return
 
   // npm's choice of a package's program (libnpmexec `get-bin-from-manifest.js`, npm 11).
   function script({ place, name, named }) {
@@ -47,7 +48,7 @@
   function fromCache(command, env) {
     const wanted = fetched(command)
     let file, rest
-    if (wanted && existsSync(wanted.place)) [file, rest] = [script(wanted), wanted.rest]
+    if (wanted?.place && existsSync(wanted.place)) [file, rest] = [script(wanted), wanted.rest]
     else if (String(command[0]).startsWith("/") && existsSync(command[0])) {
       file = realpathSync(command[0])
       rest = command.slice(1)
@@ -86,11 +87,11 @@
       try {
         return resolve.call(made, id, ...rest)
       } catch (error) {
-        const own = join(tree("typescript-language-server"), "node_modules", String(id))
+        const own = join(treeOf("typescript-language-server"), "node_modules", String(id))
         if (/^typescript\/lib\//.test(id) && existsSync(own)) return own
         throw error
       }
     }, resolve)
     return made
   }
-})(cache)
+})()

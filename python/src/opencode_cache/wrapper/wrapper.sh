@@ -52,6 +52,8 @@ oc_copies() { @@{copies}; }
 oc_die() { printf '%s: %s\n' "$oc_name" "$1" >&2; exit 2; }
 oc_trace() { [ -z "${OPENCODE_CACHE_TRACE-}" ] || [ -n "$oc_dry" ] || printf '%s: %s\n' "$oc_name" "$1" >&2; }
 oc_does() { [ -z "$oc_dry" ] || printf '%s\t%s\n' "$1" "$2"; }
+oc_write() { printf %s "$2" >"$1"; }
+oc_no_stage() { set -- "$oc_own"/stage.* && [ ! -e "$1" ]; }
 
 case $oc_ask in
 HOME*) oc_die "HOME is not set to an absolute path; set HOME, or XDG_CACHE_HOME to a directory for the cache" ;;
@@ -67,8 +69,7 @@ done
 
 # Runs the function $1 for each entry of a directory.
 oc_each() {
-  oc_function=$1 oc_parent=$2
-  shift 3
+  oc_function=$1 oc_parent=$2 && shift 3
   for oc_base in "$@"; do "$oc_function" "$oc_parent$oc_base" || return 1; done
 }
 oc_right() { [ "$oc_dir/$1" -ef "$oc_cache/$1" ] || ! oc_trace "$oc_dir/$1 is not the cache's"; }
@@ -86,8 +87,6 @@ oc_version_right() {
 oc_linked() {
   [ "$oc_own/$oc_layout" -ef "$oc_cache" ] && [ -s "$oc_own/$oc_record" ] && oc_entries oc_each oc_right && oc_version_right
 }
-
-oc_no_stage() { set -- "$oc_own"/stage.* && [ ! -e "$1" ]; }
 
 # Whether package.json in the config directory asks for nothing but @opencode-ai/plugin.
 oc_only_plugin() {
@@ -170,8 +169,6 @@ oc_run() {
   oc_trace "$*"
 }
 
-oc_write() { printf %s "$2" >"$1"; }
-
 # Removes stages whose process is gone. One with our own number is a leftover, or a start in another container:
 # that one fails, and tries again.
 oc_tidy() {
@@ -247,8 +244,7 @@ oc_in_cache() {
 
 # In a dry run the link to the cache has not been turned.
 oc_place_group() {
-  oc_parent=$1 oc_way_up=$2
-  shift 2
+  oc_parent=$1 oc_way_up=$2 && shift 2
   for oc_base in "$@"; do
     shift
     [ "$oc_dir/$oc_parent$oc_base" -ef "$oc_cache/$oc_parent$oc_base" ] || set -- "$@" "$oc_base"
@@ -327,6 +323,10 @@ oc_place_pointer() {
   fi
   [ ! "$oc_own/$oc_layout" -ef "$oc_cache" ] || return 0
   oc_does turn ".nix/$oc_layout"
+  # The sessions are copied before another OpenCode opens them. No start fails for that.
+  set -- "${XDG_DATA_HOME:-${HOME-}/.local/share}"/opencode/opencode*.db
+  [ -n "$oc_dry" ] || [ ! -f "$1" ] || [ ! -s "$oc_preload" ] ||
+    (unset BUN_INSPECT_PRELOAD; BUN_BE_BUN=1 "$oc_opencode" "$oc_preload" "$oc_name" "$oc_own/$oc_layout" "$@" >&2)
   [ -L "$oc_own/$oc_layout" ] || oc_make_way ".nix/$oc_layout" || return 1
   oc_run ln -s "$oc_cache" "$oc_stage/$oc_layout" && oc_run mv -f "$oc_stage/$oc_layout" "$oc_own/"
 }

@@ -14,12 +14,15 @@ from xml.etree.ElementTree import Element, tostring
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+_MEGABYTE = 1_000_000
+
 Content: TypeAlias = "Element | str | int | None"
 
 _ON_LINES_OF_THEIR_OWN = frozenset(
     [
         *("head", "link", "meta", "script", "style", "title"),
-        *("body", "details", "div", "dl", "h1", "h2", "header", "main", "nav", "p", "section"),
+        *("body", "details", "div", "dl", "h1", "h2", "h3", "header", "li", "main", "nav", "p", "pre"),
+        *("section", "ul"),
         *("table", "tbody", "thead", "tr"),
     ]
 )
@@ -64,17 +67,57 @@ def table(
     rows: Iterable[Sequence[Content]],
     classes: dict[str, str],
 ) -> Element:
-    """A table in a box that scrolls sideways by itself, with the keyboard as well."""
+    """A table in a box that scrolls sideways by itself, with the keyboard as well.
+
+    Each cell has its column's name, which a narrow screen shows beside it.
+    """
     kinds = [classes.get(column) for column in columns]
     head = h(
         "tr",
         *(h("th", column, scope="col", class_=kind) for column, kind in zip(columns, kinds, strict=True)),
     )
     body = (
-        h("tr", *(h("td", cell, class_=kind) for cell, kind in zip(row, kinds, strict=True))) for row in rows
+        h(
+            "tr",
+            *(
+                h("td", cell, class_=kind, data_label=column)
+                for cell, kind, column in zip(row, kinds, columns, strict=True)
+            ),
+        )
+        for row in rows
     )
     whole = h("table", h("caption", h("span", caption, id=identifier)), h("thead", head), h("tbody", *body))
     return h("div", whole, class_="scroll", role="region", tabindex=0, aria_labelledby=identifier)
+
+
+def facts(pairs: Iterable[tuple[str, Content]]) -> Element:
+    """Names, and what each of them is."""
+    return h(
+        "dl", *(part for name, value in pairs for part in (h("dt", name), h("dd", value))), class_="facts"
+    )
+
+
+def items(contents: Iterable[Content]) -> Element:
+    """A list of points."""
+    return h("ul", *(h("li", content) for content in contents))
+
+
+def lines(text: str) -> Element:
+    """A text whose lines stay lines."""
+    element = h("pre")
+    element.text = "\n".join(visible(line) for line in text.splitlines()).strip("\n")
+    return element
+
+
+def number(value: int, unit: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{value:,} {unit}{'' if value == 1 else 's'}"
+
+
+def megabytes(size: int) -> str:
+    """For a column of megabytes: `12.34`."""
+    value = f"{size / _MEGABYTE:,.2f}"
+    return "<0.01" if size and value == "0.00" else value
 
 
 def raw(tag: str, text: str) -> Element:

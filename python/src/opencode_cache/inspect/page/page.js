@@ -15,3 +15,11 @@ box.addEventListener("input", () => {
   shown.textContent = words.length ? `${count} of ${rows.length}` : "";
 });
 document.getElementById("filtering").hidden = false;
+
+// Paper unfolds nothing; browsers whose style sheets cannot either are helped here.
+let folded = [];
+addEventListener("beforeprint", () => {
+  folded = [...document.querySelectorAll("details:not([open])")];
+  folded.forEach((part) => { part.open = true; });
+});
+addEventListener("afterprint", () => folded.forEach((part) => { part.open = false; }));

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opencode_cache.base.console import megabytes
+from opencode_cache.formats.manifest import NOT_STATED
+from opencode_cache.formats.redistribution import licence
 from opencode_cache.inspect.page.markup import h
 from opencode_cache.inspect.page.treemap import Box, squarify
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from opencode_cache.inspect.inventory import Inventory, Tree
 
-_WIDE, _NARROW = Box(0, 0, 1090, 480), Box(0, 0, 330, 720)
+_WIDE, _NARROW = Box(0, 0, 960, 480), Box(0, 0, 330, 720)
 """The map on the two kinds of screens, in CSS pixels; page.css has the heights."""
 _HEADING = 20
 _SMALLEST_WITH_HEADING = (64, 48)
@@ -88,7 +90,7 @@ def _cells(tree: Tree, smallest: float) -> tuple[_Cell, ...]:
             small.append(size)
             continue
         title = (
-            f"{package.name} {package.version}: {megabytes(size)}, licence {package.license or 'not stated'}"
+            f"{package.name} {package.version}: {megabytes(size)}, licence {licence(package) or NOT_STATED}"
         )
         cells.append(_Cell(package.name, title, size, asked=(package.name, package.version) in asked))
     if small:

@@ -47,11 +47,11 @@ def read(cache: Path, manifest: Manifest) -> Found:
     depends: dict[CachedPackage, set[CachedPackage]] = {}
     for name in sorted({entry.tree for entry in manifest.requests}):
         tree = cache / name
-        places = {place: known[key] for place, key in node_modules.on_disk(tree) if key in known}
-        for place, package in places.items():
+        package_at = {path: known[key] for path, key in node_modules.on_disk(tree) if key in known}
+        for path, package in package_at.items():
             if package not in facts:
-                facts[package] = _facts(cache, tree / place)
-            inside = (places.get(other) for other in node_modules.imports(tree, place))
+                facts[package] = _facts(cache, tree / path)
+            inside = (package_at.get(other) for other in node_modules.imports(tree, path))
             depends.setdefault(package, set()).update(one for one in inside if one and one != package)
     return Found(facts, depends)
 

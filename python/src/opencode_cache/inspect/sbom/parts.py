@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
+from opencode_cache.formats import redistribution
 from opencode_cache.inspect.sbom import on_disk
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from opencode_cache.formats.manifest import CachedPackage, Manifest
+    from opencode_cache.formats.redistribution import Read
 
 NAME = "opencode-cache"
 AUTHORS = "the opencode-cache authors"
@@ -43,6 +45,8 @@ class Part:
     licence_file: str | None = None
     """Where its text is, relative to the cache."""
     licence_text: str | None = None
+    read: Read | None = None
+    """What somebody read of the licence where the package states none."""
     properties: tuple[tuple[str, str], ...] = ()
 
 
@@ -62,7 +66,7 @@ class Bill:
         return f"What OpenCode {self.manifest.opencode} finds in its cache on {self.manifest.system}"
 
 
-def program_part(ref: str, name: str, supplier: str, sha256: str, licence: str) -> Part:
+def program_part(ref: str, name: str, supplier: str, sha256: str, licence: str | None) -> Part:
     """A program whose version nobody states: its digest stands for that."""
     version = f"sha256:{sha256[:16]}"
     name_in_purl = f"pkg:generic/{quote(name)}?checksum=sha256:{sha256}"
@@ -83,15 +87,15 @@ def take(
     `digests`: OPENCODE, WRAPPER, PRELOAD -> sha256, where such files are shipped; `beside`: other programs.
     """
     shipped = {OPENCODE: manifest.opencode_sha256 or "", **(digests or {})}
-    found = on_disk.read(cache, manifest) if cache else None
+    on_cache = on_disk.read(cache, manifest) if cache else None
     packages = sorted(manifest.packages, key=lambda package: (package.name, package.version))
-    parts = [_package(package, found) for package in packages]
+    parts = [_package(package, on_cache) for package in packages]
     outside = [*_data(manifest), _opencode(manifest, shipped), *_own(manifest, shipped), *beside]
-    graph = _graph(manifest, packages, found)
+    graph = _graph(manifest, packages, on_cache)
     graph[NAME] += [part.ref for part in outside]
     graph |= {part.ref: [] for part in outside}
     graph[WRAPPER] = [OPENCODE, PRELOAD]
-    return Bill(manifest, (*parts, *outside), graph, exact=found is not None)
+    return Bill(manifest, (*parts, *outside), graph, exact=on_cache is not None)
 
 
 def purl(name: str, version: str) -> str:
@@ -107,8 +111,8 @@ def _purl(package: CachedPackage) -> str:
     return purl(package.name, package.version)
 
 
-def _package(package: CachedPackage, found: on_disk.Found | None) -> Part:
-    told = found.facts.get(package) if found else None
+def _package(package: CachedPackage, on_cache: on_disk.Found | None) -> Part:
+    told = on_cache.facts.get(package) if on_cache else None
     return Part(
         _purl(package),
         package.name,
@@ -119,6 +123,7 @@ def _package(package: CachedPackage, found: on_disk.Found | None) -> Part:
         licence=package.license,
         licence_file=told.licence_file if told else None,
         licence_text=told.licence_text if told else None,
+        read=redistribution.read_elsewhere(package),
         properties=tuple(("spec", spec) for spec in package.specs),
     )
 
@@ -132,13 +137,21 @@ def _publisher(package: CachedPackage) -> str:
 
 
 def _data(manifest: Manifest) -> list[Part]:
-    made = manifest.catalogue
-    if not made:
+    catalogue = manifest.catalogue
+    if not catalogue:
         return []
-    version = f"sha256:{made.sha256[:16]}"
-    told = (("catalogue", made.source),)
+    version = f"sha256:{catalogue.sha256[:16]}"
+    told = (("catalogue", catalogue.source),)
     return [
-        Part(CATALOGUE, CATALOGUE, version, "models.dev", "data", {"SHA-256": made.sha256}, properties=told)
+        Part(
+            CATALOGUE,
+            CATALOGUE,
+            version,
+            "models.dev",
+            "data",
+            {"SHA-256": catalogue.sha256},
+            properties=told,
+        )
     ]
 
 
@@ -175,16 +188,16 @@ def _own(manifest: Manifest, digests: Mapping[str, str]) -> list[Part]:
 
 
 def _graph(
-    manifest: Manifest, packages: list[CachedPackage], found: on_disk.Found | None
+    manifest: Manifest, packages: list[CachedPackage], on_cache: on_disk.Found | None
 ) -> dict[str, list[str]]:
     references = {(package.name, package.version): _purl(package) for package in packages}
     asked: dict[str, set[str]] = {}  # what was requested -> the specs that it stands for
     for entry in manifest.requests:
         if ref := references.get((entry.name, entry.version)):
             asked.setdefault(ref, set()).add(entry.spec)
-    if found:
+    if on_cache:
         below = {
-            _purl(package): sorted({_purl(other) for other in found.depends.get(package, ())})
+            _purl(package): sorted({_purl(other) for other in on_cache.depends.get(package, ())})
             for package in packages
         }
         return {NAME: _roots(sorted(asked), below)} | below

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def cyclonedx(given: Bill | Manifest) -> dict[str, Any]:
     """The bill as a document."""
     bill = given if isinstance(given, Bill) else take(given)
-    made = bill.manifest
-    tool = {"type": "application", "name": NAME, "version": made.builder, "supplier": {"name": AUTHORS}}
+    manifest = bill.manifest
+    tool = {"type": "application", "name": NAME, "version": manifest.builder, "supplier": {"name": AUTHORS}}
     metadata: dict[str, Any] = {
         "timestamp": created(),
         "authors": [{"name": AUTHORS}],
@@ -25,14 +25,14 @@ def cyclonedx(given: Bill | Manifest) -> dict[str, Any]:
             "type": "application",
             "bom-ref": NAME,
             "name": NAME,
-            "version": made.opencode,
+            "version": manifest.opencode,
             "supplier": {"name": AUTHORS},
             "description": bill.description,
         },
         "properties": [
-            _property("layout", made.layout),
-            _property("system", made.system),
-            *(_property("unavailable", f"{u.kind} {u.spec}: {u.reason}") for u in made.unavailable),
+            _property("layout", manifest.layout),
+            _property("system", manifest.system),
+            *(_property("unavailable", f"{u.kind} {u.spec}: {u.reason}") for u in manifest.unavailable),
         ],
     }
     known = "complete" if bill.exact else "incomplete"
@@ -70,6 +70,10 @@ def _component(part: Part) -> dict[str, Any]:
         component["properties"].append(_property("licence-file", part.licence_file))
     if part.licence:
         component["licenses"] = [_licence(part, part.licence)]
+    elif part.read:
+        component["licenses"] = [{"license": {"id": part.read.licence, "acknowledgement": "concluded"}}]
+        component["copyright"] = part.read.copyright
+        component["properties"].append(_property("licence-source", part.read.source))
     return component
 
 

@@ -18,9 +18,9 @@ _PURPOSES = {"library": "LIBRARY", "application": "APPLICATION", "data": "OTHER"
 def spdx(given: Bill | Manifest) -> dict[str, Any]:
     """The bill as a document."""
     bill = given if isinstance(given, Bill) else take(given)
-    made = bill.manifest
+    manifest = bill.manifest
     texts: dict[str, tuple[str, str]] = {}
-    root = _base(Part(NAME, NAME, made.opencode, AUTHORS, "application")) | {"comment": bill.description}
+    root = _base(Part(NAME, NAME, manifest.opencode, AUTHORS, "application")) | {"comment": bill.description}
     packages = [root, *(_package(part, texts) for part in bill.parts)]
     relationships = [_relationship("SPDXRef-DOCUMENT", "DESCRIBES", _id(NAME))]
     for ref, below in bill.graph.items():
@@ -29,10 +29,10 @@ def spdx(given: Bill | Manifest) -> dict[str, Any]:
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
         "SPDXID": "SPDXRef-DOCUMENT",
-        "name": f"{NAME}-{made.opencode}-{made.system}",
+        "name": f"{NAME}-{manifest.opencode}-{manifest.system}",
         "creationInfo": {
             "created": created(),
-            "creators": [f"Organization: {AUTHORS}", f"Tool: {NAME}-{made.builder}"],
+            "creators": [f"Organization: {AUTHORS}", f"Tool: {NAME}-{manifest.builder}"],
         },
         "packages": packages,
         "relationships": relationships,
@@ -56,8 +56,12 @@ def _package(part: Part, texts: dict[str, tuple[str, str]]) -> dict[str, Any]:
             declared = f"LicenseRef-{_slug(part.licence, text)}"
             texts[declared] = part.licence, text
         package["licenseDeclared"] = declared
-    if part.licence_file:
-        package["licenseComments"] = f"The text is in the cache: {part.licence_file}"
+    comments = [f"The text is in the cache: {part.licence_file}"] if part.licence_file else []
+    if part.read:
+        package |= {"licenseConcluded": part.read.licence, "copyrightText": part.read.copyright}
+        comments.append(f"package.json states none; {part.read.licence} by {part.read.source}")
+    if comments:
+        package["licenseComments"] = ". ".join(comments)
     if part.hashes:
         package["checksums"] = [
             {"algorithm": algorithm.replace("-", ""), "checksumValue": digest}

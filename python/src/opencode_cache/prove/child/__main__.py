@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -27,10 +28,20 @@ from opencode_cache.base.errors import OpencodeCacheError
 from opencode_cache.formats import manifest, proof
 from opencode_cache.layouts import accepts
 from opencode_cache.opencode import run as opencode
-from opencode_cache.opencode.versions import EXPERIMENTAL
-from opencode_cache.prove.child import attribution, hosts, lanes, providers, serving, standalone, steps, tools
+from opencode_cache.prove.child import (
+    attribution,
+    commands,
+    hosts,
+    lanes,
+    offered,
+    providers,
+    serving,
+    standalone,
+    steps,
+    tools,
+)
 from opencode_cache.prove.child.record import PATIENCE, Patience, Subject, Wanted
-from opencode_cache.sandbox import netns, reap
+from opencode_cache.sandbox import bare, netns, reap
 from opencode_cache.wrapper import render as wrapper
 
 if TYPE_CHECKING:
@@ -38,9 +49,11 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from opencode_cache.prove.child.record import Record
+    from opencode_cache.prove.child.second_start import First
 
     Result = Future[tuple[Record, list[str], object]]
-    Served = Future[tuple[Record, list[str], float]]
+    Served = Future[tuple[Record, list[str], First]]
+    Offered = Future[tuple[Record, list[str], list[str] | None]]
 
 _FIRST_START = 600
 """Seconds for the one `--version` that tells how fast this machine is."""
@@ -55,7 +68,7 @@ def prove(options: argparse.Namespace, say: Callable[[str, float], None]) -> pro
         files.scratch() as out,
         ThreadPoolExecutor(lanes.at_once()) as pool,
     ):
-        program = wrapper.wrap(cache, binary, out / "wrapped")
+        program = options.program or wrapper.wrap(cache, binary, out / "wrapped")
         lane = lanes.Lanes(
             pool,
             Subject(cache, binary, program, contents, {}),
@@ -64,17 +77,17 @@ def prove(options: argparse.Namespace, say: Callable[[str, float], None]) -> pro
             say=say,
         )
         digest = pool.submit(lambda: proof.sha256(opencode.image(binary)))
-        drivable, served, others = _all(lane, contents, options.ask)
-        results = [one.result() for one in others]
-        record, _, seconds = served.result()
-        askers, untold = attribution.askers(
-            lane, contents, attribution.sought(contents, record), drivable, seconds
-        )
+        done = _all(lane, contents, options.ask)
+        results = [one.result() for one in done.lanes]
+        record, _, first = done.served.result()
+        sought = attribution.sought(contents, [record, *(one.result()[0] for one in done.offered)])
+        askers, untold = attribution.askers(done.lane, contents, sought, done.drivable, first.seconds)
         identity = proof.of(cache, digest.result())
+    added = [offered.of_plugins(one.result()[2], first) for one in done.offered]
     records = [record for record, _, _ in results]
     everybody = sum((record.asked for record in records), Counter[tuple[str, Wanted]]())
     asked = hosts.all_of(contents, everybody, askers)
-    tried = tuple(step for record in records for step in record.steps)
+    tried = (*(step for record in records for step in record.steps), *(step for step in added if step))
     return proof.Proof(
         **identity.model_dump(),
         tool=__version__,
@@ -84,6 +97,7 @@ def prove(options: argparse.Namespace, say: Callable[[str, float], None]) -> pro
         kernel=f"{platform.system()} {_numbers(platform.release())}",
         start_seconds=round(start_seconds, 2),
         path=_path(os.environ),
+        installation_sha256=options.installation_sha256,
         isolated=options.weaker_because is None,
         weaker_because=options.weaker_because,
         unseen=tuple(dict.fromkeys([*(text for _, unseen, _ in results for text in unseen), *untold])),
@@ -103,27 +117,50 @@ def _first_start(
     return version, time.monotonic() - start
 
 
-def _all(
-    lane: lanes.Lanes, contents: manifest.Manifest, ask: Sequence[str]
-) -> tuple[list[manifest.Entry], Served, list[Result]]:
-    """Every step, begun in the order in which others wait for them, told in the order of the list.
+@dataclass(frozen=True)
+class _Begun:
+    """The lanes in the order of the list, and those of them that others want to know more of."""
 
-    Also the providers that can be driven, and which of the list is the lane with the server.
-    """
-    kinds = {kind: [e for e in contents.requests if e.kind == kind] for kind in ("provider", "tool")}
+    lane: lanes.Lanes
+    """With the MCP servers that were found."""
+    drivable: list[manifest.Entry]
+    served: Served
+    offered: list[Offered]
+    """One, or none where there is nothing but OpenCode's own to be offered."""
+    lanes: list[Result]
+
+
+def _all(lane: lanes.Lanes, contents: manifest.Manifest, ask: Sequence[str]) -> _Begun:
+    """Every step, begun in the order in which others wait for them, told in the order of the list."""
+    kinds = {
+        kind: [e for e in contents.requests if e.kind == kind] for kind in ("provider", "tool", "command")
+    }
     prove_models, prove_serving = steps.prove_models, serving.prove_serving
-    if contents.layout == EXPERIMENTAL:
+    if lane.subject.alone:
         prove_models, prove_serving = standalone.prove_models, standalone.prove_serving
     models: Result = lane.start(prove_models)
     imports: list[Result] = [
         lane.start(partial(steps.prove_import, entry=entry)) for entry in kinds["provider"]
     ]
+    started = [lane.start(partial(commands.prove_command, entry=entry)) for entry in kinds["command"]]
     drivable = [e for e, one in zip(kinds["provider"], imports, strict=True) if one.result()[2]]
+    answering = tuple(server for one in started if (server := one.result()[2]))
+    lane = replace(lane, subject=replace(lane.subject, answering=answering))
     served: Served = lane.start(partial(prove_serving, drivable=drivable))
+    driven = serving.all_driven(lane.subject, drivable)[:1]
+    more = bool(answering or lane.subject.of_kind("plugin")) and not lane.subject.alone
+    offers: list[Offered] = [lane.start(partial(offered.prove_offered, driven=one)) for one in driven if more]
     interface: Result = lane.start(serving.prove_interface)
     others: list[Result] = [lane.start(partial(tools.prove_tool, entry=entry)) for entry in kinds["tool"]]
     asked: list[Result] = [lane.start(partial(providers.prove_ask, model=model)) for model in ask]
-    return drivable, served, [models, *imports, *others, cast("Result", served), interface, *asked]
+    told = [*started, served, *offers]
+    return _Begun(
+        lane,
+        drivable,
+        served,
+        offers,
+        [models, *imports, *others, *cast("list[Result]", told), interface, *asked],
+    )
 
 
 def _numbers(release: str) -> str:
@@ -151,6 +188,10 @@ def main() -> int:
     parser.add_argument("--opencode", type=Path, required=True)
     parser.add_argument("--read-only", type=Path, action="append", default=[])
     parser.add_argument("--weaker-because")
+    parser.add_argument("--bare", type=Path)
+    parser.add_argument("--program", type=Path)
+    parser.add_argument("--tools", type=Path)
+    parser.add_argument("--installation-sha256")
     parser.add_argument("--patience", type=float, default=PATIENCE)
     parser.add_argument("--ask", action="append", default=[])
     options = parser.parse_args()
@@ -158,7 +199,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         if options.weaker_because is None:
-            netns.enter(options.read_only, confined=True)
+            netns.enter(options.read_only, confined=True, bare=options.bare)
+        if options.bare:
+            os.environ["PATH"] = f"{bare.PATH}:{options.tools}"
+            os.environ.pop("LD_LIBRARY_PATH", None)
         with reap.nothing_left():
             result = prove(options, lambda name, within: _emit({"step": name, "within": within}))
     except (OpencodeCacheError, OSError) as error:

@@ -12,9 +12,10 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opencode_cache.base.errors import TooSlowError
+from opencode_cache.formats import urls
 from opencode_cache.opencode import run as opencode
 
 if TYPE_CHECKING:
@@ -77,7 +78,12 @@ def configure(subject: Subject, home: Path, driven: Sequence[Driven], model: Mod
         for one in driven
     }
     plugins = [entry.spec for entry in subject.of_kind("plugin")]
-    config = {"provider": providers, "plugin": plugins, "permission": {"bash": "allow"}, "share": "disabled"}
+    config: dict[str, Any] = {"provider": providers, "plugin": plugins, "share": "disabled"}
+    config["permission"] = {"bash": "allow"}
+    if servers := subject.mcp_servers():
+        words = {one.name: ["npx", "-y", one.entry.spec, *one.arguments] for one in servers}
+        config["mcp"] = {name: {"type": "local", "command": command} for name, command in words.items()}
+    config |= urls.configured(subject.manifest.urls or ())
     if subject.manifest.layout == "bun":
         # 1.1 to 1.3 write titles with a model of opencode.ai unless another one is named.
         config["small_model"] = f"{driven[0].id}/{driven[0].id}"
@@ -109,12 +115,16 @@ def forget_loaded(home: Path) -> None:
     (home / _REPORT).unlink(missing_ok=True)
 
 
+def asked(server: opencode.Server, path: str, seconds: float) -> Any:  # noqa: ANN401 - JSON is anything
+    """What a running OpenCode answers to a GET."""
+    with urllib.request.urlopen(server.url + path, timeout=seconds) as answer:  # noqa: S310 - loopback
+        return json.load(answer)
+
+
 def tool_ids(server: opencode.Server, seconds: float) -> list[str] | None:
     """The tools that OpenCode offers its models, sorted; None of a version that does not tell."""
-    address = f"{server.url}/experimental/tool/ids"
     try:
-        with urllib.request.urlopen(address, timeout=seconds) as answer:  # noqa: S310 - loopback
-            return sorted(json.load(answer))
+        return sorted(asked(server, "/experimental/tool/ids", seconds))
     except urllib.error.HTTPError as error:
         if error.code == _NOT_FOUND:
             return None

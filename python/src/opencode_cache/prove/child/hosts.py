@@ -48,14 +48,15 @@ _FIXES = {
 }
 
 
-_WHO = {"import": "provider", "tool": "tool", "ask": "provider"}
+_WHO = {"import": "provider", "tool": "tool", "command": "command", "ask": "provider"}
 """First word of a step's name -> what it is that was tried in it and nowhere else."""
 
 _WITHOUT_PLUGINS = ("models", "tui")
+"""Steps without plugins and commands."""
 
 
 Askers = Mapping[str, tuple[Entry, ...]]
-"""Host -> the plugins without which it is not asked for; none: OpenCode asks by itself."""
+"""Host -> the plugins and commands without which it is not asked for; none: OpenCode asks by itself."""
 
 
 def why_known(manifest: Manifest, name: str, step: str) -> str | None:
@@ -78,8 +79,8 @@ def judged(
 ) -> Host:
     """A host or address that was asked for `count` times in a step, with what is known of it."""
     known = why_known(manifest, wanted.name, step)
-    plugins = (askers or {}).get(wanted.name)
-    who, specs = _who(step, plugins)
+    told = (askers or {}).get(wanted.name)
+    who, specs = _who(step, told)
     return Host(
         name=wanted.name,
         count=count,
@@ -87,28 +88,28 @@ def judged(
         ports=tuple(ports),
         who=who,
         known=known,
-        fix=None if known else _fix(wanted.name, who, plugins or ()),
+        fix=None if known else _fix(wanted.name, who, told or ()),
         accepted=not known and accepts(manifest.accept or {}, specs, wanted.name),
     )
 
 
-def _who(step: str, plugins: tuple[Entry, ...] | None) -> tuple[str | None, list[str]]:
+def _who(step: str, told: tuple[Entry, ...] | None) -> tuple[str | None, list[str]]:
     """Who asked, in words and as specs: by the step where that tries one thing alone, else as told."""
     kind, _, spec = step.partition(" ")
     if spec and kind in _WHO:
         return f"{_WHO[kind]} {spec}", [spec]
-    if plugins is None:
+    if told is None:
         return None, []
-    specs = [entry.spec for entry in plugins]
-    return ", ".join(f"plugin {spec}" for spec in specs) or OPENCODE, specs
+    names = ", ".join(f"{entry.kind} {entry.spec}" for entry in told)
+    return names or OPENCODE, [entry.spec for entry in told]
 
 
-def _fix(host: str, who: str | None, plugins: tuple[Entry, ...]) -> str | None:
+def _fix(host: str, who: str | None, askers: tuple[Entry, ...]) -> str | None:
     fix = _FIXES.get(host)
     if who in (None, OPENCODE) or fix == _METADATA:
         return fix
-    switches = [(entry.name, opt_outs.switch(entry.name, host)) for entry in plugins]
-    named = len(plugins) > 1
+    switches = [(entry.name, opt_outs.switch(entry.name, host)) for entry in askers]
+    named = len(askers) > 1
     return "; ".join(f"{name}: {text}" if named else text for name, text in switches if text) or None
 
 
@@ -117,7 +118,7 @@ def all_of(
 ) -> tuple[Host, ...]:
     """Everybody that was asked, by name and step; an address once, with all its ports.
 
-    `askers` is of the steps with plugins; in the others there are none to ask.
+    `askers` is of the steps with plugins or commands; in the others there are none to ask.
     """
     counts: Counter[tuple[str, str]] = Counter()
     ports: dict[tuple[str, str], set[str]] = {}

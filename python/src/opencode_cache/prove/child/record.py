@@ -6,7 +6,7 @@ import re
 import subprocess
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from opencode_cache import layouts
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from opencode_cache.formats.manifest import Entry, Manifest
+    from opencode_cache.prove.child.mcp_server import McpServer
 
 _RUN_TIMEOUT = 150
 _AGAIN = 2
@@ -117,6 +118,18 @@ class Subject:
     """The wrapper: what the user starts."""
     manifest: Manifest
     extra: dict[str, str]
+    answering: tuple[McpServer, ...] = ()
+    """The MCP servers among the cache's commands."""
+
+    def mcp_servers(self) -> list[McpServer]:
+        """Those of them that are to be configured."""
+        requests = self.of_kind("command")
+        return [one for one in self.answering if one.entry in requests]
+
+    def with_only(self, kinds: Sequence[str], entries: Sequence[Entry] = ()) -> Subject:
+        """The subject without requests of those kinds, but for these."""
+        kept = [e for e in self.manifest.requests if e.kind not in kinds or e in entries]
+        return replace(self, manifest=self.manifest.model_copy(update={"requests": tuple(kept)}))
 
     @property
     def alone(self) -> tuple[str, ...]:

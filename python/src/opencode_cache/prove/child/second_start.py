@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from opencode_cache.base.errors import CheckFailedError
+from opencode_cache.opencode import plugins
 from opencode_cache.opencode import run as opencode
-from opencode_cache.prove.child import configured
+from opencode_cache.prove.child import commands, configured
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from opencode_cache.prove.child.record import Patience, Record, Subject
@@ -34,6 +35,8 @@ class First:
     modules: list[str] = field(default_factory=list)
     """The module files that it loaded; [] where it did not start."""
     tools: list[str] | None = None
+    offered: frozenset[str] = frozenset()
+    """The tools that models were offered."""
     seconds: float = 0.0
     """How long it was up."""
 
@@ -60,23 +63,28 @@ def prove_second_start(
     subject: Subject, record: Record, home: Path, before: dict[str, Any], first: First
 ) -> None:
     """Start once more: one step. `before` is the configuration as it was at the first start."""
+    cached = [entry.spec for entry in subject.of_kind("plugin")]
 
     def again(patience: Patience) -> str:
-        check_unchanged(before, configuration(home))
+        renamed = check_unchanged(before, configuration(home), cached)
         configured.forget_loaded(home)
         listens, loads = patience.limit(_LISTEN_TIMEOUT), patience.limit(_LOADED_TIMEOUT)
         with opencode.serve(subject.program, home, extra=subject.extra, timeout=listens) as server:
             server.post("/session", {}, timeout=loads)
             modules = configured.loaded(home, loads)
             tools = configured.tool_ids(server, loads)
-        check_unchanged(before, configuration(home))
+            commands.check_connected(subject, server, loads)
+        check_unchanged(before, configuration(home), cached)
         for entry in subject.of_kind("plugin"):
+            if entry.spec in renamed:
+                continue
             directory = str((subject.cache / entry.path).resolve()) + "/"
             if _any(first.modules, directory) and not _any(modules, directory):
                 raise CheckFailedError(
                     f"plugin {entry.spec} was loaded at the first start, and not at this one"
                 )
-        return _compared(first.tools, tools)
+        others = f"{', '.join(renamed)} goes by its other name now, which is cached"
+        return f"{others if renamed else 'the configuration is as it was'}{_compared(first.tools, tools)}"
 
     record.step("second start", again)
 
@@ -87,7 +95,7 @@ def _any(modules: Sequence[str], directory: str) -> bool:
 
 def _compared(first: list[str] | None, second: list[str] | None) -> str:
     if first is None or second is None:
-        return "the configuration is as it was; this version does not tell its tools"
+        return "; this version does not tell its tools"
     if first != second:
         gone, new = sorted({*first} - {*second}), sorted({*second} - {*first})
         parts = [
@@ -96,14 +104,20 @@ def _compared(first: list[str] | None, second: list[str] | None) -> str:
             if names
         ]
         raise CheckFailedError(f"it offers other tools than the first start: {'; '.join(parts)}")
-    return f"the configuration is as it was, and the {len(second)} tools are those of the first start"
+    return f", and the {len(second)} tools are those of the first start"
 
 
-def check_unchanged(before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Raises CheckFailedError that names what was rewritten, and a plugin's new name."""
+def check_unchanged(before: dict[str, Any], after: dict[str, Any], cached: Collection[str] = ()) -> list[str]:
+    """The plugins that renamed themselves, where their other names are in the cache as well.
+
+    Raises CheckFailedError that names what else was rewritten, and a plugin's new name.
+    """
     if before == after:
-        return
+        return []
     gone, new = _minus(_plugins(before), _plugins(after)), _minus(_plugins(after), _plugins(before))
+    others = [plugins.renamed(spec) for spec in gone]
+    if gone and all(other in cached for other in others) and {*new} <= {*others}:
+        return gone
     if gone and new:
         raise CheckFailedError(
             f"plugin {', '.join(gone)} writes itself into the user's configuration as {', '.join(new)}, "
@@ -124,12 +138,12 @@ def _changed(before: Any, after: Any) -> list[str]:  # noqa: ANN401 - whatever i
 
 
 def _plugins(documents: dict[str, Any]) -> list[str]:
-    found = []
+    named = []
     for document in documents.values():
         listed = document.get("plugin") if isinstance(document, dict) else None
         # A plugin with options is a pair, and its name comes first.
-        found += [str(one[0] if isinstance(one, list) and one else one) for one in listed or ()]
-    return found
+        named += [str(one[0] if isinstance(one, list) and one else one) for one in listed or ()]
+    return named
 
 
 def _minus(some: list[str], others: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from opencode_cache.base.errors import CheckFailedError, OpencodeCacheError, TooSlowError
 from opencode_cache.opencode import run as opencode
-from opencode_cache.prove.child import configured, terminal
+from opencode_cache.prove.child import commands, configured, terminal
 from opencode_cache.prove.child.configured import IMPORTED, Driven
 from opencode_cache.prove.child.record import ended
 from opencode_cache.prove.child.second_start import First, configuration, prove_second_start
@@ -85,6 +85,15 @@ def _prove_plugins(subject: Subject, record: Record, home: Path, modules: Sequen
         record.step(f"plugin {entry.spec}", partial(loaded, entry))
 
 
+def _prove_commands(subject: Subject, record: Record, server: opencode.Server) -> None:
+    def connected(patience: Patience) -> str:
+        commands.check_connected(subject, server, patience.limit(_LOADED_TIMEOUT))
+        return f"OpenCode is connected to {', '.join(one.entry.spec for one in servers)}"
+
+    if servers := subject.mcp_servers():
+        record.step("mcp", connected)
+
+
 @dataclass(frozen=True)
 class _Reply:
     seconds: float
@@ -122,7 +131,7 @@ def _prove_answers(
 
 def _judged(one: Driven, text: str, model: ModelServer) -> tuple[str, bool]:
     """What to say of an answer, and whether it is as it should be."""
-    offered = any(request.model == one.id and request.bash for request in model.requests)
+    offered = any(request.model == one.id and "bash" in request.tools for request in model.requests)
     ran = any(f"{one.id}-42" in result for result in model.tool_results_of(one.id))
     answered = ANSWER in text
     if answered and ran:
@@ -149,10 +158,10 @@ def all_driven(subject: Subject, drivable: Sequence[Entry]) -> list[Driven]:
     ]
 
 
-def prove_serving(subject: Subject, record: Record, drivable: Sequence[Entry]) -> float:
+def prove_serving(subject: Subject, record: Record, drivable: Sequence[Entry]) -> First:
     """Everything that is asked of a server, one prompt on the command line, and a second start.
 
-    Returns for how many seconds the first server was up.
+    Returns what the first start was like.
     """
     driven = all_driven(subject, drivable)
     with opencode.private_home() as home, ModelServer() as model:
@@ -164,7 +173,7 @@ def prove_serving(subject: Subject, record: Record, drivable: Sequence[Entry]) -
             record.step("run", partial(_prompted, subject, home, driven[0], model))
         if first.modules:  # else it did not start, which is said already
             prove_second_start(subject, record, home, before, first)
-    return first.seconds
+    return first
 
 
 def _prove_server(
@@ -179,9 +188,11 @@ def _prove_server(
             with opencode.serve(subject.program, home, extra=subject.extra, timeout=limit) as server:
                 up = time.monotonic()
                 modules = _prove_start(subject, record, home, server)
+                _prove_commands(subject, record, server)
                 _prove_answers(record, driven, server, model)
                 tools = configured.tool_ids(server, limit) if modules else None
-                return First(modules, tools, time.monotonic() - up)
+                offered = frozenset(name for request in model.requests for name in request.tools)
+                return First(modules, tools, offered, time.monotonic() - up)
         except TooSlowError as error:
             detail, slow = str(error), True
         except OpencodeCacheError as error:

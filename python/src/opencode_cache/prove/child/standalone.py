@@ -17,7 +17,7 @@ from opencode_cache.opencode import plugins, standalone
 from opencode_cache.opencode import run as opencode
 from opencode_cache.prove.child.configured import Driven
 from opencode_cache.prove.child.record import ended
-from opencode_cache.prove.child.second_start import check_unchanged, configuration
+from opencode_cache.prove.child.second_start import First, check_unchanged, configuration
 from opencode_cache.sandbox.loopback import ANSWER, ModelServer
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def prove_models(subject: Subject, record: Record) -> None:
     record.step("models", models)
 
 
-def prove_serving(subject: Subject, record: Record, drivable: Sequence[Entry]) -> float:
-    """Everything that is asked of a running OpenCode; for how many seconds it was up."""
+def prove_serving(subject: Subject, record: Record, drivable: Sequence[Entry]) -> First:
+    """Everything that is asked of a running OpenCode; what the start was like."""
     driven = [
         Driven(f"proof{n}", entry.spec, locked=True, note=entry.note) for n, entry in enumerate(drivable)
     ]
@@ -77,7 +77,7 @@ def prove_serving(subject: Subject, record: Record, drivable: Sequence[Entry]) -
             for one in driven:
                 record.step(one.label, partial(_answers, up[0], one, model))
         record.step("configuration", partial(_unchanged, before, home))
-    return time.monotonic() - start
+    return First(seconds=time.monotonic() - start)
 
 
 def _served(subject: Subject, home: Path, patience: Patience) -> AbstractContextManager[Standalone]:
@@ -117,7 +117,7 @@ def _answers(up: Standalone, one: Driven, model: ModelServer, patience: Patience
         raise CheckFailedError(ended(done))
     if any(f"{one.id}-42" in result for result in model.tool_results_of(one.id)):
         return "answered, and ran a shell tool call"
-    if any(request.bash for request in asked):
+    if any("shell" in request.tools for request in asked):
         raise CheckFailedError("answered, but the shell tool call gave nothing")
     return "answered (this SDK offers the model no tools)"
 

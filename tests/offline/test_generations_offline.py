@@ -1,7 +1,8 @@
 """OpenCode 2.x's own way through a cache of ours, without a network: its install code, or the rule in small.
 
 OPENCODE_CACHE_TEST_UPSTREAM names a directory with upstream's `packages/util/src`, of which nothing is in
-this repository; then that is a judge too. The other is the documented rule in small, `opencode2/npm.ts`.
+this repository; then that is the judge too. The other one is the documented rule in small:
+`opencode2/npm.ts`.
 """
 
 from __future__ import annotations

@@ -17,11 +17,11 @@ import pytest
 
 from opencode_cache.base import errors
 from opencode_cache.cli.app import all_commands
-from opencode_cache.formats import manifest, plan
+from opencode_cache.formats import lock, manifest, plan
 from opencode_cache.opencode import tools
 from opencode_cache.resolve import grammars
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[2]
 DOCS = REPOSITORY / "docs"
 PAGES = [DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 
@@ -181,9 +181,12 @@ def test_the_recipe_that_looks_into_a_cache_runs(tmp_path):
     recipe = page("recipes").split("## See what is in a cache", 1)[1]
     text = re.search(r"^```sh\n(.*?)^```", recipe, re.MULTILINE | re.DOTALL)[1]
     small_cache(tmp_path / "cache")
+    (tmp_path / "old.lock.json").write_text(lock.dumps(making.lock([], {}, [])), encoding="utf-8")
     done = in_shell(text, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "<!doctype html>" in (tmp_path / "cache.html").read_text(encoding="utf-8")[:200]
+    drawn = (tmp_path / "cache.html").read_text(encoding="utf-8")
+    assert drawn.startswith("<!doctype html>")
+    assert "What changed" in drawn
     assert "spdxVersion" in done.stdout
 
 

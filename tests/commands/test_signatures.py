@@ -4,37 +4,15 @@ from __future__ import annotations
 
 import http.server
 import json
-import shutil
-import subprocess
 import threading
-from pathlib import Path
 
 import pytest
+import signing
 
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats.lock import Package
-from opencode_cache.npm import client as npm
 from opencode_cache.resolve import signatures
 
-SIGN = """
-const crypto = require("node:crypto")
-const { publicKey, privateKey } = crypto.generateKeyPairSync("ec", { namedCurve: "prime256v1" })
-const messages = JSON.parse(require("node:fs").readFileSync(0, "utf8"))
-console.log(JSON.stringify({
-  key: publicKey.export({ type: "spki", format: "der" }).toString("base64"),
-  signatures: messages.map((m) => crypto.createSign("SHA256").update(m).sign(privateKey, "base64")),
-}))
-"""
-# npm asks sigstore's repository for keys first, which no test can reach; that has none for this registry.
-NO_SIGSTORE = """
-const Module = require("node:module")
-const load = Module._load
-Module._load = function (name, ...more) {
-  if (name !== "@sigstore/tuf") return load.call(this, name, ...more)
-  const none = () => Promise.reject(Object.assign(new Error("none"), { code: "TUF_FIND_TARGET_ERROR" }))
-  return { initTUF: async () => ({ getTarget: none }) }
-}
-"""
 PACKAGES = [
     Package(name=name, version=version, integrity=f"sha512-{letter * 86}==")
     for name, version, letter in (("a", "1.0.0", "A"), ("a", "2.0.0", "B"), ("@s/b", "1.0.0", "C"))
@@ -47,7 +25,7 @@ class Registry:
         for package in PACKAGES:
             dist = {"integrity": package.integrity, "tarball": "http://127.0.0.1:9/x.tgz"}
             if package.key in signed:
-                dist["signatures"] = [{"keyid": "one", "sig": signed[package.key]}]
+                dist["signatures"] = [{"keyid": signing.NAME, "sig": signed[package.key]}]
             entry = {"name": package.name, "version": package.version, "dist": dist}
             document = self.answers.setdefault(f"/{package.name}", {"name": package.name, "versions": {}})
             document["versions"][package.version] = entry
@@ -71,19 +49,9 @@ class Registry:
 
 @pytest.fixture(scope="module")
 def signed():
-    """The public key, and a signature for each package as npm's registry makes them."""
-    npms = npm.command()
-    node = npms[0] if len(npms) > 1 else shutil.which("node")
-    if node is None:
-        pytest.skip("needs node on PATH")
-    messages = json.dumps([f"{package.key}:{package.integrity}" for package in PACKAGES])
-    made = json.loads(
-        subprocess.run([node, "-e", SIGN], input=messages, capture_output=True, text=True, check=True).stdout
-    )
-    key = {"keyid": "one", "keytype": "ecdsa-sha2-nistp256", "scheme": "ecdsa-sha2-nistp256"}
-    return key | {"key": made["key"], "expires": None}, dict(
-        zip((package.key for package in PACKAGES), made["signatures"], strict=True)
-    )
+    """The public key, and a signature for each package."""
+    made = signing.sign(PACKAGES)
+    return made.key, made.signatures
 
 
 @pytest.fixture
@@ -93,11 +61,9 @@ def serve(monkeypatch, tmp_path):
     def one(keys, signed) -> None:
         registry = Registry(keys, signed)
         started.append(registry.server)
-        preload = tmp_path / "no-sigstore.cjs"
-        preload.write_text(NO_SIGSTORE)
-        monkeypatch.setenv("NODE_OPTIONS", f"--require={preload}")
-        monkeypatch.setenv("npm_config_registry", f"http://127.0.0.1:{registry.server.server_port}/")
-        monkeypatch.setenv("npm_config_userconfig", str(Path("/dev/null")))
+        url = f"http://127.0.0.1:{registry.server.server_port}/"
+        for name, value in signing.environment(url, tmp_path).items():
+            monkeypatch.setenv(name, value)
 
     yield one
     for server in started:
