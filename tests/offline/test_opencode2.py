@@ -13,9 +13,9 @@ import making
 import pytest
 from kept import KEPT, LOCKS, TEST_LOCKS
 
-from opencode_cache import layouts, pipeline
+from opencode_cache import layouts
 from opencode_cache.base import store
-from opencode_cache.build import builder
+from opencode_cache.build import builder, release_binary
 from opencode_cache.formats import contents, lock
 from opencode_cache.npm import platforms
 from opencode_cache.opencode import embedded, standalone, versions
@@ -56,7 +56,7 @@ def make_2(tarballs, fetch_packages, make, tmp_path_factory):
     locked = lock.read(TEST_LOCKS / "two-2.0.lock.json")
     package = contents.binary_package(locked, system)
     fetch_packages([*contents.packages(locked, system).values(), package])
-    opencode = pipeline.binary(package, tarballs, store.Store(KEPT / "store"))
+    opencode = release_binary.in_store(package, tarballs, store.Store(KEPT / "store"))
 
     def one(*specs: str) -> Made:
         top = tmp_path_factory.mktemp("two")
