@@ -222,7 +222,7 @@ in
     };
 
     settingsFile = mkOption {
-      type = types.package;
+      type = types.raw;
       readOnly = true;
       internal = true;
       default =

@@ -33,13 +33,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "offline"))
 import archive_bench
 import first_run
 import isolated
+import steps_bench
 import wrapper_bench
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KEPT = REPOSITORY / ".cache" / "bench"
 LOCK = REPOSITORY / "nix" / "locks" / "opencode-cache.lock.json"
 PLUGIN_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "extra-1.18.lock.json"
-PARTS = ("builds", "sizes", "archives", "starts", "wrappers", "nix", "first-run")
+PARTS = ("builds", "sizes", "archives", "steps", "starts", "wrappers", "nix", "first-run")
 NPM_QUIET = ["--no-audit", "--no-fund", "--loglevel=error"]
 
 
@@ -198,6 +199,13 @@ class Bench:
             },
         )
         self.table("Reading the default cache's tarballs", times, "our reader")
+
+    def steps(self) -> None:
+        self.note("bundles of a fortnight, locked anew, and ten upgrades (a few minutes)")
+        scratch = self.scratch / "steps"
+        scratch.mkdir()
+        for table in steps_bench.Steps(scratch, self.tarballs, store.Store(KEPT / "store")).measure():
+            self.console.print(table)
 
     # --- starts: isolated.run times the program itself, inside a namespace without a network
 

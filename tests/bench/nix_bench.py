@@ -14,7 +14,7 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "nix"), str(TESTS)]
 
-from flake_lab import LOCKS, SUITE, Registry, copy_of_the_project, flake_on, machine_of  # noqa: E402
+from flake_lab import LOCKS, SUITE, Registry, copy_of_the_project, flake_on, get, machine_of  # noqa: E402
 
 from opencode_cache.formats import contents, lock  # noqa: E402
 from opencode_cache.npm import platforms  # noqa: E402
@@ -27,6 +27,7 @@ def tarballs(in_turn, runs: int) -> tuple[int, dict[str, list[float]]]:
     packages = contents.packages(
         lock.read(LOCKS / "opencode-cache.lock.json"), platforms.named("x86_64-linux")
     ).values()
+    get(packages)
     with tempfile.TemporaryDirectory() as scratch, Registry(*packages) as registry:
         machine = machine_of(SUITE)
         flake = flake_on(machine, copy_of_the_project(Path(scratch) / "project"), Path(scratch))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -35,7 +36,9 @@ def test_actions_are_pinned_by_commit_with_the_release_behind(path):
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_who_has_a_secret_or_may_write_runs_nothing_unreviewed(path):
     for name, text in jobs(path).items():
-        code = re.findall(r"\./dev\b|tests/nix/run|\bnix (?:run|build|flake|develop)\b", text)
+        code = re.findall(
+            r"\./dev\b|\.ci/(?:build|collect|run)|tests/nix/run|\bnix (?:run|build|flake|develop)\b", text
+        )
         if "secrets." in text or re.search(r"^ +[\w-]+: write\b", text, re.MULTILINE):
             assert not code, name
         if "secrets." in text:
@@ -91,6 +94,58 @@ def test_a_release_is_built_from_the_commit_with_the_pinned_backend(tmp_path):
     (tmp_path / "dist" / "more.whl").unlink()
     (tmp_path / "dist" / wheel.name).write_bytes(b"other")
     assert subprocess.run(check, cwd=tmp_path, check=False, capture_output=True).returncode
+
+
+def part(directory, contents):
+    directory.mkdir(parents=True)
+    for name, text in contents.items():
+        (directory / name).write_text(text)
+    files = sorted(directory.iterdir())
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+    (directory / "SHA256SUMS").write_text("".join(sums))
+
+
+def collect(tmp_path):
+    command = tmp_path / "command"
+    command.write_text(
+        '#!/bin/sh\nfor out; do :; done\nshift\nwhile [ "$1" = --join ]; do cat "$2"; shift 2; done >"$out"\n'
+    )
+    command.chmod(0o755)
+    words = [REPOSITORY / ".ci" / "collect-release", tmp_path / "dist", tmp_path / "parts", command]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+def test_a_release_has_what_was_built_for_it_and_one_image(tmp_path):
+    parts, dist = tmp_path / "parts", tmp_path / "dist"
+    part(parts / "part-source", {"a.whl": "wheel"})
+    for machine in ("x86_64", "aarch64"):
+        name = f"opencode-1.2.3-{machine}-linux"
+        part(parts / machine, {f"{name}.tar.zst": machine, f"{name}.oci.tar": f"{machine}\n"})
+    assert collect(tmp_path).returncode == 0
+    assert sorted(path.name for path in dist.iterdir()) == [
+        "SHA256SUMS",
+        "a.whl",
+        "opencode-1.2.3-aarch64-linux.tar.zst",
+        "opencode-1.2.3-x86_64-linux.tar.zst",
+        "opencode-1.2.3.oci.tar",
+    ]
+    assert (dist / "opencode-1.2.3.oci.tar").read_text().split() == ["aarch64", "x86_64"]
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=dist, check=True)
+    assert (dist / "SHA256SUMS").read_text().count("\n") == 4
+
+
+@pytest.mark.parametrize("change", ["more", "damaged", "missing"])
+def test_what_was_not_built_for_a_release_is_in_none(tmp_path, change):
+    file = tmp_path / "parts/x/opencode-1.2.3-x86_64-linux.oci.tar"
+    part(file.parent, {file.name: "x"})
+    if change == "more":
+        (file.parent / ".other").write_text("")
+    elif change == "damaged":
+        file.write_text("y")
+    else:
+        file.unlink()
+    assert collect(tmp_path).returncode == 1
+    assert not (tmp_path / "dist").exists()
 
 
 def test_the_build_of_a_release_installs_nothing_without_a_hash():

@@ -20,6 +20,26 @@ PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 HOSTILE = ("venv", "pip", "ensurepip", "argparse", "typer", "opencode_cache", "pytest", "sitecustomize")
 
 
+COMPLETES = """
+eval "$(./dev completion)"
+for line in 'che' 'tool bundle --pre' 'tool im' 'run --lin' 'test tests/comm'; do
+    COMP_WORDS=(./dev $line) COMP_CWORD=$(($(set -- $line; echo $#)))
+    _opencode_cache_dev
+    echo "${COMPREPLY[@]}"
+done
+"""
+
+
+def test_commands_and_options_are_completed_in_bash():
+    """As the shell asks for them, of the command itself."""
+    if shutil.which("bash") is None or not (REPOSITORY / ".venv/.has-run").exists():
+        pytest.skip("needs bash, and what ./dev has set up")
+    words = ["bash", "-euc", COMPLETES]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["check", "--preset", "image", "--link", "tests/commands"]
+
+
 def write(program, text):
     program.write_text(text)
     program.chmod(0o755)

@@ -16,8 +16,10 @@ import making
 import pytest
 
 from opencode_cache.base import errors
+from opencode_cache.cli import preset
 from opencode_cache.cli.app import all_commands
 from opencode_cache.formats import lock, manifest, plan
+from opencode_cache.npm import platforms
 from opencode_cache.opencode import tools
 from opencode_cache.resolve import grammars
 
@@ -218,9 +220,46 @@ def test_the_recipes_that_install_a_bundle_run(tmp_path):
 
 
 def test_the_image_of_the_recipe_installs_only_what_was_checked():
-    text = page("recipes").split("```dockerfile", 1)[1].split("```", 1)[0]
+    text = page("images").split("```dockerfile", 1)[1].split("```", 1)[0]
     assert "zstd -tq" in text
     assert text.index("zstd -tq") < text.index("install.sh")
+
+
+def test_the_feature_of_a_dev_container_installs_the_bundle_beside_it(tmp_path):
+    bundle_lab.sh_words()
+    folder, prefix = tmp_path / "opencode", tmp_path / "prefix"
+    shutil.copytree(REPOSITORY / "templates/devcontainer-feature", folder)
+    assert json.loads((folder / "devcontainer-feature.json").read_text())["id"] == folder.name
+    words = ["sh", folder / "install.sh"]
+    environment = os.environ | {"PREFIX": str(prefix)}
+    without = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert (without.returncode, without.stderr.count("\n")) == (2, 1)
+    shutil.copy(bundle_lab.make_bundle(tmp_path / "made", "1"), folder / "opencode.tar.zst")
+    subprocess.run(words, env=environment, check=True)
+    assert bundle_lab.says(prefix, tmp_path / "home") == "version 1 hello"
+
+
+def test_the_preset_of_its_page_is_one(tmp_path):
+    text = re.search(r"^```json\n(.*?)^```", page("presets"), re.MULTILINE | re.DOTALL)[1]
+    (tmp_path / "opencode.json").write_text(text)
+    cache = bundle_lab.make_cache(tmp_path / "cache")
+    program = bundle_lab.make_program(tmp_path / "opencode")
+    assert preset.checked(tmp_path / "opencode.json", cache, program) == text.encode()
+
+
+def test_messages_of_the_page_for_troubles_are_those_of_the_program():
+    """Each in a row of its own; what is joined in the source may be cut there."""
+    sources = Path(errors.__file__).parents[1]
+    files = [path for path in sources.rglob("*") if path.suffix in {".py", ".sh", ".js"}]
+    text = re.sub(r'"\s*f?"', "", "".join(path.read_text() for path in files))
+    said = page("troubleshooting").split("## A start says", 1)[1].split("## OpenCode does without", 1)[0]
+    messages = [message for cell in rows(said) for message in re.findall(r"`([^`]+)`", cell)]
+    assert len(messages) > 15
+    assert [message for message in messages if message not in text] == []
+
+
+def test_the_systems_of_their_page_are_those_that_there_are():
+    assert set(re.findall(r"^\| `([\w-]+)` \|", page("supported"), re.MULTILINE)) == set(platforms.SYSTEMS)
 
 
 def anchors(text):

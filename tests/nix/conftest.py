@@ -16,6 +16,7 @@ import machine as machines
 from consumer_lab import CONSUMER, own_lock, with_another_hash, without_the_config_directory
 from flake_lab import (
     EXTRA_LOCK,
+    FIELD_LOCK,
     SUITE,
     TOOLS_LOCK,
     Flake,
@@ -82,6 +83,7 @@ def consumer(flake, registry, tmp_path_factory) -> Flake:
     (place / "flake.nix").write_text(flake.consumed(CONSUMER).replace("@MIRROR@", registry.url))
     shutil.copyfile(EXTRA_LOCK, place / "extra.lock.json")
     shutil.copyfile(TOOLS_LOCK, place / "tools.lock.json")
+    shutil.copyfile(FIELD_LOCK, place / "field.lock.json")
     lock_text = EXTRA_LOCK.read_text()
     (place / "own.lock.json").write_text(own_lock())
     (place / "mirrored.lock.json").write_text(lock_text)

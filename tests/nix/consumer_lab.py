@@ -28,6 +28,7 @@ CONSUMER = """\
         overlaid = pkgs.opencode-with-cache;
         plugged = mkOpencode { inherit pkgs; lock = ./own.lock.json; };
         tooled = mkOpencode { inherit pkgs; lock = ./tools.lock.json; };
+        field = mkOpencode { inherit pkgs; lock = ./field.lock.json; };
         slim = mkOpencode {
           inherit pkgs;
           lock = ./extra.lock.json;

@@ -36,9 +36,11 @@ TARBALLS = trees.KEPT.parent / "tarballs"
 LOCKS = REPOSITORY / "nix" / "locks"
 EXTRA_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "extra-1.18.lock.json"
 TOOLS_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "tools-1.18.lock.json"
+FIELD_LOCK = REPOSITORY / "tests" / "field" / "locks" / "field.lock.json"
+EVERY = bool(os.environ.get("OPENCODE_CACHE_TEST_EVERY"))
 
 every = pytest.mark.skipif(
-    not os.environ.get("OPENCODE_CACHE_TEST_EVERY"),
+    not EVERY,
     reason="takes minutes, and another test shows the same of less: OPENCODE_CACHE_TEST_EVERY=1",
 )
 
@@ -121,7 +123,7 @@ def flake_on(machine: Machine, project: Path, directory: Path) -> Flake:
     default, release = LOCKS / "opencode-cache.lock.json", LOCKS / "opencode-cache-1.18.21.lock.json"
     programs = [binary_of(default), binary_of(release)]
     wanted = {}
-    for path in (default, release, EXTRA_LOCK, TOOLS_LOCK):
+    for path in (default, release, EXTRA_LOCK, TOOLS_LOCK, *([FIELD_LOCK] if EVERY else [])):
         wanted |= packages_of(path)
 
     def added(packages, name) -> list[str]:

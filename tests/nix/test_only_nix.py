@@ -50,6 +50,7 @@ def test_a_tool_runs(only_nix, consumer, machine, tool):
 
 
 @every
-def test_the_cache_of_all_tools_is_proved_in_such_a_sandbox(consumer):
-    """The sandbox of these tests has no /lib64 and no /lib either."""
-    consumer.build("tooled.tests.offline", timeout=1800)
+@pytest.mark.parametrize("which", ["tooled", "plugged", "field"])
+def test_every_tool_and_plugin_is_proved_in_such_a_sandbox(consumer, which):
+    """The sandbox of these tests has no /lib64, no /lib and no /usr/bin/env."""
+    consumer.build(f"{which}.tests.offline", timeout=1800)

@@ -25,9 +25,8 @@ def bills(made):
     contents = manifest.read(made.cache)
     bill = sbom.take(contents, made.cache)
     beside = shutil.which("busybox")  # any program that stands alone will do for ripgrep
-    held = installation.installation(
-        contents, made.cache, made.opencode, ripgrep=beside and Path(beside).resolve()
-    )
+    choices = installation.Choices(ripgrep=beside and Path(beside).resolve())
+    held = installation.installation(contents, made.cache, made.opencode, choices)
     return [
         (sbom.dumps(sbom.cyclonedx(bill)), sbom.dumps(sbom.spdx(bill))),
         tuple(held[name].data.decode() for name in (installation.CYCLONEDX, installation.SPDX)),

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import random
 import shutil
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
-import isolated
+import bare
 import pytest
 from kept import REPOSITORY, slow
 
@@ -21,14 +17,11 @@ from opencode_cache.formats import manifest, plan
 from opencode_cache.opencode import tools
 from opencode_cache.prove.child.tools import diagnostics
 from opencode_cache.ship import pack, unbundle
+from opencode_cache.ship.installation import Choices
 
 pytestmark = pytest.mark.usefixtures("isolated")
 
 TOOLS = Path(__file__).parent / "locks" / "tools-1.18.lock.json"
-SUITE = "trixie"
-PACKAGES = ["coreutils", "dash", "libgcc-s1", "libstdc++6", "tar", "zstd"]
-"""All there is on the machine: what OpenCode is linked with, a shell, and what unpacks the bundle."""
-USER = 1000
 MOCK = {
     "npm": "@ai-sdk/openai-compatible",
     "options": {"baseURL": "@MODELS@/v1", "apiKey": "loopback"},
@@ -39,49 +32,16 @@ HELLO = ["run", "-m", "extra/mock-model", "hello"]
 KNOWN = {"1.18": set(), "1.0": {"models.dev"}}
 """1.0 has no switch for its catalogue."""
 
-# $1: the machine's root directory, $2: the Debian tree, $3: who to be; then an environment and the command.
-ENTER = """
-set -eu
-root=$1 tree=$2 user=$3
-shift 3
-mount --bind "$tree/usr" "$root/usr"
-mount -o remount,bind,ro "$root/usr"
-mount --rbind /dev "$root/dev"
-mount --rbind /proc "$root/proc"
-chown -R "$user:$user" "$root/home/user"
-exec chroot --userspec="$user:$user" "$root" /usr/bin/env -i -C /home/user/work "$@"
-"""
-ENVIRONMENT = ["HOME=/home/user", "PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"]
 INSTALL = 'zstd -tq "$f" && zstd -dcq "$f" | tar -xO install.sh | sh -s "$f" '
 
 
-def load_debian():
-    """tests/nix/debian.py, which is not on the path of these tests."""
-    spec = importlib.util.spec_from_file_location("debian", REPOSITORY / "tests" / "nix" / "debian.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
-def tree(tarballs) -> Path:
+def tree() -> Path:
     """The unpacked packages, kept between runs."""
-    debian = load_debian()
-    if sys.platform != "linux" or os.uname().machine != "x86_64":
-        pytest.skip("needs x86_64 Linux")
-    if debian.why_not():
-        pytest.skip(debian.why_not())
-    kept = tarballs.parent / "bare"
-    place = kept / "-".join([SUITE, *PACKAGES])
-    if not place.exists():
-        beside = place.with_name(".new")
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        try:
-            debian.unpack(SUITE, PACKAGES, beside, kept / "debs")
-        except debian.CannotError as error:
-            pytest.skip(str(error))
-        beside.rename(place)
+    try:
+        place = bare.debian_tree()
+    except bare.CannotError as error:
+        pytest.skip(str(error))
     programs = {path.name for path in (place / "usr" / "bin").iterdir()}
     assert not {
         name for name in programs if name.startswith(("python", "perl", "nix", "bash", "rg", "busybox"))
@@ -89,46 +49,11 @@ def tree(tarballs) -> Path:
     return place
 
 
-@dataclass
-class Machine:
-    """A root directory with nothing on it but the packages and a user."""
-
-    root: Path
-    tree: Path
-
-    @property
-    def home(self) -> Path:
-        return self.root / "home" / "user"
-
-    def run(self, *command: str, config=None) -> isolated.Report:
-        """Run a command there as the user, beside a model server on loopback."""
-        user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-        number = str(USER if os.geteuid() == 0 else 0)
-        enter = ["unshare", *user, "--mount", "--propagation", "private", "sh", "-c", ENTER, "enter"]
-        words = [*enter, str(self.root), str(self.tree), number, *ENVIRONMENT, *command]
-        return isolated.run(words[0], words[1:], self.home, config=config)
-
-    def sh(self, script: str) -> isolated.Report:
-        return self.run("f=/media/opencode.tar.zst", "sh", "-c", script)
-
-
 @pytest.fixture
-def machine(tree, tmp_path) -> Machine:
+def machine(tree, tmp_path) -> bare.Machine:
     if shutil.which("unshare") is None:
         pytest.skip("needs util-linux's unshare")
-    root = tmp_path / "machine"
-    for name in ("usr", "dev", "proc", "tmp", "etc", "media", "opt", "home/user"):
-        (root / name).mkdir(parents=True)
-    for name in ("bin", "sbin", "lib", "lib64"):
-        (root / name).symlink_to(f"usr/{name}")
-    for name in ("tmp", "opt", "media"):
-        (root / name).chmod(0o1777)
-    (root / "etc/passwd").write_text(f"root:x:0:0::/root:/bin/sh\nuser:x:{USER}:{USER}::/home/user:/bin/sh\n")
-    (root / "etc/resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:2 attempts:1\n")
-    for path in (root, *root.parents):
-        if path.stat().st_uid == os.geteuid() and path != Path("/"):
-            path.chmod(path.stat().st_mode | 0o055)
-    return Machine(root, tree)
+    return bare.Machine.at(tmp_path / "machine", tree)
 
 
 @pytest.fixture(scope="module")
@@ -144,14 +69,14 @@ def bundles(tmp_path_factory, request):
                 pytest.skip("needs ripgrep on PATH: install Debian's ripgrep")
             out = tmp_path_factory.mktemp("bundle") / f"{version}.tar.zst"
             made[version] = pack.bundle(
-                [pack.tree(found.cache, found.opencode, ripgrep=Path(ripgrep))], out
+                [pack.tree(found.cache, found.opencode, Choices(ripgrep=Path(ripgrep)))], out
             ).file
         return made[version]
 
     return one
 
 
-def works(machine: Machine, program: str, version: str) -> None:
+def works(machine: bare.Machine, program: str, version: str) -> None:
     models = machine.run(program, "models")
     assert models.returncode == 0, models.stderr
     assert "opencode/" in models.stdout
@@ -194,7 +119,7 @@ def test_installed_by_python_elsewhere(machine, bundles):
     works(machine, "/opt/made-elsewhere/bin/opencode", "1.18")
 
 
-def mistakes_of(machine: Machine, program: str, name: str, text: str, servers=True) -> str:  # noqa: FBT002
+def mistakes_of(machine: bare.Machine, program: str, name: str, text: str, servers=True) -> str:  # noqa: FBT002
     """What OpenCode with these servers finds in a file of the project."""
     mistake = machine.home / "work" / name
     mistake.parent.mkdir(exist_ok=True)
@@ -216,7 +141,7 @@ def test_language_server_of_a_bundle(machine, make, tmp_path):
     found, nodejs = make(TOOLS), Path(shutil.which("node")).resolve()
     file = tmp_path / "with-tools.tar.zst"
     # What its licence forbids to pass on goes nowhere else here.
-    tree = pack.tree(found.cache, found.opencode, node=nodejs, accept_licences=["intelephense"])
+    tree = pack.tree(found.cache, found.opencode, Choices(node=nodejs, accept_licences=["intelephense"]))
     pack.bundle([tree], file)
     unbundle.unbundle(file, machine.root / "opt/tools")
     (own,) = (machine.root / "opt/tools/lib/opencode-cache/generations").glob("*/libexec/path/node")

@@ -14,16 +14,14 @@ from pathlib import Path
 
 import pytest
 import signing
-from kept import LOCKS
+from kept import LOCKS, slow
 from registry import Registry
 
 from opencode_cache.formats import contents, lock
 from opencode_cache.npm import client as npm
 from opencode_cache.npm import platforms
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("OPENCODE_CACHE_TEST_EVERY"), reason="needs minutes: set OPENCODE_CACHE_TEST_EVERY=1"
-)
+pytestmark = slow
 SPEC = "@saladtechnologies-oss/ai-sdk-provider"
 PLAN = f"""
 opencode = "1.18.33"

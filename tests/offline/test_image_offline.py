@@ -11,9 +11,11 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import bundle_lab
+import image_programs
 import isolated
 import pytest
-from test_bundle_offline import CONFIG, HELLO, load_debian, tree
+from kept import slow
+from test_bundle_offline import CONFIG, HELLO, tree
 
 from opencode_cache.formats import manifest
 from opencode_cache.ship import image
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["tree"]
 pytestmark = pytest.mark.usefixtures("isolated")
-SUITE = "bookworm"
-PROGRAMS = ["skopeo", "umoci"]
 ANYBODY = 12345
 
 # $1: the unpacked root, $2: who to be, $3: the configuration; then the command. Nothing may be written but
@@ -52,31 +52,8 @@ def made(made_118, tree, tmp_path_factory) -> image.Image:
 
 
 @pytest.fixture(scope="module")
-def tools(tarballs) -> dict[str, list[str]]:
-    """skopeo and umoci, as words of a command: those on PATH, else Debian's."""
-    if all(shutil.which(name) for name in PROGRAMS):
-        return {name: [name] for name in PROGRAMS}
-    debian = load_debian()
-    if debian.why_not():
-        pytest.skip(f"needs skopeo and umoci on PATH; to unpack Debian's, this machine {debian.why_not()}")
-    place = tarballs.parent / "bare" / "-".join([SUITE, *PROGRAMS])
-    if not place.exists():
-        beside = place.with_name(".new-tools")
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        try:
-            debian.unpack(SUITE, PROGRAMS, beside, tarballs.parent / "bare" / "debs")
-        except (debian.CannotError, subprocess.TimeoutExpired) as error:
-            pytest.skip(f"needs skopeo and umoci on PATH, or Debian's: {error}")
-        beside.rename(place)
-    libraries = ":".join(map(str, (place / "usr/lib").glob("*-linux-gnu")))
-    words = {
-        name: ["env", f"LD_LIBRARY_PATH={libraries}", str(place / "usr/bin" / name)] for name in PROGRAMS
-    }
-    for name, command in words.items():
-        if subprocess.run([*command, "--version"], capture_output=True, check=False).returncode:
-            pytest.skip(f"needs {name} on PATH: Debian's does not run on this machine")
-    return words
+def tools() -> dict[str, list[str]]:
+    return image_programs.words()
 
 
 def test_skopeo_and_umoci_read_it(made, tools, tmp_path):
@@ -152,6 +129,7 @@ def starts(root: Path, config: dict) -> None:
     assert "1.18." in drawn.stdout
 
 
+@slow
 def test_it_runs_as_anybody_with_a_read_only_root_and_nothing_executable_in_tmp(made, tmp_path):
     """Unpacked by Python, where there is no umoci."""
     if sys.platform != "linux" or shutil.which("unshare") is None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import isolated
 import pytest
+from kept import slow
 from test_bundle_offline import CONFIG, HELLO, tree
 
 from opencode_cache.ship.installation import PRESET
@@ -114,6 +115,7 @@ def test_the_interface_starts_where_nothing_in_tmp_may_be_mapped(root):
     assert "failed to map segment" in bare.stdout
 
 
+@slow
 def test_an_interface_that_is_killed_leaves_no_native_part(root):
     """A closed terminal, say. (`test_wrapper_offline.py` has what bare OpenCode leaves.)"""
     drawn = root.run(env=["HOME=/home/user"], watch=1)
@@ -129,7 +131,9 @@ HOMELESS = {
 }
 
 
-@pytest.mark.parametrize("name", HOMELESS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "no HOME" else slow) for name in HOMELESS]
+)
 def test_without_a_home_to_write_to_one_variable_does(root, name):
     env, home, says = HOMELESS[name]
     refused = root.run(*HELLO, env=env, home=home)

@@ -15,9 +15,9 @@ import systems
 import zstandard
 from kept import KEPT, TEST_LOCKS
 
-from opencode_cache import pipeline
 from opencode_cache.base import store
 from opencode_cache.base.errors import BadInputError
+from opencode_cache.build import release_binary
 from opencode_cache.formats import contents, lock
 from opencode_cache.formats.proof import Proof
 from opencode_cache.npm import platforms
@@ -70,7 +70,7 @@ def machine(request, isolated, fetch_packages, tarballs, tmp_path_factory) -> Ma
     found, system = lock.read(LOCK), platforms.named(foreign.system)
     package = contents.binary_package(found, system)
     fetch_packages([*contents.packages(found, system).values(), package])
-    opencode = pipeline.binary(package, tarballs, store.Store(KEPT / "store"))
+    opencode = release_binary.in_store(package, tarballs, store.Store(KEPT / "store"))
     directory = tmp_path_factory.mktemp(foreign.system)
     one = Machine(foreign, opencode, directory / "cache", directory / "data")
     words = ["--lock", LOCK, "--tarballs", tarballs, "--system", system.name, "--opencode", opencode]

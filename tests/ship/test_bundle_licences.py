@@ -18,6 +18,7 @@ from opencode_cache.formats import proof as proofs
 from opencode_cache.formats.manifest import CachedPackage
 from opencode_cache.prove import on_file
 from opencode_cache.ship import image, licences, unbundle
+from opencode_cache.ship.installation import Choices
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_the_proof_travels_and_speaks_for_the_same_digests_elsewhere(proof, tmp_
         root = tmp_path / "to/lib/opencode-cache/current"
         assert f"  {proofs.FILE}\n" in (root / "SHA256SUMS").read_text()  # which is what is signed
     else:
-        image.image(tmp_path / "proved", program, out, prove=lambda _: proof)
+        image.image(tmp_path / "proved", program, out, Choices(prove=lambda _: proof))
         root = tmp_path / "root/opt/opencode"
         with tarfile.open(out) as archive:
             layers = [archive.extractfile(one).read() for one in archive if one.isfile()]

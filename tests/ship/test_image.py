@@ -10,11 +10,14 @@ import os
 import tarfile
 
 import bundle_lab
+import making
 import pytest
 
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest
+from opencode_cache.formats import proof as proofs
 from opencode_cache.ship import image, installation
+from opencode_cache.ship.installation import Choices
 
 
 @pytest.fixture(autouse=True)
@@ -121,14 +124,25 @@ def test_what_is_in_it(parts, tmp_path):
     assert json.loads(text)["bomFormat"] == "CycloneDX"
 
 
+def test_the_proof_has_an_annotation(parts, tmp_path):
+    cache, program = parts
+    proof = making.proof(**proofs.of(cache, proofs.sha256(program)).model_dump())
+    read = Read(image.image(cache, program, tmp_path / "x.oci.tar", Choices(prove=lambda _: proof)).file)
+    annotations = read.manifest["annotations"]
+    data = gzip.decompress(read.blob(read.manifest["layers"][1]))
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        text = tar.extractfile(annotations["opencode-cache.proof"].removeprefix("/")).read()
+    assert annotations["opencode-cache.proof.digest"] == f"sha256:{hashlib.sha256(text).hexdigest()}"
+
+
 def test_a_preset_is_where_opencode_reads_it(parts, tmp_path):
-    read = Read(image.image(*parts, tmp_path / "x.oci.tar", preset=b"{}\n").file)
+    read = Read(image.image(*parts, tmp_path / "x.oci.tar", Choices(preset=b"{}\n")).file)
     mine = read.layers[-1]
     assert (mine["etc/opencode/opencode.json"].size, mine["etc/opencode/opencode.json"].mode) == (3, 0o444)
     assert mine["etc/opencode"].mode == 0o755
     assert not [name for name in mine if name.startswith("opt/opencode/etc")]
     cache, program = parts
-    items = installation.installation(manifest.read(cache), cache, program, preset=b"{}\n")
+    items = installation.installation(manifest.read(cache), cache, program, Choices(preset=b"{}\n"))
     assert items[installation.PRESET].data == b"{}\n"
 
 

@@ -41,7 +41,7 @@ from hypothesis import strategies as st
 from kept import EVERY
 
 from opencode_cache.base.errors import BadInputError, CheckFailedError, OpencodeCacheError
-from opencode_cache.ship import file_format, pack, signing, unbundle
+from opencode_cache.ship import file_format, pack, reader, signing, unbundle
 from opencode_cache.ship.file_format import BLOCK, CONTENTS, DIGITS, SIGNATURE, SUMS, TRAILER
 
 SH_FLIPS = 12
@@ -132,7 +132,7 @@ def test_umask_changes_nothing_in_a_generation(install, files, tmp_path, umask):
         assert install(files["1"], tmp_path / "to")
     finally:
         os.umask(before)
-    listing = unbundle.Archive(files["1"], files["1"].open("rb")).listing
+    listing = reader.Archive(files["1"], files["1"].open("rb")).listing
     assert differences(tmp_path / "to/lib/opencode-cache/current", listing) == ""
 
 
@@ -231,7 +231,7 @@ def test_damaged_generation_is_replaced(install, files, tmp_path, how):
     DAMAGE[how](module.resolve() / "index.js")
     module.resolve().chmod(0o555)
     assert install(files["1"], tmp_path)
-    listing = unbundle.Archive(files["1"], files["1"].open("rb")).listing
+    listing = reader.Archive(files["1"], files["1"].open("rb")).listing
     assert differences(base / "current", listing) == ""
     assert len(list((base / "generations").iterdir())) == 2
     assert install(files["1"], tmp_path)
@@ -762,7 +762,7 @@ def test_signed_bundle_is_reproducible(signed, keys, tmp_path):
 
 def test_signature_is_not_part_of_the_name(signed, files, tmp_path):
     with signed.open("rb") as one, files["1"].open("rb") as other:
-        assert unbundle.Archive(signed, one).listing.key == unbundle.Archive(files["1"], other).listing.key
+        assert reader.Archive(signed, one).listing.key == reader.Archive(files["1"], other).listing.key
 
 
 def refused(file: Path, prefix: Path, trusted: Path, match: str) -> None:

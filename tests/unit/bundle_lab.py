@@ -17,7 +17,7 @@ import zstandard
 from opencode_cache.base.errors import OpencodeCacheError
 from opencode_cache.formats import manifest
 from opencode_cache.npm import platforms
-from opencode_cache.ship import file_format, pack, unbundle
+from opencode_cache.ship import file_format, installation, pack, unbundle
 from opencode_cache.ship.file_format import (
     BLOCK,
     CONTENTS,
@@ -90,9 +90,14 @@ def make_bundle(directory: Path, version: str = "1", **options) -> Path:
     return bundled(cache, make_program(directory / f"opencode-{version}", version), out, **options).file
 
 
+def tree(cache: Path, program: Path, *, serial: int = 0, **chosen) -> pack.Tree:
+    """`chosen` is what `Choices` has."""
+    return pack.tree(cache, program, installation.Choices(**chosen), serial=serial)
+
+
 def bundled(cache: Path, program: Path, out: Path, *, since=None, sign_key=None, **options) -> pack.Bundle:
     """The bundle of one system."""
-    return pack.bundle([pack.tree(cache, program, **options)], out, since=since, sign_key=sign_key)
+    return pack.bundle([tree(cache, program, **options)], out, since=since, sign_key=sign_key)
 
 
 def unpacked_tar(file: Path) -> bytes:

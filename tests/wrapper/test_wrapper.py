@@ -530,3 +530,17 @@ def test_trace_names_what_is_wrong(lab):
     said = lab.start(wrapper, env={"OPENCODE_CACHE_TRACE": "1"}).stderr
     assert f"{lab.cache_dir}/packages/foo is not the cache's" in said
     assert "ln -s ../.nix/packages/packages/foo" in said
+
+
+def test_two_prefixes_of_one_user_take_turns_without_a_word(lab):
+    """Each start has its own cache, of another version and of the same one at another place."""
+    caches = [lab.cache("A"), lab.cache("B", links=[*PACKAGES, "packages/new"]), lab.cache("C")]
+    wrappers = [lab.wrap(cache) for cache in caches]
+    for cache, program in zip(caches * 3, wrappers * 3, strict=True):
+        started = lab.start(program)
+        assert (started.status, started.stderr) == (0, "")
+        holds(lab, cache)
+    assert not list(lab.cache_dir.rglob("*.before-nix-*"))
+    assert sorted(path.name for path in (lab.cache_dir / "packages").iterdir()) == ["@scope", "foo"]
+    own = {path.name for path in (lab.cache_dir / ".nix").iterdir()}
+    assert len([name for name in own if ".links." in name]) == 1

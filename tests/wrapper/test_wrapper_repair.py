@@ -574,6 +574,21 @@ def test_a_directory_that_another_start_has_made_meanwhile_is_not_moved(lab):
     assert (lab.cache_dir / "packages/@scope").is_dir()
 
 
+VANISHING = """
+case ${3-} in *.old) rm -f "$2"; echo packages/gone >"${2%.links.*}.links.$$" ;; esac
+exec TOOL "$@"
+"""
+
+
+def test_a_list_that_another_start_sweeps_by_meanwhile_is_no_error(lab):
+    """And were there one in each pass: with a hundred starts at once on a slow machine there was."""
+    quiet(lab.start(lab.wrap(lab.cache("A", links=OTHER))))
+    cache = lab.cache("B")
+    shims = lab.tools("vanishing", VANISHING, ["mv"])
+    quiet(lab.start(lab.wrap(cache), env={"PATH": f"{shims}:{os.environ['PATH']}"}))
+    assert all((lab.cache_dir / link).samefile(cache / link) for link in PACKAGES)
+
+
 def test_many_starts_that_find_files_where_directories_belong(one):
     """What one start has made a directory of, another leaves; and nobody leaves a stage."""
     pair = [one.wrap(one.cache(name, links=links)) for name, links in (("A", PACKAGES), ("B", OTHER))]

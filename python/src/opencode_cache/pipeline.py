@@ -171,10 +171,6 @@ def ready_for_system(path: Path, models: Path | None, system: platforms.System) 
     last_proof = on_file.find(on_file.identity(cache, manifest.read(cache)))
     if last_proof:
         say_who_asks(last_proof.proof)
-    else:
-        console.step(
-            f"{system.name}: not proved, since it does not run here; `opencode-cache verify` does it there"
-        )
     return cache, opencode
 
 

@@ -118,6 +118,11 @@ let
       fetchurl = final.callPackage ./fetchurl.nix { };
       fetchzip = final.callPackage ./fetchzip.nix { };
 
+      dockerTools = import ./docker-tools.nix {
+        inherit lib debian;
+        inherit (final) bash coreutils mkDerivation runCommand runtimeShell writeText;
+      };
+
       formats.json = _: {
         type = lib.types.json;
         generate = name: value: final.writeText name (builtins.toJSON value);
@@ -127,7 +132,8 @@ let
         name = "nix-prefetch-github";
         text = "echo 'the stand-in nixpkgs has no nix-prefetch-github' >&2; exit 1";
       };
-      git = notHere "git";
+      # To be in an image, and nothing to work with.
+      git = final.writeShellScriptBin "git" "echo 'the stand-in nixpkgs has no git' >&2; exit 1";
       mypy = notHere "mypy";
       nixfmt-tree = notHere "treefmt";
       ruff = notHere "ruff";

@@ -57,7 +57,7 @@ def test_without_patchelf_a_sentence_names_the_program(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     name = elf.loader(PROGRAM).name
     with pytest.raises(BadInputError, match="program: needs another ELF interpreter; put patchelf on PATH"):
-        interpreter.give(tmp_path, Path("/nix") / name)
+        interpreter.give(tmp_path, Path("/elsewhere") / name)
 
 
 @needs_elf

@@ -40,6 +40,22 @@ def test_every_command_has_help_with_an_example(run, command):
     assert run(command, "-h")[1] == out
 
 
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_on_a_narrow_terminal_the_help_has_every_name_whole(run, monkeypatch, command):
+    words = [command] if command else []
+    monkeypatch.setenv("COLUMNS", "40")
+    status, out, err = run(*words, "--help")
+    assert (status, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 40
+    named = all_commands()[command].params if command else []
+    options = {option for param in named for option in param.opts if option.startswith("--")}
+    assert [option for option in (options or COMMANDS) if option not in out.split()] == []
+
+
+def test_the_help_of_run_says_where_opencodes_own_arguments_go(run):
+    assert "run [OPTIONS] [-- ARGS]" in run("run", "--help")[1]
+
+
 def test_the_help_names_every_command(run):
     status, out, _ = run("--help")
     assert status == 0

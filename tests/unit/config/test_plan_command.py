@@ -73,6 +73,19 @@ def test_check_is_a_table_and_a_status(user, tmp_path, capsys):
         configuration.plan_command(check=True)
 
 
+def test_only_what_opencode_surely_lacks_can_be_made_to_count(user):
+    """A container's image may be on the machine; a package that `npx` asks for is in the cache or nowhere."""
+    server = {"type": "local", "command": ["docker", "run", "-i", "mcp/time"]}
+    user.config({"mcp": {"time": server}})
+    with pytest.raises(CheckFailedError, match=r"docker pulls mcp/time if it is not there; load the image"):
+        configuration.plan_command(check=True)
+    configuration.plan_command(check=True, certain=True)
+    user.config({"mcp": {"time": server, "notes": {"type": "local", "command": ["npx", "my-notes"]}}})
+    lock_file = shipped.lock_for(shipped.default_version())
+    with pytest.raises(CheckFailedError, match=r"mcp.notes 'npx my-notes': is not in the cache; .*commands"):
+        configuration.plan_command(check=True, certain=True, lock_file=lock_file)
+
+
 def test_what_opencode_would_end_with_ends_the_plan(user):
     user.config("{")
     with pytest.raises(BadInputError, match="is not JSON at line 1; fix it"):

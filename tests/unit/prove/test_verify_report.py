@@ -15,7 +15,8 @@ from opencode_cache.base.errors import BadInputError, CheckFailedError, TooSlowE
 from opencode_cache.cli import tables
 from opencode_cache.formats import manifest
 from opencode_cache.formats.proof import Host, Proof, Step, verdict
-from opencode_cache.prove import verify
+from opencode_cache.prove import on_file, verify
+from opencode_cache.prove.child import __main__ as child
 from opencode_cache.prove.child import hosts, terminal
 from opencode_cache.prove.child.record import Patience, Record, Wanted, ended
 from opencode_cache.sandbox import netns
@@ -408,3 +409,22 @@ def test_an_interface_that_stays_is_seen(monkeypatch, tmp_path, program):
 def test_an_interface_that_does_not_come_up_is_not_so(monkeypatch, tmp_path, program, text, reason):
     with pytest.raises(CheckFailedError, match=reason):
         watch(monkeypatch, tmp_path, program(text))
+
+
+@pytest.mark.parametrize(
+    ("machine", "system", "emulated"),
+    [
+        ("x86_64", "x86_64-linux-musl", False),
+        ("arm64", "aarch64-darwin", False),
+        ("x86_64", "aarch64-linux", True),
+    ],
+)
+def test_a_proof_under_an_emulator_says_so(monkeypatch, machine, system, emulated):
+    monkeypatch.setattr(child.platform, "machine", lambda: machine)
+    assert (", emulating " in child._machine(system)) is emulated
+
+
+def test_a_proof_of_what_ships_says_so():
+    found = on_file.Found(a_proof(installation_sha256="e" * 64), here=True)
+    assert "e" * 64 in "\n".join(tables.proved(found))
+    assert "as it ships" not in "\n".join(tables.proved(on_file.Found(a_proof(), here=True)))

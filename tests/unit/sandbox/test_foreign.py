@@ -44,7 +44,9 @@ def entered(emulator, sysroot, *command, **options):
     return done
 
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or not Path("/lib").is_dir(), reason="needs Linux, with a /lib"
+)
 
 
 @pytest.fixture
@@ -86,4 +88,3 @@ def test_what_is_neither_is_refused_before_anything_is_done(tmp_path):
         foreign.enter("aarch64-linux", tmp_path / "gone", None)
     with pytest.raises(BadInputError, match=r"--sysroot .*: has no lib in it"):
         foreign.enter("aarch64-linux", None, tmp_path)
-    assert Path("/lib").exists()

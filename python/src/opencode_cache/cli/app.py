@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from opencode_cache import __version__
 from opencode_cache.base import answer
+from opencode_cache.cli import narrow
 from opencode_cache.opencode.versions import CONSENT
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ _MODULES = {
     "hosts": "hosts",
     "explain": "explain",
     "doctor": "inspect",
-    **dict.fromkeys(("bundle", "unbundle", "image"), "ship"),
+    **dict.fromkeys(("bundle", "unbundle"), "bundle"),
+    "image": "image",
     **dict.fromkeys(("remove", "gc"), "remove"),
     "catalogue": "make",
     "update": "update",
@@ -35,6 +37,13 @@ _MODULES = {
 
 class _Lazy(TyperGroup):
     """Imports a command's module when that command is asked for: `--version` needs none of them."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+        width = narrow.columns()
+        if width is None:
+            super().format_help(ctx, formatter)
+        else:
+            formatter.write(narrow.text(self, ctx, width))
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 - typers bring a click of their own
         return list(_MODULES)
@@ -48,7 +57,7 @@ class _Lazy(TyperGroup):
         return super().get_command(ctx, cmd_name)
 
 
-app = typer.Typer(
+app = narrow.App(
     cls=_Lazy,
     name="opencode-cache",
     help="Build, prove and start OpenCode with everything that it would download, pinned by hash.",

@@ -9,17 +9,18 @@ from typing import Annotated
 import typer
 
 from opencode_cache import pipeline
-from opencode_cache.base import answer, console, files, roots
+from opencode_cache.base import answer, console, files, roots, store
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.build import builder
 from opencode_cache.catalogue import document as catalogue
 from opencode_cache.catalogue import generate
 from opencode_cache.cli import options, process, subject
 from opencode_cache.cli.app import app
-from opencode_cache.formats import lock, manifest
+from opencode_cache.formats import contents, lock, manifest
 from opencode_cache.npm import platforms
 from opencode_cache.opencode.versions import check_experimental
 from opencode_cache.resolve import floor
+from opencode_cache.ship import registry
 from opencode_cache.wrapper import render as wrapper
 
 
@@ -81,9 +82,35 @@ def fetch_command(
     lock_file: Annotated[Path, typer.Argument(metavar="LOCK")],
     to: Annotated[Path, typer.Option("--to", help="Directory for the tarballs.", metavar="DIR")],
     system: options.System = None,
+    *,
+    as_registry: Annotated[
+        bool,
+        typer.Option(
+            "--as-registry",
+            help="As npm registries keep them (Verdaccio, Artifactory), for all systems of the lock.",
+        ),
+    ] = False,
 ) -> None:
     """Download every tarball of a lock for one system, by hash (needs the registry)."""
-    pipeline.fetch(lock.read(lock_file), _system(system), to)
+    cache_lock = lock.read(lock_file)
+    if as_registry:
+        systems = [_system(system)] if system else list(map(platforms.named, cache_lock.opencode.binaries))
+        _fill_registry(cache_lock, systems, to)
+    else:
+        pipeline.fetch(cache_lock, _system(system), to)
+
+
+def _fill_registry(cache_lock: lock.Lock, systems: list[platforms.System], to: Path) -> None:
+    tarballs, wanted = store.downloads(), dict[str, lock.Package]()
+    for one in systems:
+        pipeline.fetch(cache_lock, one, tarballs)
+        program = contents.binary_package(cache_lock, one)
+        wanted |= contents.packages(cache_lock, one) | {program.key: program}
+    for package in wanted.values():
+        if package.github:
+            console.step(f"{package.key}: is GitHub's and in no registry, so it is left out")
+    count = registry.write([package for package in wanted.values() if not package.github], tarballs, to)
+    console.step(f"{to}: {count} packages, and what npm asks a registry about them")
 
 
 @app.command(
@@ -193,6 +220,7 @@ def catalogue_command(
 @app.command(
     "run",
     epilog="Example: opencode-cache run -- models",
+    options_metavar="[OPTIONS] [-- ARGS]",
     context_settings={"allow_extra_args": True},
 )
 def run_command(

@@ -81,6 +81,8 @@ def proved(last_proof: Found | None) -> Iterator[str]:
     yield f"Proof: {outcome} ({where} {where_and_when(proof)})"
     yield f"  of manifest.json {proof.manifest_sha256}"
     yield f"  with OpenCode's program {proof.binary_sha256}"
+    if proof.installation_sha256:
+        yield f"  as it ships, with nothing else in sight: {proof.installation_sha256}"
 
 
 def contents(cache: Path, manifest: Manifest, proof: Found | None) -> None:

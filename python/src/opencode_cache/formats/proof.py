@@ -111,7 +111,7 @@ class Proof(Model):
     time: Annotated[dt.datetime, AfterValidator(_whole_seconds)]
     """When it was made, in UTC."""
     machine: str
-    """`x86_64, 2 CPUs`: no name by which it could be found."""
+    """`x86_64, 2 CPUs`, `x86_64, 2 CPUs, emulating aarch64`: no name by which it could be found."""
     kernel: str
     """`Linux 6.1.0`."""
     start_seconds: float

@@ -43,16 +43,19 @@ def catalogue(binary: Path, by: Path | None = None) -> dict[str, Any]:
     """
     image = opencode.image(binary).read_bytes()
     for candidate in (*_strings(image), *_objects(image)):
-        with python.empty() as empty:  # Bun obeys the bunfig.toml of the directory that it is started in
-            done = subprocess.run(
-                [(by or binary).absolute(), "-e", _EVALUATE],
-                cwd=empty,
-                input=candidate,
-                env={"BUN_BE_BUN": "1", "PATH": os.defpath},
-                capture_output=True,
-                timeout=_TIMEOUT,
-                check=False,
-            )
+        try:
+            with python.empty() as empty:  # Bun obeys the bunfig.toml of the directory that it is started in
+                done = subprocess.run(
+                    [(by or binary).absolute(), "-e", _EVALUATE],
+                    cwd=empty,
+                    input=candidate,
+                    env={"BUN_BE_BUN": "1", "PATH": os.defpath},
+                    capture_output=True,
+                    timeout=_TIMEOUT,
+                    check=False,
+                )
+        except OSError:  # another machine's
+            break
         if done.returncode == 0 and done.stdout:
             document = json.loads(done.stdout)
             if is_catalogue(document):

@@ -81,19 +81,19 @@ def _python() -> Iterator[Path]:
     """Modules; what was loaded of libraries stays loaded."""
     paths = sysconfig.get_paths()
     named = [*sys.path, paths["stdlib"], paths["platstdlib"], str(Path(__file__).parents[2])]
-    found = {Path(name).resolve() for name in named if name and Path(name).exists()} - {Path("/")}
-    yield from (path for path in found if not found & set(path.parents))
+    directories = {Path(name).resolve() for name in named if name and Path(name).exists()} - {Path("/")}
+    yield from (path for path in directories if not directories & set(path.parents))
 
 
 def _tools() -> Iterator[tuple[Path, Path]]:
     """Place of a program and of its libraries -> where they are here."""
-    found = {
+    programs = {
         name: shutil.which(name, path=os.environ.get("PATH", "") + f":{PATH}") for name in ("sh", *_COREUTILS)
     }
-    for name, program in found.items():
+    for name, program in programs.items():
         if program:
             yield _BIN / name, Path(program).resolve()
-    for path in _needs({Path(program).resolve() for program in found.values() if program}):
+    for path in _needs({Path(program).resolve() for program in programs.values() if program}):
         yield path, path.resolve()
 
 
@@ -118,12 +118,12 @@ def _libraries(programs: Iterable[Path]) -> Iterator[Path]:
 
 def _needs(programs: set[Path]) -> set[Path]:
     """The loaders of programs, and the libraries that these find for them."""
-    found: set[Path] = set()
+    needed: set[Path] = set()
     for program in programs:
         loader = elf.loader(program)
         if loader is None or not loader.exists():
             continue
-        found.add(loader)
+        needed.add(loader)
         with contextlib.suppress(subprocess.TimeoutExpired, OSError):
             done = subprocess.run(
                 [loader, "--list", program],
@@ -135,5 +135,5 @@ def _needs(programs: set[Path]) -> set[Path]:
                 timeout=_LIST_TIMEOUT,
                 check=False,
             )
-            found |= {Path(word) for word in re.findall(r"(/\S+) \(0x", done.stdout)}
-    return found
+            needed |= {Path(word) for word in re.findall(r"(/\S+) \(0x", done.stdout)}
+    return needed

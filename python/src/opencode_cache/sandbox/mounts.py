@@ -73,7 +73,7 @@ def new_root(libc: ctypes.CDLL) -> Iterator[Path]:
     mount(libc, None, _OVER, NOSUID, b"tmpfs", b"mode=0755")
     os.chdir(_OVER)
     Path("old").mkdir()
-    if libc.syscall(_PIVOT_ROOT[platform.machine()], b".", b"old") != 0:
+    if libc.syscall(_PIVOT_ROOT.get(platform.machine(), -1), b".", b"old") != 0:
         raise refused("another root", ctypes.get_errno())
     os.chdir("/")
     old = Path("/old")

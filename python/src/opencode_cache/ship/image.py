@@ -12,29 +12,29 @@ import hashlib
 import os
 import stat
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from opencode_cache.base import files
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
+from opencode_cache.formats import proof as proofs
 from opencode_cache.ship import oci_base, source_date
 from opencode_cache.ship.file_format import DATA_MODE, OPENCODE, PROGRAM
-from opencode_cache.ship.installation import CYCLONEDX, PRESET, installation
+from opencode_cache.ship.installation import CYCLONEDX, PRESET, Choices, installation
 from opencode_cache.ship.items import Item
 from opencode_cache.ship.oci_layout import Layout, tar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from opencode_cache.formats.manifest import Manifest
-    from opencode_cache.ship.installation import Prover
 
 ROOT = "opt/opencode"
 """Where it lies in the image."""
-BILL = f"{ROOT}/{CYCLONEDX}"
+_ANNOTATED = {CYCLONEDX: "opencode-cache.bill", proofs.FILE: "opencode-cache.proof"}
+"""Documents in the image -> the annotation that says where; another one has the digest."""
 HOME = "/home/opencode"
 USER = "1000:1000"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -72,49 +72,29 @@ class Index:
 
 
 def image(
-    cache: Path,
-    opencode: Path,
-    out: Path,
-    *,
-    base: Path | None = None,
-    ripgrep: Path | None = None,
-    node: Path | None = None,
-    programs: Mapping[str, Path] = MappingProxyType({}),
-    offline: bool = True,
-    prove: Prover | None = None,
-    accept_licences: Collection[str] = (),
-    preset: bytes | None = None,
+    cache: Path, opencode: Path, out: Path, choices: Choices | None = None, *, base: Path | None = None
 ) -> Image:
     """Write the image of a cache and an OpenCode program to `out`, at once or not at all.
 
     `base` is an OCI layout (a directory, or a tar), or a directory with a root file system, of which owners,
-    times and extended attributes are not kept. Other options as in `pack.tree`. Raises BadInputError for
-    what cannot be in an image, and where `out` cannot be written.
+    times and extended attributes are not kept. Raises BadInputError for what cannot be in an image, and where
+    `out` cannot be written.
     """
+    choices = choices or Choices()
     manifest = manifests.read(cache)
     architecture = _architecture(manifest)
-    items = installation(
-        manifest,
-        cache,
-        opencode,
-        ripgrep=ripgrep,
-        node=node,
-        programs=programs,
-        offline=offline,
-        prove=prove,
-        accept_licences=accept_licences,
-    )
-    bill = items[CYCLONEDX].data or b""
+    items = installation(manifest, cache, opencode, replace(choices, preset=None))
+    annotated = {name: items[name].data or b"" for name in _ANNOTATED if name in items}
     program = {f"{ROOT}/{OPENCODE}": items.pop(OPENCODE)}
     mine = {f"{ROOT}/{path}": item for path, item in items.items()}
     mine |= {path: Item(mode=_ANYBODYS) for path in _ANYBODYS_DIRECTORIES}
-    if preset is not None:
-        mine[PRESET] = Item(data=preset, mode=DATA_MODE)
+    if choices.preset is not None:
+        mine[PRESET] = Item(data=choices.preset, mode=DATA_MODE)
     with _written(out) as (layout, write):
         under = _base(layout, base, architecture)
         layout.add_layer(tar(_with_parents(program)), "OpenCode")
         layout.add_layer(tar(_with_parents(mine)), "its cache and wrapper")
-        config, annotations = _documents(manifest, under, architecture, bill)
+        config, annotations = _documents(manifest, under, architecture, annotated)
         digest = layout.finish(config, annotations, manifest.opencode)
         size = write()
     return Image(out, digest, manifest.opencode, size, len(layout.layers))
@@ -128,7 +108,7 @@ def join(images: Sequence[Path], out: Path) -> Index:
     """
     with _written(out) as (layout, write):
         of: dict[str, Path] = {}
-        found, names = [], set()
+        all_descriptors, names = [], set()
         for path in images:
             descriptors, blobs, name = oci_base.parts(path)
             names.add(name)
@@ -139,7 +119,7 @@ def join(images: Sequence[Path], out: Path) -> Index:
                         f"{path}: is for {machine}, as is {of[machine]}; leave one of the two out"
                     )
                 of[machine] = path
-            found += descriptors
+            all_descriptors += descriptors
             for blob in blobs:
                 layout.copy_blob(blob)
         if len(names) != 1:
@@ -147,9 +127,9 @@ def join(images: Sequence[Path], out: Path) -> Index:
                 f"{images[0]}: is not of the version of the others ({', '.join(sorted(names))}); "
                 "join images of one OpenCode"
             )
-        found.sort(key=lambda one: str(one["platform"]["architecture"]))
+        all_descriptors.sort(key=lambda one: str(one["platform"]["architecture"]))
         (name,) = names
-        digest = layout.finish_index(found, name)
+        digest = layout.finish_index(all_descriptors, name)
         size = write()
     return Index(out, digest, name, size, tuple(sorted(of)))
 
@@ -236,7 +216,7 @@ def _with_parents(items: Mapping[str, Item]) -> dict[str, Item]:
 
 
 def _documents(
-    manifest: Manifest, base: oci_base.Base, architecture: str, bill: bytes
+    manifest: Manifest, base: oci_base.Base, architecture: str, documents: Mapping[str, bytes]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The configuration, but for the layers, and the manifest's annotations."""
     labels = {
@@ -244,10 +224,11 @@ def _documents(
         "org.opencontainers.image.version": manifest.opencode,
         "org.opencontainers.image.created": source_date.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
-    annotations = labels | {
-        "opencode-cache.bill": f"/{BILL}",
-        "opencode-cache.bill.digest": f"sha256:{hashlib.sha256(bill).hexdigest()}",
-    }
+    annotations = dict(labels)
+    for name, data in documents.items():
+        key = _ANNOTATED[name]
+        annotations[key] = f"/{ROOT}/{name}"
+        annotations[f"{key}.digest"] = f"sha256:{hashlib.sha256(data).hexdigest()}"
     if base.digest:
         annotations["org.opencontainers.image.base.digest"] = base.digest
     config = {

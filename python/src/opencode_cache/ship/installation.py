@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from opencode_cache.base.errors import BadInputError
@@ -41,26 +41,31 @@ _ROOT = Path("/bundle")
 _PRELOAD = str(preload.path_of(Path(), "opencode"))
 
 
-def installation(
-    manifest: Manifest,
-    cache: Path,
-    opencode: Path,
-    *,
-    ripgrep: Path | None = None,
-    node: Path | None = None,
-    programs: Mapping[str, Path] = MappingProxyType({}),
-    offline: bool = True,
-    prove: Prover | None = None,
-    accept_licences: Collection[str] = (),
-    preset: bytes | None = None,
-) -> dict[str, Item]:
-    """Path -> where its content comes from, directories included. Options as in `pack.tree`.
+@dataclass(frozen=True)
+class Choices:
+    """What is chosen of an installation, beside OpenCode and its cache."""
+
+    ripgrep: Path | None = None
+    node: Path | None = None
+    programs: Mapping[str, Path] = field(default_factory=dict)
+    """Name -> file: OpenCode finds these three at the end of PATH."""
+    offline: bool = True
+    """As in `wrapper.render`."""
+    prove: Prover | None = None
+    accept_licences: Collection[str] = ()
+    """Names of packages that are taken although they may not be passed on."""
+    preset: bytes | None = None
+    """An opencode.json for everybody who uses it."""
+
+
+def installation(manifest: Manifest, cache: Path, opencode: Path, choices: Choices) -> dict[str, Item]:
+    """Path -> where its content comes from, directories included.
 
     Raises BadInputError for a cache that is not whole, for what may not be passed on, for programs that run
     nowhere else, and for a proof of something else.
     """
-    licences.check(manifest, accept_licences)
-    given = {"rg": ripgrep, "node": node, **_named(programs)}
+    licences.check(manifest, choices.accept_licences)
+    given = {"rg": choices.ripgrep, "node": choices.node, **_named(choices.programs)}
     better = {"rg": "ripgrep as one static binary", "node": "Node.js's own build"}
     beside = {
         f"{TOOLS}/{name}": program(path, better.get(name, f"{name} as one program"), manifest.system)
@@ -68,15 +73,17 @@ def installation(
         if path
     }
     items = {
-        PROGRAM: Item(data=_wrapper(manifest, offline=offline, tools=bool(beside)), mode=PROGRAM_MODE),
+        PROGRAM: Item(
+            data=_wrapper(manifest, offline=choices.offline, tools=bool(beside)), mode=PROGRAM_MODE
+        ),
         _PRELOAD: Item(
             data=preload.render(manifest.layout, _ROOT / CACHE, root=_ROOT).encode(), mode=DATA_MODE
         ),
         OPENCODE: program(opencode, "OpenCode's release binary", manifest.system),
         **beside,
     }
-    if preset is not None:
-        items |= {"etc": Item(), "etc/opencode": Item(), PRESET: Item(data=preset, mode=DATA_MODE)}
+    if choices.preset is not None:
+        items |= {"etc": Item(), "etc/opencode": Item(), PRESET: Item(data=choices.preset, mode=DATA_MODE)}
     items |= _bills(manifest, cache, items)
     items |= dict(tree(cache.resolve(), CACHE, opencode.resolve()))
     lacking = [entry for entry in (*manifest.links, *manifest.copies) if f"{CACHE}/{entry}" not in items]
@@ -84,8 +91,8 @@ def installation(
         raise BadInputError(f"{cache}: {lacking[0]} is missing; build the cache again")
     for path in list(items):
         items |= {str(above): items.get(str(above), Item()) for above in Path(path).parents if above.name}
-    if prove:
-        proof = prove(items)
+    if choices.prove:
+        proof = choices.prove(items)
         wanted = proofs.of(cache, items[OPENCODE].sha256())
         proofs.check(proof, Path(proofs.FILE), manifest.opencode, wanted)
         items[proofs.FILE] = Item(data=on_file.dumps(proof).encode(), mode=DATA_MODE)

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from opencode_cache.base import elf
@@ -60,12 +60,22 @@ def program(path: Path, better: str, system: str) -> Item:
     needs = interpreter(path)
     if needs.startswith("/nix/"):
         raise BadInputError(f"{path}: runs with {needs} only, which other machines have not; give {better}")
-    wanted, found = platforms.named(system), machine(path)
-    if found and found not in ((wanted.os, wanted.cpu), (wanted.os, "any")):
+    if not suits(path, system):
+        kind = " ".join([*(machine(path) or ()), *([f"with {needs}"] if needs else [])])
         raise BadInputError(
-            f"{path}: is a program for {' '.join(found)}, and this is for {system}; give {better} for that"
+            f"{path}: is a program for {kind}, and this is for {system}; give {better} for that"
         )
     return Item(file=path.resolve(), mode=PROGRAM_MODE)
+
+
+def suits(program: Path, system: str) -> bool:
+    """Whether machines of that system can run it: its processor, and the libc of its loader."""
+    wanted, own = platforms.named(system), machine(program)
+    if own is None:
+        return True
+    loader = PurePath(interpreter(program)).name
+    libc = "musl" if loader.startswith("ld-musl") else "glibc" if loader.startswith("ld-linux") else ""
+    return own in ((wanted.os, wanted.cpu), (wanted.os, "any")) and libc in ("", wanted.libc)
 
 
 def machine(program: Path) -> tuple[str, str] | None:
@@ -95,8 +105,8 @@ def needs_avx2(program: Path) -> bool:
     """Whether it is an OpenCode that dies without AVX2: its Bun is not the build for any x86_64."""
     last = b""
     for piece in Item(file=program).pieces():
-        if found := _BUN.search(last + piece):
-            return found[1] is None
+        if marker := _BUN.search(last + piece):
+            return marker[1] is None
         last = piece[-_BUN_LENGTH:]
     return False
 

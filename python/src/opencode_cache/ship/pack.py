@@ -12,7 +12,6 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import zstandard
@@ -43,15 +42,14 @@ from opencode_cache.ship.file_format import (
     document_header,
     in_order,
 )
-from opencode_cache.ship.installation import installation
+from opencode_cache.ship.installation import Choices, installation
 from opencode_cache.ship.items import Item, needs_avx2
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
-    from opencode_cache.ship.installation import Prover
 
 LEVEL = 9
 """Measured with OpenCode 1.18.33 and its cache, 269 MB, two cores: level 3 makes 67 MB in 0.5 s, 9 makes
@@ -84,30 +82,16 @@ class Tree:
     cache: Path
 
 
-def tree(
-    cache: Path,
-    opencode: Path,
-    *,
-    ripgrep: Path | None = None,
-    node: Path | None = None,
-    programs: Mapping[str, Path] = MappingProxyType({}),
-    serial: int = 0,
-    offline: bool = True,
-    prove: Prover | None = None,
-    accept_licences: Collection[str] = (),
-    preset: bytes | None = None,
-) -> Tree:
+def tree(cache: Path, opencode: Path, choices: Choices | None = None, *, serial: int = 0) -> Tree:
     """What a bundle has of a cache and an OpenCode program.
 
-    `ripgrep`, `node` and `programs` (name -> file) are what OpenCode finds at the end of PATH. `serial` tells
-    bundles of one day apart; `offline` as in `wrapper.render`; `prove` gives the proof that travels along;
-    `accept_licences` names packages that are taken although they may not be passed on; `preset` is an
-    opencode.json for everybody who uses it. Raises BadInputError for a directory that is not a whole cache,
+    `serial` tells bundles of one day apart. Raises BadInputError for a directory that is not a whole cache,
     for a program that runs nowhere else, for a proof of something else, for names that cannot be in a bundle,
     and for a SOURCE_DATE_EPOCH that is no time.
     """
     if not 0 <= serial <= MAX_SERIAL:
         raise BadInputError(f"--serial {serial}: give a number from 0 to {MAX_SERIAL}")
+    choices = choices or Choices()
     manifest = manifests.read(cache)
     info = BundleInfo(
         builder=__version__,
@@ -115,26 +99,11 @@ def tree(
         serial=serial,
         opencode=manifest.opencode,
         system=manifest.system,
-        ripgrep=ripgrep is not None,
-        node=node is not None,
+        ripgrep=choices.ripgrep is not None,
+        node=choices.node is not None,
         avx2=needs_avx2(opencode),
     )
-    items = {
-        **_documents(info),
-        **installation(
-            manifest,
-            cache,
-            opencode,
-            ripgrep=ripgrep,
-            node=node,
-            programs=programs,
-            offline=offline,
-            prove=prove,
-            accept_licences=accept_licences,
-            preset=preset,
-        ),
-    }
-    return Tree(info, items, cache)
+    return Tree(info, {**_documents(info), **installation(manifest, cache, opencode, choices)}, cache)
 
 
 def bundle(

@@ -50,15 +50,15 @@ def _digest(items: Mapping[str, Item]) -> str:
 
 def _write(items: Mapping[str, Item], root: Path) -> None:
     for path, item in sorted(items.items()):
-        place = root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
+        there = root / path
+        there.parent.mkdir(parents=True, exist_ok=True)
         if item.target:
-            place.symlink_to(item.target)
+            there.symlink_to(item.target)
         elif item.file is not None:
-            shutil.copyfile(item.file, place)
-            place.chmod(item.mode)
+            shutil.copyfile(item.file, there)
+            there.chmod(item.mode)
         elif item.data is not None:
-            place.write_bytes(item.data)
-            place.chmod(item.mode)
+            there.write_bytes(item.data)
+            there.chmod(item.mode)
         else:
-            place.mkdir(exist_ok=True)
+            there.mkdir(exist_ok=True)

@@ -112,12 +112,15 @@ class Archive:
                 self._write(to / name, len(data), DATA_MODE, data)
         self.extract(lambda entry: to / entry.path)
 
-    def extract(self, place: Callable[[Entry], Path | None]) -> None:
-        """Write each entry where `place` says, or nowhere. Raises BadInputError for what is not listed."""
+    def extract(self, where: Callable[[Entry], Path | None]) -> None:
+        """Write each entry to the path that `where` gives, or nowhere.
+
+        Raises BadInputError for what is not listed.
+        """
         for entry in self.listing.entries:
             if self._take(len(entry.header)) != entry.header:
                 raise self.refused(f"{shown(entry.path)} is not what the list says")
-            path = place(entry)
+            path = where(entry)
             if entry.kind == "f":
                 self._write(path, entry.size, entry.mode)
                 self._padding(entry.size)

@@ -128,7 +128,7 @@ function sayWhatIsLacking(cache) {
     const names = [...lacks].slice(0, 3).map((one) => one.replace(/[^\x20-\x7e\u00a1-\uffff]/g, "?").slice(0, 120))
     const more = lacks.size > 3 ? ` and ${lacks.size - 3} more` : ""
     const fix = "opencode-cache plan --check says what to do"
-    process.stderr.write(`opencode: the configuration names what the cache lacks: ${names.join(", ")}${more}; ${fix}\n`)
+    fs.writeSync(2, `${@@{name}}: the configuration names what the cache lacks: ${names.join(", ")}${more}; ${fix}\n`)
   }
   try {
     fs.writeFileSync(`${looked}.${process.pid}`, [...known.slice(-49), digest, ""].join("\n"))

@@ -1,9 +1,9 @@
 
-// Machines as they are: a directory for temporary files that is mounted noexec, a home that cannot be written to, none at all.
+// Machines as they are: a directory for temporary files that is mounted noexec, a home that cannot be written to, or none.
 
-// Bun unpacks OpenCode's native parts into `$TMPDIR/.<hash>-<number>.so`, megabytes for each run, and leaves them there;
-// where nothing in that directory may be mapped, the interface does not start (both tried on 1.0.61 and 1.18.33). What
-// this process has mapped goes; what cannot be mapped there is loaded from memory.
+// Bun unpacks OpenCode's native parts into `$TMPDIR/.<hash>-<number>.so`, megabytes for each run, and leaves them
+// there; where nothing in that directory may be mapped, the interface does not start (both tried on 1.0.61 and 1.18.33).
+// What this process has mapped goes; what cannot be mapped there is loaded from memory.
 function whereItMayBeMapped(path, load) {
   if (process.platform !== "linux" || !String(path).startsWith("/$bunfs/")) return load(path)
   let library
@@ -50,7 +50,8 @@ process.dlopen = (module, path, ...rest) =>
     home = os.homedir()
   } catch {
     os.homedir = () => place
-    os.userInfo = () => ({ username: String(process.getuid()), uid: process.getuid(), gid: process.getgid(), shell: null, homedir: place })
+    const [uid, gid] = [process.getuid(), process.getgid()]
+    os.userInfo = () => ({ username: String(uid), uid, gid, shell: null, homedir: place })
   }
   const writable = (path) => {
     while (!existsSync(path)) path = dirname(path)
@@ -61,7 +62,8 @@ process.dlopen = (module, path, ...rest) =>
       return false
     }
   }
-  for (const [name, below] of [["XDG_DATA_HOME", ".local/share"], ["XDG_STATE_HOME", ".local/state"], ["XDG_CONFIG_HOME", ".config"]]) {
+  const places = { XDG_DATA_HOME: ".local/share", XDG_STATE_HOME: ".local/state", XDG_CONFIG_HOME: ".config" }
+  for (const [name, below] of Object.entries(places)) {
     const usual = home && join(home, below, "opencode")
     if (started[name] || (usual && (writable(usual) || (name === "XDG_CONFIG_HOME" && existsSync(usual))))) continue
     if (name in started) process.env[USERS + name] = started[USERS + name] = started[name]
@@ -80,8 +82,8 @@ process.dlopen = (module, path, ...rest) =>
   }
 })()
 
-// Settings for everybody who uses this installation (`bundle --preset`), where the machine has none of its own. OpenCode
-// 1.18 asks for their directory each time (`config/managed.ts`).
+// Settings for everybody who uses this installation (`bundle --preset`), where the machine has none of its own.
+// OpenCode 1.18 asks for their directory each time (`config/managed.ts`).
 ;(() => {
   const name = "OPENCODE_TEST_MANAGED_CONFIG_DIR"
   const preset = join(dirname(__dirname), "etc", "opencode")
@@ -99,14 +101,20 @@ process.dlopen = (module, path, ...rest) =>
   if (asked < 0 || !isMainThread || started.BUN_BE_BUN || /^(--help|-h)$/.test(words.at(-1))) return
   const [, prefix] = /^(.*)\/lib\/opencode-cache\/generations\//.exec(fs.realpathSync(__dirname)) ?? []
   const installer = `sh ${prefix}/lib/opencode-cache/current/install.sh`
-  const ways = __dirname.startsWith("/nix/store/")
-    ? ["`nix profile upgrade`, or update the flake input and build again", "`nix profile remove`, or take it out of your configuration"]
-    : prefix
-      ? [`get a newer bundle, then: ${installer} NEW.tar.zst ${prefix}`, `${installer} --remove ${prefix}`]
-      : __dirname === "/opt/opencode/libexec"
-        ? ["take a newer image", "remove the image"]
-        : ["`opencode-cache install`, with the options that it was installed with", "`opencode-cache remove --user`, then `opencode-cache gc --keep 0`"]
+  let ways = [
+    "`opencode-cache install`, with the options of the first time",
+    "`opencode-cache remove --user`, then `opencode-cache gc --keep 0`",
+  ]
+  if (__dirname.startsWith("/nix/store/")) {
+    ways = ["`nix profile upgrade`, or a newer flake input", "`nix profile remove`, or take it out of your configuration"]
+  } else if (prefix) {
+    ways = [`get a newer bundle, then: ${installer} NEW.tar.zst ${prefix}`, `${installer} --remove ${prefix}`]
+  } else if (__dirname === "/opt/opencode/libexec") {
+    ways = ["take a newer image", "remove the image"]
+  }
   const what = asked ? "removed" : "updated"
-  process.stderr.write(`opencode: this installation has a cache of its own and is ${what} in another way: ${ways[asked]}\n`)
+  process.stderr.write(
+    `${@@{name}}: this installation has a cache of its own and is ${what} in another way: ${ways[asked]}\n`,
+  )
   process.exit(1)
 })()

@@ -51,6 +51,6 @@ def render(layout: LayoutName, cache: Path, name: str = "opencode", root: Path |
         expression = json.dumps(str(cache).encode(errors="surrogateescape").decode(errors="replace"))
     trees, tree = _TREES[layout]
     last = "service.js" if layout == "generations" else "configured.js"
-    sources = ("preload.js", "machine.js", "programs.js", last)
+    sources = ("preload.js", "machine.js", "programs.js", last, "sessions.js")
     values = {"cache": expression, "trees": trees, "tree": tree, "name": json.dumps(name)}
     return Template("".join(map(source, sources))).substitute(values)

@@ -1,3 +1,4 @@
+
 // --- Run by itself, `FILE NAME CACHE DATABASE…`: a copy of the sessions for going back to the OpenCode before ---
 //
 // The wrapper does this when it is about to turn the link to the cache, so while the old one, CACHE, still tells which

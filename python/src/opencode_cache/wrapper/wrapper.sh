@@ -279,8 +279,8 @@ oc_remove() {
 oc_sweep() {
   for oc_list in "$oc_own/$oc_layout".links.*; do
     [ "$oc_list" != "$oc_own/$oc_record" ] && [ -f "$oc_list" ] || continue
-    oc_text=$(cat "$oc_list" 2>/dev/null) || return 1
-    case $oc_list in *.old) ;; *) oc_run mv -f "$oc_list" "$oc_list.old" || return 1 ;; esac
+    { oc_text=$(cat "$oc_list" 2>/dev/null) && case $oc_list in *.old) ;; *) oc_run mv -f "$oc_list" "$oc_list.old" ;; esac; } ||
+      { [ ! -e "$oc_list" ] || return 1; continue; } # else another start sweeps by it
     oc_remove && oc_run rm -f "${oc_list%.old}.old" || return 1
   done
 }

@@ -102,6 +102,16 @@ def _of_what(inventory: Inventory, proof: Proof) -> Iterator[tuple[str, Content]
     yield "", h("span", "sha256 of the file with OpenCode's own code", class_="soft")
     how = "in a network namespace of its own, with the cache mounted read-only"
     yield "How", how if proof.isolated else "without a namespace of its own: a weaker proof"
+    if proof.installation_sha256:
+        yield "As it ships", h("code", proof.installation_sha256)
+        yield (
+            "",
+            h(
+                "span",
+                "sha256 of the list of all that was in sight, but a shell and the C library",
+                class_="soft",
+            ),
+        )
     yield "PATH", h("code", ":".join(proof.path))
     yield "Bare start", f"{proof.start_seconds:.2f} s for opencode --version, by which the steps were timed"
 

@@ -93,7 +93,7 @@ def prove(options: argparse.Namespace, say: Callable[[str, float], None]) -> pro
         tool=__version__,
         opencode=version,
         time=dt.datetime.now(dt.timezone.utc),
-        machine=f"{platform.machine()}, {os.cpu_count()} CPUs",
+        machine=_machine(contents.system),
         kernel=f"{platform.system()} {_numbers(platform.release())}",
         start_seconds=round(start_seconds, 2),
         path=_path(os.environ),
@@ -161,6 +161,14 @@ def _all(lane: lanes.Lanes, contents: manifest.Manifest, ask: Sequence[str]) -> 
         offers,
         [models, *imports, *others, *cast("list[Result]", told), interface, *asked],
     )
+
+
+def _machine(system: str) -> str:
+    """`x86_64, 2 CPUs`; where that is not what the cache is for, an emulator ran it."""
+    own = platform.machine().lower()
+    wanted = system.partition("-")[0]
+    is_own = wanted in {own, {"arm64": "aarch64", "amd64": "x86_64"}.get(own)}
+    return f"{own}, {os.cpu_count()} CPUs" + ("" if is_own else f", emulating {wanted}")
 
 
 def _numbers(release: str) -> str:

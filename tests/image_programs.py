@@ -1,0 +1,39 @@
+"""skopeo and umoci, which the tests of images ask: those on PATH, else Debian's, kept between runs."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import debian
+import pytest
+from kept import KEPT
+
+SUITE = "bookworm"
+PROGRAMS = ["skopeo", "umoci"]
+
+
+def words() -> dict[str, list[str]]:
+    """Program -> the words of a command that starts it; or a skipped test."""
+    if all(shutil.which(name) for name in PROGRAMS):
+        return {name: [name] for name in PROGRAMS}
+    if debian.why_not():
+        pytest.skip(f"needs skopeo and umoci on PATH; to unpack Debian's, this machine {debian.why_not()}")
+    place = KEPT / "bare" / "-".join([SUITE, *PROGRAMS])
+    if not place.exists():
+        beside = place.with_name(".new-tools")
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        try:
+            debian.unpack(SUITE, PROGRAMS, beside, place.with_name("debs"))
+        except (debian.CannotError, subprocess.TimeoutExpired) as error:
+            pytest.skip(f"needs skopeo and umoci on PATH, or Debian's: {error}")
+        beside.rename(place)
+    libraries = ":".join(map(str, (place / "usr/lib").glob("*-linux-gnu")))
+    found = {
+        name: ["env", f"LD_LIBRARY_PATH={libraries}", str(place / "usr/bin" / name)] for name in PROGRAMS
+    }
+    for name, command in found.items():
+        if subprocess.run([*command, "--version"], capture_output=True, check=False).returncode:
+            pytest.skip(f"needs {name} on PATH: Debian's does not run on this machine")
+    return found
