@@ -35,7 +35,10 @@ _COREUTILS = (
 )
 _EVERYWHERE = re.compile(r"(ld|lib(?:c|m|dl|rt|pthread|util|resolv|nss_[a-z]+|stdc\+\+|gcc_s))[-.].*")
 """Libraries that every machine has: others that a program asks for have to come with it."""
-_BESIDE_LIBC = ("libstdc++.so.6", "libgcc_s.so.1", "libresolv.so.2", "libnss_dns.so.2", "libnss_files.so.2")
+_BESIDE_LIBC = (
+    *("libstdc++.so.6", "libgcc_s.so.1", "libresolv.so.2", "libnss_dns.so.2", "libnss_files.so.2"),
+    "librt.so.1",  # by the interface of OpenCode 2.0.15
+)
 """What is loaded while a program runs."""
 _LIST_TIMEOUT = 60
 
