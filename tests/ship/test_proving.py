@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+
 import bundle_lab
 import making
 import pytest
 
 from opencode_cache.base.errors import CheckFailedError
+from opencode_cache.cli import main as cli
 from opencode_cache.formats import manifest as manifests
 from opencode_cache.formats import proof as proofs
 from opencode_cache.formats.proof import Step
+from opencode_cache.npm import platforms
 from opencode_cache.prove import on_file
 from opencode_cache.ship import installation, proving
 from opencode_cache.ship.items import Item
@@ -74,3 +78,23 @@ def test_what_is_not_complete_does_not_ship(cache, proved, tmp_path):
         CheckFailedError, match=r"not proved: failed: run .*; what is not proved is not shipped"
     ):
         proving.as_it_ships(items_of(cache, tmp_path), cache)
+
+
+def test_a_given_proof_travels_with_what_does_not_run_here(cache, tmp_path, monkeypatch):
+    program = bundle_lab.make_program(tmp_path / "opencode")
+    program.write_text("#!/bin/sh\nexit 126\n")
+    here = platforms.current().name
+    other = next(name for name in platforms.SYSTEMS if name != here and name.endswith("-linux"))
+    made = manifests.read(cache).model_copy(
+        update={"system": other, "opencode_sha256": proofs.sha256(program)}
+    )
+    (cache / manifests.FILE).write_text(manifests.dumps(made))
+    proof = making.proof(**on_file.identity(cache, made).model_dump(), opencode=made.opencode)
+    (tmp_path / "given.json").write_text(on_file.dumps(proof))
+    words = ["--cache", cache, "--opencode", program, "--proof", tmp_path / "given.json", "--no-prove"]
+    arguments = ["opencode-cache", "bundle", *words, "-o", tmp_path / "out"]
+    monkeypatch.setattr(sys, "argv", list(map(str, arguments)))
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    assert on_file.dumps(proof).encode() in bundle_lab.unpacked_tar(tmp_path / "out")

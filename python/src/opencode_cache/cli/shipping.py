@@ -109,9 +109,9 @@ def _prover(asked: Asked, cache: Path, opencode: Path) -> Prover | None:
     Of several systems, what does not run here is shipped with the last proof of it, or without any.
     """
     contents = manifest.read(cache)
-    several = bool(asked.systems)
-    no_prove = asked.no_prove or (several and contents.system != platforms.current().name)
-    binary = None if several else opencode
+    is_ours = contents.system == platforms.current().name
+    no_prove = asked.no_prove or (bool(asked.systems) and not is_ours)
+    binary = opencode if is_ours else None  # what does not run here cannot be asked
     last = inventory.proved(cache, contents, asked.proof, binary) if asked.proof or no_prove else None
     if asked.proof and last and not last.proof.complete:
         raise CheckFailedError(f"{asked.proof}: {verdict(last.proof)}; what is not proved is not shipped")
