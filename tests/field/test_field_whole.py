@@ -32,7 +32,7 @@ pytestmark = [
 
 VERSION = "1.18.33"
 REGISTRY = "registry.invalid"
-"""Asked once, in vain, for the plugin API of a project's `.opencode` (docs/network.md)."""
+"""Nobody asks it, not for the plugin API of a project's `.opencode` either."""
 _PLUGIN = """export const Plugin = async () => ({
   tool: { %s: { description: "answers", args: {}, execute: async () => "%s" } },
 })
@@ -183,12 +183,12 @@ def test_one_command_and_all_of_a_configuration_answers_without_a_network(tmp_pa
     servers = start(["mcp", "list"])
     plain = re.sub(r"\x1b\[[0-9;]*m", "", servers.stdout)
     assert plain.count("connected") == 2, servers.stdout + servers.stderr
-    assert set(servers.hosts) <= {REGISTRY}
+    assert servers.hosts == []
     assert "the cache lacks" not in servers.stderr
 
     prompt = start(["run", "--model", "own/m", "hello"])
     assert prompt.returncode == 0, prompt.stderr
-    assert set(prompt.hosts) <= {REGISTRY}
+    assert prompt.hosts == []
     print(" ".join(prompt.tools))  # noqa: T201
     assert {"tricks_tool", "more_tool", "short_tool", "mine_tool", "span"} <= set(prompt.tools)
     assert {"graph_read_graph", "steps_sequentialthinking"} <= set(prompt.tools)
@@ -196,12 +196,12 @@ def test_one_command_and_all_of_a_configuration_answers_without_a_network(tmp_pa
 
     other = start(["run", "--model", "else/m", "hello"])
     assert (other.returncode, other.models) == (0, ["m"]), other.stderr
-    assert set(other.hosts) <= {REGISTRY}
+    assert other.hosts == []
     tool = start(["debug", "agent", "build", "--tool", "span", "--params", '{"span": "2m"}'])
     assert "120000 milliseconds" in tool.stdout, tool.stderr
     for _ in range(4):  # it waits a few seconds for a server, and no longer
         checked = start(["debug", "lsp", "diagnostics", "Dockerfile"])
-        assert set(checked.hosts) <= {REGISTRY}
+        assert checked.hosts == []
         if "FRM" in checked.stdout:
             break
     assert "FRM" in checked.stdout, checked.stdout + checked.stderr

@@ -203,6 +203,10 @@ def test_ages_are_asked_by_lock_and_again_by_fetch(run, registry, tmp_path, date
     for arguments in (["fetch", "my.lock.json", "--to", "t"], None):
         status, told = run(*arguments) if arguments else make(run, "--min-age", "7d")
         assert status == 3, told
+        if date == "yesterday" and not arguments:
+            # npm itself finds no version whose date it can read.
+            assert "none whose date npm can read" in told
+            continue
         assert "--min-age 7d" in told
         assert said in told
         assert key in told

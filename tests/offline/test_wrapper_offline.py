@@ -187,13 +187,13 @@ def project(home):
         path.write_text(PLUGIN.replace("NAME", f"loaded-{kind}") + end)
 
 
-def test_project_with_its_own_plugins_starts_and_costs_no_retries(program_118, made_extra, tmp_path):
+def test_project_with_its_own_plugins_starts_and_asks_nobody(program_118, made_extra, tmp_path):
     """`./dev bench` measures it against the bare program without plugins."""
     project(tmp_path)
     config = CONFIG | {"plugin": ["opencode-gemini-auth"]}
     done = isolated.run(program_118, HELLO, tmp_path, config=config, read_only=[made_extra.cache])
     assert "LOOPBACK-OK" in done.stdout, done.stderr
-    assert done.seconds < 30  # npm's retries take over 70
+    assert done.hosts == []
     for kind in PLUGIN_ENDS:
         assert (tmp_path / f"loaded-{kind}").read_text() == "function"
     assert sorted(path.name for path in (tmp_path / "work/.opencode").iterdir()) == [

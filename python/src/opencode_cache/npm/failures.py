@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from opencode_cache.npm.registry import Registry
 
-Kind = Literal["certificate", "login", "forbidden", "proxy login", "proxy", "name", "connection", "absent"]
+Kind = Literal[
+    "certificate", "login", "forbidden", "proxy login", "proxy", "name", "connection", "no versions", "absent"
+]
 
 _CODES: dict[str, Kind] = {
     "SELF_SIGNED_CERT_IN_CHAIN": "certificate",
@@ -41,7 +43,7 @@ _CODES: dict[str, Kind] = {
     "ERR_SOCKET_TIMEOUT": "connection",
     "E404": "absent",
     "ETARGET": "absent",
-    "ENOVERSIONS": "absent",
+    "ENOVERSIONS": "no versions",
 }
 _STATUS: dict[int, Kind] = {401: "login", 403: "forbidden", 407: "proxy login"}
 
@@ -109,6 +111,10 @@ def _fix(kind: Kind, url: str, host: str, name: str, registry: Registry) -> str:
             "whether it needs a proxy (`https-proxy`)"
         ),
         "connection": f"nobody answers at {host}; check `registry` in {npmrc} and the proxy settings",
+        "no versions": (
+            f"{shown} has none of it, or, with --before or --min-age, none whose date npm can read and that "
+            "is old enough; use another registry, or an earlier limit"
+        ),
         "absent": (
             f"{shown} does not have it; if that is a mirror, let it take this version over, "
             "or ask for another one"

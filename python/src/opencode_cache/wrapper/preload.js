@@ -175,6 +175,24 @@ if (existsSync(join(config, "node_modules"))) {
   const directories = ["/(?:.*/)?\\.opencode", ...there.map((path) => path.replace(/[^\w/]/g, "\\$&"))].join("|")
   const filter = new RegExp(`^(?:${directories})/(?!(.*/)?node_modules/).*\\.[cm]?[jt]sx?$`)
   const imported = /(\bfrom\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*)(["'])([@\w][^"':\n]*)\2/g
+  // OpenCode 1.14 to 1.18 would install into such a directory in the background where it may write there and has not yet
+  // (`npm/index.ts`; tried on 1.14.34 and 1.18.33): with the plugin API and all that package.json names in the cache, it
+  // is told that it may not. The user's own gets links by the wrapper.
+  const isServed = (path) => {
+    if (existsSync(join(path, "node_modules"))) return false
+    const listed = join(path, "package.json")
+    const { dependencies = {} } = existsSync(listed) ? JSON.parse(readFileSync(listed, "utf8")) : {}
+    return Object.keys(dependencies).every((name) => existsSync(join(config, "node_modules", name)))
+  }
+  const { access } = fs
+  fs.access = (path, mode, done) => {
+    const asksToWrite = typeof mode === "number" && mode & fs.constants.W_OK && ours.has("npm_config_fetch_retries")
+    try {
+      if (asksToWrite && (basename(String(path)) === ".opencode" || String(path) === places[1]) && isServed(String(path)))
+        return void queueMicrotask(() => done(Object.assign(new Error("the cache has it"), { code: "EACCES" })))
+    } catch {} // a package.json that is none is OpenCode's to tell
+    access(path, mode, done)
+  }
   Bun.plugin({
     name: "opencode-cache",
     setup(build) {
