@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -15,10 +16,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from bundle_lab import Parts, everything, make_bundle, member, packed_again, run_sh, says, unpacked_tar
+from bundle_lab import (
+    Parts,
+    everything,
+    make_bundle,
+    make_cache,
+    make_program,
+    member,
+    packed_again,
+    run_sh,
+    says,
+    unpacked_tar,
+)
 
 from opencode_cache.base.errors import OpencodeCacheError
-from opencode_cache.ship import unbundle
+from opencode_cache.npm import platforms
+from opencode_cache.ship import pack, unbundle
 from opencode_cache.ship.file_format import BLOCK, DIGITS, END, INFO
 
 if TYPE_CHECKING:
@@ -28,6 +41,7 @@ if TYPE_CHECKING:
 MUTANTS = int(os.environ.get("OPENCODE_CACHE_TEST_MUTANTS", "40"))
 SEED = int(os.environ.get("OPENCODE_CACHE_TEST_SEED", "11"))
 NOTICE = "install.sh: signed, but not checked; check SHA256SUMS and pass --sums\n"
+TAKES = re.compile(r"^install\.sh: takes [^\n]*\n")
 ODD = [
     "",
     "\x1b[2J",
@@ -94,13 +108,13 @@ def with_members(chance: random.Random, parts: Parts) -> Parts:
     new = member(
         name, chance.choice([b"", b"evil\n"]), flag, chance.choice([0o444, 0o6777]), chance.choice(ODD[:7])
     )
-    at = chance.choice([0, parts.at("cache/models.json"), len(parts.rest) - len(END)])
+    at = chance.choice([0, parts.at("install.sh"), len(parts.rest) - len(END)])
     return replace(parts, rest=parts.rest[:at] + new + parts.rest[at:])
 
 
 def with_info(chance: random.Random, parts: Parts) -> Parts:
     """A bundle.json that says something else, in lists that agree."""
-    line = next(line for line in parts.contents.split(b"\n") if line.endswith(INFO.encode()))
+    line = next(line for line in parts.contents.split(b"\n") if line.endswith(b"\t" + INFO.encode()))
     at = parts.at(INFO)
     size = int(line.split(b"\t")[2])
     old = parts.rest[at + BLOCK : at + BLOCK + size]
@@ -165,18 +179,38 @@ def by_installer(file: Path, prefix: Path, checked: Path | None) -> str:
     """As the recipe does once SHA256SUMS is checked, or without: then with a script that is ours, too."""
     done = run_sh(file, prefix, sums=checked or "")
     assert done.returncode == (0 if done.stdout else 2), done
-    said = done.stderr.removeprefix(NOTICE)
+    said = TAKES.sub("", done.stderr.removeprefix(NOTICE))
     assert said.count("\n") == (0 if done.stdout else 1), done
     return said.removesuffix("\n")
 
 
 @pytest.fixture(scope="module")
-def good(keys, tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("good"), sign_key=keys / "key")
+def goods(keys, tmp_path_factory):
+    """A bundle of one system, and one of two."""
+    at = tmp_path_factory.mktemp("good")
+    here = platforms.current().name
+    program = make_program(at / "opencode")
+    trees = [
+        pack.tree(make_cache(at / name, name), program)
+        for name in (here, next(name for name in platforms.SYSTEMS if name != here))
+    ]
+    return {
+        "one": make_bundle(at, sign_key=keys / "key"),
+        "parts": pack.bundle(trees, at / "parts", sign_key=keys / "key").file,
+    }
 
 
-@pytest.mark.parametrize("way", ["unbundle", "install.sh"])
-def test_mutants(good, keys, tmp_path, way, capsys):
+@pytest.mark.parametrize(
+    ("way", "kind"),
+    [
+        ("unbundle", "one"),
+        ("install.sh", "one"),
+        ("unbundle", "parts"),
+        *([("install.sh", "parts")] if "OPENCODE_CACHE_TEST_MUTANTS" in os.environ else []),
+    ],
+)
+def test_mutants(goods, kind, keys, tmp_path, way, capsys):
+    good = goods[kind]
     data, tar, parts = good.read_bytes(), unpacked_tar(good), Parts.of(good)
     (tmp_path / "sums").write_bytes(parts.sums)
     run, vouched = {
@@ -209,7 +243,7 @@ def test_mutants(good, keys, tmp_path, way, capsys):
         if "OPENCODE_CACHE_TEST_MUTANTS" in os.environ:
             rest = MUTANTS - refused
             sys.stdout.write(
-                f"\n{way}: {MUTANTS} mutants, {refused} refused in one sentence of {len(sentences)}, "
+                f"\n{way}, {kind}: {MUTANTS} mutants, {refused} refused in one sentence of {len(sentences)}, "
                 f"{rest} installed as they are announced\n"
             )
     assert refused > MUTANTS // 2

@@ -280,6 +280,15 @@ def test_an_older_one_for_another_system_alone(trees, tmp_path):
         pack.bundle([trees["2", HERE]], tmp_path / "out", since=older)
 
 
+def test_a_cache_with_files_of_the_lists_names_is_one_tree(install, tmp_path):
+    cache = make_cache(tmp_path / "cache")
+    for name in ("CONTENTS", "SHA256SUMS"):
+        (cache / name).write_text("mine")
+    file = bundled(cache, make_program(tmp_path / "opencode"), tmp_path / "out").file
+    assert install(file, tmp_path / "to")
+    assert (tmp_path / "to/lib/opencode-cache/current/cache/CONTENTS").read_text() == "mine"
+
+
 # Both
 
 
@@ -406,7 +415,7 @@ def altered_since(file: Path, at_path: Path, key: str) -> Path:
     made = Parts.of(file)
     old = re.search(rb'": "([0-9a-f]{32})"', made.rest)[1]
     rest = made.rest.replace(old, key.encode().ljust(32, b"0"), 1)
-    at = next(at for at in range(0, len(rest), 512) if rest.startswith(b"bundle.json\0", at))
+    at = made.at("bundle.json")
     size = int(rest[at + 124 : at + 135], 8)
     digest = hashlib.sha256(rest[at + 512 : at + 512 + size]).hexdigest()
     sums = re.sub(rb"[0-9a-f]{64}(?=  bundle\.json\n)", digest.encode(), made.sums)

@@ -309,9 +309,8 @@ class Parts:
 
     def at(self, name: str) -> int:
         """Where a member of the rest begins."""
-        at = self.rest.index(name.encode() + b"\0")
-        assert at % BLOCK == 0
-        return at
+        wanted = name.encode() + b"\0"
+        return next(at for at in range(0, len(self.rest), BLOCK) if self.rest.startswith(wanted, at))
 
 
 def member(name: str, data: bytes = b"", flag: bytes = b"0", mode: int = 0o444, target: str = "") -> bytes:

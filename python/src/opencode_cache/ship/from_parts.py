@@ -72,6 +72,7 @@ def unpack(archive: Archive, system: str, stage: Path, prefix: Path) -> None:
         return
     if system not in info.since:
         raise archive.refused(f"{shown(missing[0].path)} is missing")
+    check_room(prefix, missing)
     _complete(missing, tree, _generation(prefix, info.since[system]), rest / parts.PATCHES / system)
 
 
@@ -108,9 +109,7 @@ def _complete(missing: Iterable[Entry], tree: Path, before: Path, patches: Path)
                     digest.update(piece)
                     file.write(piece)
                 os.fchmod(file.fileno(), entry.mode)
-        except (zstandard.ZstdError, MemoryError) as error:
-            raise _unfit(before, entry) from error
-        except FileNotFoundError as error:
+        except (zstandard.ZstdError, MemoryError, FileNotFoundError) as error:
             raise _unfit(before, entry) from error
         if digest.hexdigest() != entry.sha256:
             raise _unfit(before, entry)

@@ -301,10 +301,11 @@ members() {
 # Bundles of several systems and steps have trees in parts: all/ is in each of them, SYSTEM/ in one. What of them
 # is in this system's tree goes to $stage/part; $systems are those that there are.
 select_part() {
-  systems=''
+  systems='' one=''
   while IFS=$tab read -r kind mode bytes path target; do
     case $path in
-    */*/* | all/CONTENTS | patches/CONTENTS) ;;
+    bin/opencode) one=yes ;;
+    */*/*) ;;
     */CONTENTS) systems="$systems ${path%/*}" ;;
     esac
     case $path in
@@ -312,6 +313,7 @@ select_part() {
     all/* | "$system"/*) printf '%s\n' "$kind$tab$mode$tab$bytes$tab${path#*/}${target:+$tab$target}" ;;
     esac
   done <"$stage/lists/CONTENTS" >"$stage/part"
+  [ -z "$one" ] || systems=''
 }
 
 # Unpacks this system's tree. What is listed and not in the bundle is in the generation of which it is a step, or

@@ -23,6 +23,7 @@ from opencode_cache.ship import policy
 from opencode_cache.ship.file_format import (
     CONTENTS,
     DATA_MODE,
+    PROGRAM,
     SUMS,
     Entry,
     Listing,
@@ -55,8 +56,10 @@ class PartsInfo(Model):
 
 def systems(entries: Iterable[Entry]) -> tuple[str, ...]:
     """The systems whose trees are there in parts; none in a bundle that is one tree."""
-    ends = (entry.path.split("/") for entry in entries if entry.kind == "f")
-    return tuple(parts[0] for parts in ends if parts[1:] == [CONTENTS])
+    paths = [entry.path for entry in entries if entry.kind == "f"]
+    if PROGRAM in paths:
+        return ()
+    return tuple(path.partition("/")[0] for path in paths if path.partition("/")[2] == CONTENTS)
 
 
 def tree_path(path: str, system: str) -> str:
