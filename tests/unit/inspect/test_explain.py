@@ -178,7 +178,7 @@ def test_a_place_that_is_not_there_gets_no_command(ask):
     assert ask("packages/none").add is None
 
 
-@pytest.mark.parametrize("spec", ["", "--help", "../x", "a b", "git+https://example.com/x.git", "owner/repo"])
+@pytest.mark.parametrize("spec", ["", "--help", "../x", "a b", "git+https://example.com/x.git"])
 def test_what_cannot_be_locked_gets_no_command(ask, spec):
     found = ask(spec)
     assert (found.found, found.add) == ((), None)
