@@ -170,6 +170,8 @@ def test_the_key_of_every_spec_is_the_judges(isolated, bun, code, tmp_path):
     specs = [
         *SPECS,
         "bare@",
+        "o/r",
+        "o/r#v1",
         "bare@latest",
         "@s/x@next",
         "x@1 || 2",

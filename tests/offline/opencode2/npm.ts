@@ -9,14 +9,15 @@ const { HOME = homedir(), XDG_CACHE_HOME, XDG_STATE_HOME } = process.env
 export const cache = join(XDG_CACHE_HOME || join(HOME, ".cache"), "opencode")
 export const state = join(XDG_STATE_HOME || join(HOME, ".local/state"), "opencode")
 const REGISTRY = process.env.npm_config_registry ?? "http://registry.invalid"
+const SHORT = /^(?<name>)(?<place>[\w-]+\/[^#]*)/
 const GIT = /^(?:(?<name>(?:@[^/@]+\/)?[^/@:]+)@)?(?:github:|git\+)(?<place>[^#]*)/
 
 function parsed(spec: string) {
-  const git = GIT.exec(spec)
+  const git = GIT.exec(spec) ?? SHORT.exec(spec)
   if (git?.groups) {
     const repository = git.groups.place.replace(/\.git$/, "").split(/[/:]/).at(-1)
     const hash = createHash("sha256").update(spec).digest("hex").slice(0, 12)
-    return { name: git.groups.name, key: `git-${repository}-${hash}`, fixed: /#[0-9a-f]{40}$/.test(spec), git: true }
+    return { name: git.groups.name || undefined, key: `git-${repository}-${hash}`, fixed: /#[0-9a-f]{40}$/.test(spec), git: true }
   }
   const at = spec.indexOf("@", 1)
   const [name, version] = at < 0 ? [spec, "latest"] : [spec.slice(0, at), spec.slice(at + 1) || "*"]

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import making
 import pytest
@@ -235,7 +236,7 @@ def test_where_opencode_does_not_wait_the_server_is_asked(tmp_path, monkeypatch)
     )
     record = Record(log=list, say=lambda *_: None)
     program = programs / "opencode"
-    prove_tool(Subject(cache, program, program, None, {}), record, entry)
+    prove_tool(Subject(cache, program, program, SimpleNamespace(layout="packages"), {}), record, entry)
     (step,) = record.steps
     assert step.ok, step.detail
     assert step.detail.endswith(
