@@ -69,6 +69,12 @@ unless (isPackage opencode) "opencode: is ${kind opencode}; give a package, as p
 ++ lib.optional (
   wantsCatalogue && arguments.models == null
 ) "models: is null, and the lock ${baseNameOf (toString lock)} was made for the catalogue with the sha256 ${locked.catalogue}; give that as `models`"
+++ lib.optional (
+  lock != null
+  && lockSentence == null
+  && arguments.models == null
+  && locked.opencode.layout == (lib.importJSON ./rules.json).experimental.layout
+) "models: is null, and OpenCode 2 has no catalogue in it; give opencode-cache.inputs.models-dev or the path of an api.json"
 ++ unless (
   arguments.mirror == null || isUrl arguments.mirror
 ) "mirror: ${

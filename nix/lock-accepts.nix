@@ -22,4 +22,4 @@ let
 in
 # `bun` asks for the built-in plugins by exact version, and they change with patch releases.
 locked == found
-|| (layoutFor locked == "packages" && layoutFor found == "packages" && series locked == series found)
+|| (layoutFor locked != "bun" && layoutFor found == layoutFor locked && series locked == series found)

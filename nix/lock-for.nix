@@ -56,6 +56,8 @@ in
       null
     else if layout == null then
       "OpenCode ${version} is not supported by this opencode-cache; the supported versions are ${rules.supported}: run `nix flake update opencode-cache`, since a newer one may support it, ${instead}"
+    else if (import ./layout-for.nix { inherit lib; }) version == rules.experimental.layout then
+      "OpenCode ${version} is an experiment here: ${rules.experimental.known}. Run `nix run ${repository}#lock -- --experimental --opencode-version ${version} -o opencode-cache.lock.json` and give the file as `lock`, ${instead}"
     else
       "there is no lock for OpenCode ${version} in this opencode-cache, only for ${
         lib.concatStringsSep ", " (map (lock: lock.version) locks)

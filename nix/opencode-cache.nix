@@ -44,6 +44,9 @@ let
       throw "opencode-cache: ${shipped.problem}";
   locked = lib.importJSON lockFile;
 
+  inherit (lib.importJSON ./rules.json) experimental;
+  isExperiment = locked.opencode.layout == experimental.layout;
+
   words = (lib.importJSON ./rules.json).systems.${system};
   fits = import ./platform.nix { inherit lib; } words;
 
@@ -97,7 +100,10 @@ let
       ]) warmup
   );
 in
-stdenvNoCC.mkDerivation (finalAttrs: {
+lib.warnIf isExperiment
+  "opencode-cache: OpenCode ${version} is an experiment here: ${experimental.known}"
+  stdenvNoCC.mkDerivation
+  (finalAttrs: {
   pname = "opencode-cache";
   inherit version;
 
@@ -178,4 +184,6 @@ stdenvNoCC.mkDerivation (finalAttrs: {
       "aarch64-darwin"
     ];
   };
-})
+}
+# Whoever gives such a lock has made it with --experimental.
+// lib.optionalAttrs isExperiment { env.OPENCODE_CACHE_EXPERIMENTAL = "1"; })

@@ -59,7 +59,7 @@ stdenvNoCC.mkDerivation (finalAttrs: {
     runHook preInstallCheck
     export HOME=$NIX_BUILD_TOP/home TMPDIR=$NIX_BUILD_TOP/tmp
     mkdir -p $HOME $TMPDIR
-    [ "$($out/bin/opencode --version)" = ${opencode.version} ]
+    [[ $($out/bin/opencode --version) == *${opencode.version} ]]
     [ "$(find $HOME/.cache-nix/opencode/.nix -type l -exec readlink {} +)" = ${opencode-cache} ]
     runHook postInstallCheck
   '';

@@ -19,6 +19,7 @@ from flake_lab import (
     FIELD_LOCK,
     SUITE,
     TOOLS_LOCK,
+    TWO_LOCK,
     Flake,
     Registry,
     commit,
@@ -83,6 +84,7 @@ def consumer(flake, registry, tmp_path_factory) -> Flake:
     (place / "flake.nix").write_text(flake.consumed(CONSUMER).replace("@MIRROR@", registry.url))
     shutil.copyfile(EXTRA_LOCK, place / "extra.lock.json")
     shutil.copyfile(TOOLS_LOCK, place / "tools.lock.json")
+    shutil.copyfile(TWO_LOCK, place / "two.lock.json")
     shutil.copyfile(FIELD_LOCK, place / "field.lock.json")
     lock_text = EXTRA_LOCK.read_text()
     (place / "own.lock.json").write_text(own_lock())

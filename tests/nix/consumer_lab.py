@@ -40,6 +40,21 @@ CONSUMER = """\
           inherit pkgs;
           opencode = pkgs.opencode // { version = "3.0.1"; };
         };
+        second = mkOpencode {
+          inherit pkgs;
+          opencode = pkgs.opencode // { version = "2.0.15"; };
+        };
+        experiment = mkOpencode {
+          inherit pkgs;
+          opencode = pkgs.opencode.overrideAttrs { version = "2.0.15"; };
+          lock = ./two.lock.json;
+          models = opencode-cache.inputs.models-dev;
+        };
+        without-catalogue = mkOpencode {
+          inherit pkgs;
+          opencode = pkgs.opencode.overrideAttrs { version = "2.0.15"; };
+          lock = ./two.lock.json;
+        };
         lockable = mkOpencode {
           inherit pkgs;
           opencode = pkgs.opencode.overrideAttrs { version = "1.17.4"; };

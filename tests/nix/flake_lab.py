@@ -36,6 +36,7 @@ TARBALLS = trees.KEPT.parent / "tarballs"
 LOCKS = REPOSITORY / "nix" / "locks"
 EXTRA_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "extra-1.18.lock.json"
 TOOLS_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "tools-1.18.lock.json"
+TWO_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "two-2.0.lock.json"
 FIELD_LOCK = REPOSITORY / "tests" / "field" / "locks" / "field.lock.json"
 EVERY = bool(os.environ.get("OPENCODE_CACHE_TEST_EVERY"))
 

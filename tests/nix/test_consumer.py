@@ -99,6 +99,21 @@ def test_an_unsupported_opencode_is_refused_at_evaluation(consumer):
     assert "opencode-release-with-cache" in done.stderr
 
 
+def test_an_opencode_that_is_an_experiment_is_told_so_at_evaluation(consumer):
+    done = consumer.nix("eval", "--raw", at="#second.drvPath", check=False)
+    assert done.returncode
+    assert "OpenCode 2.0.15 is an experiment here: known is what 2.0.15 for x86_64-linux makes" in done.stderr
+    assert "#lock -- --experimental --opencode-version 2.0.15 -o opencode-cache.lock.json" in done.stderr
+    done = consumer.nix("eval", "--raw", at="#without-catalogue.drvPath", check=False)
+    assert "models: is null, and OpenCode 2 has no catalogue in it" in done.stderr
+
+
+def test_a_lock_of_an_experiment_is_taken_with_a_warning(consumer):
+    done = consumer.nix("eval", "--raw", at="#experiment.drvPath")
+    assert "OpenCode 2.0.15 is an experiment here: known is what 2.0.15 for x86_64-linux makes" in done.stderr
+    assert done.stdout.endswith("opencode-with-cache-2.0.15.drv")
+
+
 def test_an_opencode_that_only_wants_a_lock_is_told_so(consumer):
     done = consumer.nix("eval", "--raw", at="#lockable.drvPath", check=False)
     assert done.returncode

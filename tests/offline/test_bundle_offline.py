@@ -179,6 +179,9 @@ def test_language_servers_of_the_documentation_need_neither_node_nor_a_typescrip
     program = "/opt/tools/bin/opencode"
     assert "is not assignable" in mistakes_of(machine, program, "mistake.py", 'number: int = "no"\n')
     (machine.home / "work/package-lock.json").write_text("{}")
+    # What OpenCode waits for is a matter of seconds, and of how much there is to read.
+    small = {"compilerOptions": {"lib": ["es5"], "types": []}, "files": ["mistake.ts"]}
+    (machine.home / "work/tsconfig.json").write_text(json.dumps(small))
     text = 'const count: number = "two"\nexport default count\n'
     assert "is not assignable" in mistakes_of(machine, program, "mistake.ts", text)
     assert not (machine.home / "work/node_modules").exists()

@@ -55,7 +55,7 @@ class Machine:
 def cli(data: Path, *words) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "opencode_cache", *map(str, words)],
-        env=os.environ | {"XDG_DATA_HOME": str(data)},
+        env=os.environ | {"XDG_DATA_HOME": str(data), "SOURCE_DATE_EPOCH": "1790000000"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

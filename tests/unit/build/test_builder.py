@@ -284,7 +284,7 @@ def test_a_given_catalogue_is_shipped_in_the_packages_layout_too(given, tmp_path
 
 def test_the_date_of_the_binarys_own_catalogue_is_noted(given, tmp_path, monkeypatch):
     own = {"p": {"models": {"m": {"release_date": "2026-07-01"}}}}
-    monkeypatch.setattr(embedded, "catalogue", lambda _: own)
+    monkeypatch.setattr(embedded, "catalogue", lambda *_: own)
     inputs = builder.Inputs(given.lock, given.tarballs, given.opencode, LINUX)
     made = builder.build(inputs, tmp_path / "out")
     assert (made.catalogue, str(made.catalogue_date)) == (None, "2026-07-01")

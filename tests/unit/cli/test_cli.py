@@ -379,3 +379,20 @@ def test_no_color_is_minded_on_a_terminal_too(capsys, monkeypatch):
     console.step("a [dim]step[/dim]")
     said = capsys.readouterr().err
     assert said == "opencode-cache: [bold]wrong[/bold]\nopencode-cache: a [dim]step[/dim]\n"
+
+
+def test_a_cache_of_opencode_2_is_used_with_experimental_alone(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENCODE_CACHE_EXPERIMENTAL", "0")  # and so it is again afterwards
+    manifest = {"builder": "0", "opencode": "2.0.15", "layout": "generations", "system": "x86_64-linux"}
+    manifest |= {"links": [], "requests": [], "packages": [], "files": 0, "bytes": 0}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    making.opencode_stand_in(tmp_path / "opencode", "2.0.15")
+    given = ["--cache", tmp_path, "--opencode", tmp_path / "opencode"]
+    for command in (["verify", *given], ["wrap", *given, "--out", tmp_path / "out"]):
+        status, _, err = run(*command)
+        assert status == 2
+        assert_sentence(
+            err, "OpenCode 2.0.15 is an experiment here: known is", "unknown is", "--experimental"
+        )
+    status, out, _ = run("wrap", *given, "--out", tmp_path / "out", "--experimental")
+    assert (status, out.strip()) == (0, str(tmp_path / "out/bin/opencode"))

@@ -352,3 +352,46 @@ def test_commands_that_name_no_package_of_the_registry(home, command):
 def test_servers_in_the_table_of_version_2_are_looked_at(home):
     home.config({"mcp": {"servers": {"a": {"type": "local", "command": ["npx", "a"], "disabled": True}}}})
     assert words(home) == {"mcp.a 'npx a'": "not needed"}
+
+
+SECOND = {
+    "plugins": ["one", {"package": "@s/two@^1", "options": {}}, "three", "-three", "-*", "./local.js"],
+    "plugin": ["old", ["tuple@1", {}]],
+    "providers": {
+        "a": {"package": "aisdk:@ai-sdk/fireworks"},
+        "b": {"package": "@own/native@2"},
+        "c": {"settings": {}},
+    },
+    "permissions": {},
+}
+
+
+def test_the_keys_of_opencode_2_are_read_for_it_alone(home):
+    home.config(SECOND)
+    found = judge.judge(home.read(), Offer("2.0.15"))
+    planned = {spec: one.plan[0] for one in found if one.plan for spec in one.plan[1]}
+    assert planned == {
+        "one": "plugins",
+        "@s/two@^1": "plugins",
+        "old": "plugins",
+        "tuple@1": "plugins",
+        "@ai-sdk/fireworks": "extra_providers",
+        "@own/native@2": "extra_providers",
+    }
+    first = judge.judge(home.read(), Offer("1.18.33"))
+    assert {spec for one in first if one.plan for spec in one.plan[1]} == {"old", "tuple@1"}
+
+
+def test_what_opencode_1_refuses_is_no_mistake_for_2(home):
+    home.config(SECOND)
+    assert list(mistakes(home.read(), lambda: pytest.fail("asked"), opencode="2.0.15")) == []
+    assert any(
+        "is a key of OpenCode 2" in one.text for one in mistakes(home.read(), dict, opencode="1.18.33")
+    )
+
+
+def test_opencode_2_installs_nothing_beside_a_package_json(home):
+    home.config({})
+    home.write(".config/opencode/package.json", {"dependencies": {"x": "1"}})
+    (found,) = (one for one in judge.judge(home.read(), Offer("2.0.15")) if one.entry.kind == "package")
+    assert (found.word, found.reason) == ("not covered", "OpenCode 2.0.15 installs nothing there")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -130,9 +129,22 @@ def an_entry(name="@scope/server.js"):
 def test_servers_are_told_from_other_programs(tmp_path, about, beside, server):
     entry = an_entry("x")
     (tmp_path / entry.path).mkdir(parents=True)
-    (tmp_path / entry.path / "package.json").write_text(json.dumps(about))
     (tmp_path / entry.modules / beside).mkdir(parents=True)
-    assert commands._is_server(tmp_path, entry) is server
+    assert commands._is_server(tmp_path, entry, about) is server
+
+
+@pytest.mark.parametrize(
+    ("programs", "words"),
+    [
+        ("a.js", ["@s/server@1"]),
+        ({"server": "a.js", "other": "b.js"}, ["@s/server@1"]),
+        ({"x": "a.js", "y": "a.js"}, ["@s/server@1"]),
+        ({"x": "a.js", "y": "b.js"}, ["-p", "@s/server@1", "x"]),
+        (None, ["@s/server@1"]),
+    ],
+)
+def test_a_command_is_what_npx_can_choose_a_program_for(programs, words):
+    assert commands._command(an_entry("@s/server"), {"bin": programs}) == ("npx", "-y", *words)
 
 
 def test_tools_are_compared_by_the_names_that_opencode_gives_them():

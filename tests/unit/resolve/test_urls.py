@@ -14,6 +14,7 @@ from opencode_cache.base import http
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.build import urls as build
 from opencode_cache.formats import lock, plan, urls
+from opencode_cache.resolve import missing
 from opencode_cache.resolve import urls as resolve
 
 QUICK = functools.partial(http.Client, connect=0.5, silence=0.3, total=2, pause=0)
@@ -104,6 +105,13 @@ def test_what_cannot_be_had_is_said_and_the_rest_is_taken(site, path, body, said
     assert list(texts) == [f"{url}/rules.md"]
     assert [(one.kind, one.spec) for one in gone] == [("url", f"{url}{path}")]
     assert said in gone[0].reason
+
+
+def test_an_address_was_named_by_a_person_so_that_its_lack_ends_the_lock(site):
+    _, gone = take([f"{site({})}/gone.md"])
+    error = missing.MissingError(missing.named(gone, set()))
+    assert f"url {gone[0].spec}: " in str(error)
+    assert "--allow-missing goes on without it" in str(error)
 
 
 HOSTILE = {

@@ -16,8 +16,9 @@ from opencode_cache.catalogue import document as catalogue
 from opencode_cache.catalogue import generate
 from opencode_cache.cli import options, process, subject
 from opencode_cache.cli.app import app
-from opencode_cache.formats import contents, lock
+from opencode_cache.formats import contents, lock, manifest
 from opencode_cache.npm import platforms
+from opencode_cache.opencode.versions import check_experimental
 from opencode_cache.resolve import floor
 from opencode_cache.ship import registry
 from opencode_cache.wrapper import render as wrapper
@@ -197,6 +198,7 @@ def wrap_command(
     ] = True,
 ) -> None:
     """Write bin/opencode, which points OpenCode's cache directory at the cache and starts it."""
+    check_experimental(manifest.read(cache).opencode)
     program = wrapper.wrap(
         cache, opencode, out, name=name, offline=offline, shell=shell, extra_path=extra_path, tools=tools
     )

@@ -15,6 +15,7 @@ from opencode_cache.base.errors import BadInputError
 from opencode_cache.config import languages
 from opencode_cache.config.read import dependencies, table
 from opencode_cache.npm.spec import split_spec
+from opencode_cache.opencode.standalone import AISDK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,12 +96,18 @@ def _as_first(document: Document) -> Document:
     off = [one for one in named if isinstance(one, str) and one.startswith("-")]
     named = [one for one in named if one not in off and f"-{one}" not in off]
     providers = {
-        name: {"npm": settings.get("package"), **settings} if isinstance(settings, dict) else settings
+        name: {"npm": _package(settings.get("package")), **settings}
+        if isinstance(settings, dict)
+        else settings
         for name, settings in table(value, "providers").items()
     }
     return replace(
         document, value=value | {"plugin": named, "provider": table(value, "provider") | providers}
     )
+
+
+def _package(value: Any) -> Any:  # noqa: ANN401
+    return value.removeprefix(AISDK) if isinstance(value, str) else value
 
 
 def _list(value: Any) -> list[Any]:  # noqa: ANN401

@@ -170,7 +170,7 @@ class _Start:
         yield from self._leftovers()
         yield self._pointer()
         if self.manifest.layout == versions.EXPERIMENTAL:
-            detail = "is an experiment: no such program could be had to try this with"
+            detail = "is an experiment: of 2.x, only 2.0.15 for x86_64-linux could be had to try"
             fix = "let `opencode-cache verify` decide"
             yield Finding(state="note", what=f"OpenCode {self.manifest.opencode}", detail=detail, next=fix)
         links = self.does.get("link", [])

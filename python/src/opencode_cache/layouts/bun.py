@@ -42,6 +42,7 @@ _COPIED = ("models.json", "version")
 
 class _Bun:
     name: LayoutName = "bun"
+    alone: tuple[str, ...] = ()
 
     def binaries(self, system: System) -> tuple[str, ...]:
         return system.binaries

@@ -1,7 +1,7 @@
 """The `generations` layout of OpenCode 2.x: for every spec a directory of numbered trees. Experimental.
 
-Upstream rule (anomalyco/opencode, branch v2, `packages/util/src/npm.ts`; read at 073a584 and 89deed7, and run
-under Bun 1.4.5; no 2.x program could be had): a package counts as installed when
+Upstream rule (anomalyco/opencode, branch v2, `packages/util/src/npm.ts`; read at 073a584, run under Bun, and
+tried on 2.0.15 for x86_64-linux, the one 2.x program that could be had): a package counts as installed when
 `<cache>/npm/<key>/<generation>/node_modules/<name>` exists, where the generation is the largest number there,
 be it a link. `key` says how a spec becomes one. A spec that has no name in it (`github:owner/repo`), or is an
 alias, takes its name from the generation's `package.json`; a repository's commit is read in its
@@ -56,6 +56,7 @@ def _tree(spec: str) -> str:
 
 class _Generations:
     name: LayoutName = "generations"
+    alone: tuple[str, ...] = ("--standalone",)
 
     def binaries(self, system: System) -> tuple[str, ...]:
         return tuple(f"@opencode/cli-{name.removeprefix('opencode-')}" for name in system.binaries)

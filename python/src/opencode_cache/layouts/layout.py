@@ -31,6 +31,10 @@ class Layout(Protocol):
     def name(self) -> LayoutName:
         """As locks and manifests write it."""
 
+    @property
+    def alone(self) -> tuple[str, ...]:
+        """Arguments with which a command asks no service, which may be anybody's, but a child of its own."""
+
     def binaries(self, system: System) -> tuple[str, ...]:
         """npm packages of the OpenCode binary for a system, best first."""
 

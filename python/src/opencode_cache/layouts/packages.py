@@ -38,6 +38,7 @@ CONFIG = "config"
 
 class _Packages:
     name: LayoutName = "packages"
+    alone: tuple[str, ...] = ()
 
     def binaries(self, system: System) -> tuple[str, ...]:
         return system.binaries

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from opencode_cache.base import python
 from opencode_cache.base.errors import BadInputError, CheckFailedError, OpencodeCacheError
 from opencode_cache.catalogue import document as catalogue
-from opencode_cache.opencode import embedded, versions
+from opencode_cache.opencode import embedded, standalone, versions
 from opencode_cache.opencode import run as opencode
 from opencode_cache.sandbox import netns, reap
 from opencode_cache.sandbox.loopback import ModelServer, TripwireRegistry
@@ -176,6 +177,8 @@ def _ask_for_all(
     The registry has nothing to give and remembers who asked. `models` is the catalogue that a binary of the
     bun layout finds.
     """
+    if versions.layout_name(opencode.version(binary)) == versions.EXPERIMENTAL:
+        return _ask_second(binary, ordered)
     with opencode.private_home() as home, TripwireRegistry() as registry, ModelServer() as model:
         options = {"baseURL": f"{model.url}/v1", "apiKey": "loopback"}
         providers = {
@@ -196,6 +199,25 @@ def _ask_for_all(
             # The answers do not matter: an SDK that is bundled may dislike these options.
             list(pool.map(lambda p: server.prompt(p, "m", "hello", _PROMPT_TIMEOUT), providers))
         # `a/b/c` is a file of the package `a/b`.
+        return {name for name in ordered if _package(name) in registry.asked}
+
+
+def _ask_second(binary: Path, ordered: Sequence[str]) -> set[str]:
+    """The same of OpenCode 2.x, by its own command: it takes some seconds for each."""
+    with opencode.private_home() as home, TripwireRegistry() as registry, ModelServer() as model:
+        providers = {f"p{index}": (name, f"{model.url}/v1") for index, name in enumerate(ordered)}
+        opencode.write_config(home, standalone.configuration(providers, []))
+        extra = opencode.registry_settings(registry.url) | opencode.QUIET
+
+        def prompt(name: str) -> None:
+            with suppress(subprocess.TimeoutExpired):
+                up.run("run", "--model", f"{name}/{name}", "hello", timeout=_PROMPT_TIMEOUT)
+
+        with (
+            standalone.serve(binary, home, extra, _PROMPT_TIMEOUT) as up,
+            ThreadPoolExecutor(_SESSIONS) as pool,
+        ):
+            list(pool.map(prompt, providers))
         return {name for name in ordered if _package(name) in registry.asked}
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from opencode_cache.npm.spec import split_spec
 from opencode_cache.opencode.versions import numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _IGNORED = ("opencode-openai-codex-auth", "opencode-copilot-auth")
 _FIRST_THAT_IGNORES = (1, 3, 0)
@@ -29,6 +34,16 @@ KNOWN = (
     "opencode-wakatime",
 )
 """Names that people have in their configurations: what a slip of the pen is compared with."""
+
+
+FIRST_API = "it is written for the plugins of OpenCode 1, which OpenCode 2 does not load"
+"""Of one that brings @opencode-ai/plugin and not @opencode/plugin."""
+
+
+def of_first_api(packages: Iterable[str]) -> bool:
+    """Whether a plugin is one of OpenCode 1 alone, by the packages (`name@version`) of its tree."""
+    names = {key.rpartition("@")[0] for key in packages}
+    return "@opencode-ai/plugin" in names and "@opencode/plugin" not in names
 
 
 def ignored(spec: str, opencode: str) -> bool:

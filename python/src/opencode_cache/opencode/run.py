@@ -22,7 +22,7 @@ from opencode_cache.sandbox import foreign
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_VERSION = re.compile(r"^v?(\d+\.\d+\.\d+[0-9A-Za-z.+-]*)$", re.MULTILINE | re.ASCII)
+_VERSION = re.compile(r"^(?:opencode )?v?(\d+\.\d+\.\d+[0-9A-Za-z.+-]*)$", re.MULTILINE | re.ASCII)
 _LISTENING = re.compile(r"listening on (http://\S+)")
 _PLACE = "process.stdout.write(process.execPath)"
 VERSION_TIMEOUT = 600

@@ -21,7 +21,11 @@ LAYOUTS: tuple[tuple[LayoutName, tuple[int, int], tuple[int, int]], ...] = (
 """Layout, and the first and last series that has it."""
 
 EXPERIMENTAL = "generations"
-"""The layout that was never tried with the real program."""
+"""The layout that was tried with one version of the real program on one system, 2.0.15 on x86_64-linux."""
+KNOWN = (
+    "known is what 2.0.15 for x86_64-linux makes of a cache, the one 2.x program that could be had to try, "
+    "and unknown is all of other versions and systems"
+)
 CONSENT = "OPENCODE_CACHE_EXPERIMENTAL"
 """Environment: 1 is the same as `--experimental`, for Nix and for child processes."""
 
@@ -61,8 +65,6 @@ def check_experimental(version: str) -> None:
     if layout_name(version) != EXPERIMENTAL or os.environ.get(CONSENT) == "1":
         return
     raise BadInputError(
-        f"OpenCode {version} is an experiment here: known is its cache layout, which upstream's install code "
-        "accepts, and unknown is what the program makes of it, since no 2.x program could be had to try. "
-        f"Add --experimental (or set {CONSENT}=1) and let `opencode-cache verify` decide, or take OpenCode "
-        "1.14 to 1.18"
+        f"OpenCode {version} is an experiment here: {KNOWN}. Add --experimental (or set {CONSENT}=1) and let "
+        "`opencode-cache verify` decide, or take OpenCode 1.14 to 1.18"
     )

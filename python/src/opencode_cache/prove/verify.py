@@ -23,6 +23,7 @@ from opencode_cache.base.errors import BadInputError, CheckFailedError
 from opencode_cache.formats import manifest
 from opencode_cache.formats.proof import Proof
 from opencode_cache.opencode import run as opencode_run
+from opencode_cache.opencode.versions import check_experimental
 from opencode_cache.prove import on_file
 from opencode_cache.sandbox import bare, netns
 
@@ -75,7 +76,7 @@ def verify(
     in `weaker_because`; of an installation there is none then. Raises BadInputError where cache or binary
     cannot be used, or the proof itself did not come to an end, CheckFailedError without a namespace.
     """
-    manifest.read(cache)
+    check_experimental(manifest.read(cache).opencode)
     if not os.access(opencode, os.X_OK) or opencode.is_dir():
         raise BadInputError(f"{opencode}: not a program; give the OpenCode binary")
     isolation = netns.available()

@@ -76,7 +76,7 @@ def _run_all(cache: Path, binary: Path, commands: Sequence[str]) -> None:
             try:
                 done = opencode.run(
                     program,
-                    [*words(command), *_LOGGED],
+                    [*words(command), *_LOGGED, *layouts.named(known.layout).alone],
                     home,
                     extra=opencode.registry_settings(registry.url),
                     timeout=_TIMEOUT,

@@ -28,6 +28,7 @@ from opencode_cache.npm import repository
 from opencode_cache.npm.client import NotInRegistryError
 from opencode_cache.npm.spec import split_spec
 from opencode_cache.opencode import ask, embedded, highlighting, plugins, tools
+from opencode_cache.opencode.versions import EXPERIMENTAL
 from opencode_cache.resolve import floor, git, github, grammars, signatures, urls
 from opencode_cache.resolve import missing as missing_names
 from opencode_cache.resolve.choose_version import UnavailableError, Versions
@@ -35,7 +36,7 @@ from opencode_cache.resolve.metadata import package_from, with_terms
 from opencode_cache.resolve.trees import Trees
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import date
 
     from opencode_cache.formats.grammar import Grammar
@@ -120,6 +121,8 @@ class Resolver:
         lost = {(gone.kind, gone.spec) for gone in broken}
         requests = [request for request in requests if (request.kind, request.spec) not in lost]
         requests = [with_terms(request, trees[request.tree], packages) for request in requests]
+        if self.layout.name == EXPERIMENTAL:
+            requests = [_with_api(request, trees[request.tree]) for request in requests]
         texts, without_text = urls.take(self.plan.instructions, self.plan.skills, self.on_step)
         unavailable += without_text
         asked = missing_names.named(unavailable, named)
@@ -267,6 +270,13 @@ class Resolver:
 
         with ThreadPoolExecutor(_WORKERS) as pool:
             return dict(zip(specs, pool.map(package_of, specs), strict=True))
+
+
+def _with_api(request: Request, tree: Mapping[str, str]) -> Request:
+    """The request, with a note where it is a plugin that OpenCode 2 does not load."""
+    if request.kind != "plugin" or not plugins.of_first_api(tree.values()):
+        return request
+    return request.model_copy(update={"note": "; ".join(filter(None, [request.note, plugins.FIRST_API]))})
 
 
 def _unnamed(config: Sequence[str], needed: Iterable[str]) -> list[str]:

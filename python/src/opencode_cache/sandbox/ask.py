@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-TOOL = "bash"
+_SHELLS = ("bash", "shell")  # the second name is OpenCode 2's
 _COMMAND = re.compile(r"RUN:(.*?):END", re.DOTALL)
 
 
@@ -24,6 +24,11 @@ class Ask:
     """The names of the tools that are offered."""
     tool_results: tuple[str, ...]
     stream: bool
+
+    @property
+    def tool(self) -> str:
+        """The bash tool's name, where it is offered."""
+        return next((name for name in self.tools if name in _SHELLS), "")
 
 
 def _strings(node: object) -> Iterator[str]:
@@ -53,7 +58,7 @@ def ask(model: object, talk: object, tools: object, results: Iterable[object], *
     given = tuple("\n".join(_strings(result)) for result in results)
     match = _COMMAND.search("\n".join(_strings(talk)))
     offered = tuple(_names(tools))
-    command = match[1] if match and TOOL in offered and not given else None
+    command = match[1] if match and {*offered} & {*_SHELLS} and not given else None
     return Ask(str(model or ""), command, offered, given, stream)
 
 

@@ -33,11 +33,12 @@ _COREUTILS = (
     *("ls", "mkdir", "mktemp", "mv", "printf", "pwd", "readlink", "realpath", "rm", "rmdir", "sleep", "sort"),
     *("stat", "sync", "tail", "test", "touch", "tr", "true", "uname", "uniq", "wc"),
 )
-_EVERYWHERE = re.compile(
-    r"(ld[-.].*|lib(c|m|dl|rt|pthread|util|resolv|nss_.*|stdc\+\+|gcc_s)[-.].*|libc\.musl-.*)"
-)
+_EVERYWHERE = re.compile(r"(ld|lib(?:c|m|dl|rt|pthread|util|resolv|nss_[a-z]+|stdc\+\+|gcc_s))[-.].*")
 """Libraries that every machine has: others that a program asks for have to come with it."""
-_BESIDE_LIBC = ("libstdc++.so.6", "libgcc_s.so.1", "libresolv.so.2", "libnss_dns.so.2", "libnss_files.so.2")
+_BESIDE_LIBC = (
+    *("libstdc++.so.6", "libgcc_s.so.1", "libresolv.so.2", "libnss_dns.so.2", "libnss_files.so.2"),
+    "librt.so.1",  # by the interface of OpenCode 2.0.15
+)
 """What is loaded while a program runs."""
 _LIST_TIMEOUT = 60
 
@@ -68,7 +69,7 @@ def enter(libc: ctypes.CDLL, installation: Path, files: Iterable[str]) -> None:
             if loader and loader.name.startswith("ld-musl"):
                 # By which programs of npm packages tell the two libcs apart.
                 (_BIN / "ldd").symlink_to(os.environ.get(foreign.SYSROOT, "") + str(loader))
-        Path("/tmp").mkdir()  # noqa: S108 - of this root
+        Path("/tmp").mkdir(exist_ok=True)  # noqa: S108 - of this root
         for name in files:
             Path(name).parent.mkdir(exist_ok=True)
             Path(name).touch()
@@ -105,9 +106,12 @@ def _libraries(programs: Iterable[Path]) -> Iterator[Path]:
     if os.environ.get(foreign.SYSROOT):
         return  # they are in the sysroot
     for path in _needs(set(programs)):
-        if _EVERYWHERE.fullmatch(path.name):
-            yield path
-        for name in _BESIDE_LIBC if re.match(r"libc\.(so|musl)", path.name) else ():
+        if found := _EVERYWHERE.fullmatch(path.name):
+            # By another name of it, another library may ask for the same file.
+            names = [path, *path.parent.glob(f"{found[1]}*")]
+            yield from (name for name in names if name.resolve() == path.resolve())
+        # musl's loader is its libc.
+        for name in _BESIDE_LIBC if path.name.startswith(("libc.so", "ld-musl")) else ():
             for directory in dict.fromkeys((path.parent, Path("/usr", *path.parent.parts[1:]))):
                 if (directory / name).exists():
                     yield directory / name

@@ -13,7 +13,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from opencode_cache.sandbox.ask import TOOL, Ask, ask, dicts
+from opencode_cache.sandbox.ask import Ask, ask, dicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -88,7 +88,7 @@ class Anthropic:
             delta = {"type": "text_delta", "text": ANSWER}
             whole = {"type": "text", "text": ANSWER}
         else:
-            block, stop = {"type": "tool_use", "id": "toolu_1", "name": TOOL, "input": {}}, "tool_use"
+            block, stop = {"type": "tool_use", "id": "toolu_1", "name": ask.tool, "input": {}}, "tool_use"
             delta = {"type": "input_json_delta", "partial_json": json.dumps(_arguments(ask.command))}
             whole = block | {"input": _arguments(ask.command)}
         if not ask.stream:
@@ -120,7 +120,7 @@ class Chat:
         message: dict[str, Any] = {"role": "assistant", "content": ANSWER}
         stop = "stop"
         if ask.command is not None:
-            call = {"name": TOOL, "arguments": json.dumps(_arguments(ask.command))}
+            call = {"name": ask.tool, "arguments": json.dumps(_arguments(ask.command))}
             tool_call = {"index": 0, "id": "call_1", "type": "function", "function": call}
             message, stop = {"role": "assistant", "content": None, "tool_calls": [tool_call]}, "tool_calls"
         # Perplexity's SDK wants a role and a text in every piece, the last one too.
@@ -157,7 +157,7 @@ class Responses:
             delta = {"type": "response.output_text.delta", "content_index": 0, "delta": ANSWER}
         else:
             arguments = json.dumps(_arguments(ask.command))
-            item = {"type": "function_call", "id": "item_1", "call_id": "call_1", "name": TOOL}
+            item = {"type": "function_call", "id": "item_1", "call_id": "call_1", "name": ask.tool}
             item["arguments"] = arguments
             empty = {"arguments": ""}
             delta = {"type": "response.function_call_arguments.delta", "delta": arguments}
@@ -194,7 +194,7 @@ class Google:
     def write(self, ask: Ask) -> Answer:
         part: dict[str, Any] = {"text": ANSWER}
         if ask.command is not None:
-            part = {"functionCall": {"name": TOOL, "args": _arguments(ask.command)}}
+            part = {"functionCall": {"name": ask.tool, "args": _arguments(ask.command)}}
         candidate = {"index": 0, "content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}
         usage = {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2}
         document = {"candidates": [candidate], "usageMetadata": usage, "modelVersion": ask.model}
@@ -212,7 +212,7 @@ class Bedrock:
 
     def write(self, ask: Ask) -> Answer:
         usage = {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}
-        tool = {"toolUseId": "call_1", "name": TOOL}
+        tool = {"toolUseId": "call_1", "name": ask.tool}
         end = {"usage": usage, "metrics": {"latencyMs": 1}}
         stop = "end_turn" if ask.command is None else "tool_use"
         if not ask.stream:

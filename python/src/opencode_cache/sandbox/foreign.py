@@ -53,7 +53,9 @@ def enter(system: str, emulator: Path | None, sysroot: Path | None) -> None:
         raise BadInputError(f"--sysroot {sysroot}: has no lib in it; give a root directory of {system}")
     emulator, sysroot = emulator and emulator.resolve(), sysroot and sysroot.resolve()
     libc = ctypes.CDLL(None, use_errno=True)
-    namespaces.unshare_user(libc, namespaces.NEWNS)
+    own = os.geteuid(), os.getegid()
+    # Only who is root there may register anything.
+    namespaces.unshare_user(libc, namespaces.NEWNS, (0, 0))
     mounts.mount(libc, None, Path("/"), mounts.RECURSIVE | mounts.PRIVATE)
     if sysroot:
         _root(libc, sysroot, merged=emulator is None)
@@ -61,6 +63,8 @@ def enter(system: str, emulator: Path | None, sysroot: Path | None) -> None:
         _register(libc, system, emulator)
         if sysroot:
             os.environ[SYSROOT] = str(_AT)
+    if own != (0, 0):
+        namespaces.unshare_user(libc, 0, own)
 
 
 def _root(libc: ctypes.CDLL, sysroot: Path, *, merged: bool) -> None:

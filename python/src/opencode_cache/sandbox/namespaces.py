@@ -20,14 +20,15 @@ def unshare(libc: ctypes.CDLL, kinds: int) -> None:
     unshare_user(libc, kinds)
 
 
-def unshare_user(libc: ctypes.CDLL, kinds: int) -> None:
-    """The same in a user namespace, in which the user keeps the own uid. Raises RefusedError."""
+def unshare_user(libc: ctypes.CDLL, kinds: int, inside: tuple[int, int] | None = None) -> None:
+    """The same in a user namespace, in which the user has the own uid and gid, or others. RefusedError."""
     uid, gid = os.geteuid(), os.getegid()
+    inner_uid, inner_gid = inside or (uid, gid)
     if libc.unshare(NEWUSER | kinds) != 0:
         raise mounts.refused("unprivileged user and other namespaces", ctypes.get_errno())
     try:
         Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
-        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
-        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
+        Path("/proc/self/uid_map").write_text(f"{inner_uid} {uid} 1", encoding="ascii")
+        Path("/proc/self/gid_map").write_text(f"{inner_gid} {gid} 1", encoding="ascii")
     except OSError as error:
         raise mounts.refused("a uid map in a user namespace", error.errno or 0) from error

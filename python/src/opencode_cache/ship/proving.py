@@ -12,6 +12,7 @@ from opencode_cache.formats import proof as proofs
 from opencode_cache.prove import on_file
 from opencode_cache.prove.verify import Installation, verify
 from opencode_cache.ship.file_format import CACHE, OPENCODE, PROGRAM, TOOLS
+from opencode_cache.ship.installation import CYCLONEDX, SPDX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,8 +43,11 @@ def as_it_ships(items: Mapping[str, Item], cache: Path) -> Proof:
 
 
 def _digest(items: Mapping[str, Item]) -> str:
+    """Of the list of it all, without the bills, which say when they were made."""
     digest = hashlib.sha256()
     for path, item in sorted(items.items()):
+        if path in (CYCLONEDX, SPDX):
+            continue
         digest.update(f"{path}\0{item.mode:o}\0{item.target}\0{item.sha256()}\n".encode())
     return digest.hexdigest()
 

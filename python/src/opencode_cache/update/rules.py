@@ -34,6 +34,7 @@ def document() -> dict[str, Any]:
             {"name": name, "first": _series(first), "last": _series(last)}
             for name, first, last in versions.LAYOUTS
         ],
+        "experimental": {"layout": versions.EXPERIMENTAL, "known": versions.KNOWN},
         "systems": {
             name: {"os": system.os, "cpu": system.cpu, "libc": system.libc}
             for name, system in platforms.SYSTEMS.items()
@@ -78,7 +79,10 @@ def _fits() -> list[dict[str, Any]]:
 
 def _accepts() -> list[dict[str, Any]]:
     """Whether a cache locked for one version is right for another."""
-    pairs = (("1.18.21", "1.18.33"), ("1.17.4", "1.18.0"), ("1.0.61", "1.0.61"), ("1.0.61", "1.0.62"))
+    pairs = (
+        *(("1.18.21", "1.18.33"), ("1.17.4", "1.18.0"), ("1.0.61", "1.0.61"), ("1.0.61", "1.0.62")),
+        *(("2.0.15", "2.0.32"), ("2.0.32", "2.1.0"), ("1.18.33", "2.0.15")),
+    )
     return [
         {"locked": locked, "found": actual, "accepts": layouts.for_version(locked).accepts(locked, actual)}
         for locked, actual in pairs

@@ -1,9 +1,9 @@
 
 // Nearly every command of OpenCode 2.x asks a background service (`serve --service`), which keeps the environment and
-// the program of whoever started it, and tells where it is in `service.json` (`packages/client/src/effect/service.ts`).
-// A service that this wrapper started leaves a mark; one without it has neither the cache nor the settings, and a start
-// that it would answer ends with what to do. (`--standalone` for every start would be another way: which commands take
-// it changes from one 2.x to the next, and those that do not end.)
+// the program of whoever started it, and tells where it is in `service.json` (`packages/client/src/effect/service.ts`;
+// tried on 2.0.15). A service that this wrapper started leaves a mark; one without it has neither the cache nor the
+// settings, and a start that it would answer ends with what to do. (`--standalone` for every start would be another way:
+// which commands take it changes from one 2.x to the next, and those that do not take it end.)
 ;(() => {
   const { BUN_BE_BUN, HOME, XDG_CACHE_HOME, XDG_STATE_HOME } = started
   if (!isMainThread || BUN_BE_BUN !== undefined || !XDG_CACHE_HOME) return

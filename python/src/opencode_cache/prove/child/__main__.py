@@ -36,6 +36,7 @@ from opencode_cache.prove.child import (
     offered,
     providers,
     serving,
+    standalone,
     steps,
     tools,
 )
@@ -134,7 +135,10 @@ def _all(lane: lanes.Lanes, contents: manifest.Manifest, ask: Sequence[str]) -> 
     kinds = {
         kind: [e for e in contents.requests if e.kind == kind] for kind in ("provider", "tool", "command")
     }
-    models: Result = lane.start(steps.prove_models)
+    prove_models, prove_serving = steps.prove_models, serving.prove_serving
+    if lane.subject.alone:
+        prove_models, prove_serving = standalone.prove_models, standalone.prove_serving
+    models: Result = lane.start(prove_models)
     imports: list[Result] = [
         lane.start(partial(steps.prove_import, entry=entry)) for entry in kinds["provider"]
     ]
@@ -142,9 +146,9 @@ def _all(lane: lanes.Lanes, contents: manifest.Manifest, ask: Sequence[str]) -> 
     drivable = [e for e, one in zip(kinds["provider"], imports, strict=True) if one.result()[2]]
     answering = tuple(server for one in started if (server := one.result()[2]))
     lane = replace(lane, subject=replace(lane.subject, answering=answering))
-    served: Served = lane.start(partial(serving.prove_serving, drivable=drivable))
+    served: Served = lane.start(partial(prove_serving, drivable=drivable))
     driven = serving.all_driven(lane.subject, drivable)[:1]
-    more = bool(answering or lane.subject.of_kind("plugin"))
+    more = bool(answering or lane.subject.of_kind("plugin")) and not lane.subject.alone
     offers: list[Offered] = [lane.start(partial(offered.prove_offered, driven=one)) for one in driven if more]
     interface: Result = lane.start(serving.prove_interface)
     others: list[Result] = [lane.start(partial(tools.prove_tool, entry=entry)) for entry in kinds["tool"]]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from opencode_cache.base.errors import OpencodeCacheError
 from opencode_cache.opencode import run as opencode
+from opencode_cache.opencode.versions import EXPERIMENTAL
 from opencode_cache.prove.child import configured, hosts, serving
 from opencode_cache.sandbox.loopback import ModelServer
 
@@ -46,6 +47,8 @@ def askers(
     suspects = tuple(entry for entry in manifest.requests if entry.kind in _ASKERS)
     if not names or not suspects:
         return dict.fromkeys(names, ()), []
+    if manifest.layout == EXPERIMENTAL:
+        return {}, [f"who asks for {', '.join(sorted(names))}: is not told apart for OpenCode 2"]
     record, _, _ = (
         _told_apart(lanes, "without plugins and commands")
         .start(partial(_without, drivable=drivable))

@@ -69,15 +69,17 @@ def prove_command(subject: Subject, record: Record, entry: Entry) -> McpServer |
     found: list[McpServer] = []
 
     def starts(patience: Patience) -> str:
-        if not _is_server(subject.cache, entry):
-            return f"{entry.version}: {_told(_version(subject, patience, entry))}"
+        about = json.loads((subject.cache / entry.path / "package.json").read_text(encoding="utf-8"))
+        command = _command(entry, about)
+        if not _is_server(subject.cache, entry, about):
+            return f"{entry.version}: {_told(_version(subject, patience, command))}"
         ended = _Ended(0, "")
         for arguments in _ARGUMENTS:
-            answer = _asked(subject, record, patience, entry, arguments)
+            answer = _asked(subject, record, patience, (*command, *arguments))
             if isinstance(answer, str):
                 return f"{entry.version}: {answer}"
             if isinstance(answer, list):
-                server = McpServer(entry, arguments, tuple(answer))
+                server = McpServer(entry, (*command, *arguments), tuple(answer))
                 found.append(server)
                 given = f", started with `{' '.join(arguments)}`" if arguments else ""
                 return f"{entry.version}: an MCP server with {_count(len(answer), 'tool')}{given}"
@@ -92,11 +94,18 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _is_server(cache: Path, entry: Entry) -> bool:
+def _command(entry: Entry, about: dict[str, Any]) -> tuple[str, ...]:
+    """As a person would write it: of several programs, none of which is the package's own, the first one."""
+    programs, own = about.get("bin"), entry.name.rpartition("/")[2]
+    if isinstance(programs, dict) and len({*programs.values()}) > 1 and own not in programs:
+        return ("npx", "-y", "-p", entry.spec, next(iter(programs)))
+    return ("npx", "-y", entry.spec)
+
+
+def _is_server(cache: Path, entry: Entry, about: dict[str, Any]) -> bool:
     """Whether it may be an MCP server: by its dependencies, or as its package.json speaks of it."""
     if (cache / entry.modules / "@modelcontextprotocol").is_dir():
         return True
-    about = json.loads((cache / entry.path / "package.json").read_text(encoding="utf-8"))
     return "mcp" in json.dumps([about.get(key) for key in ("name", "description", "keywords")]).lower()
 
 
@@ -114,16 +123,13 @@ def _told(ended: _Ended) -> str:
 
 
 @contextmanager
-def _started(
-    subject: Subject, home: Path, entry: Entry, arguments: Sequence[str]
-) -> Iterator[subprocess.Popen[bytes]]:
+def _started(subject: Subject, home: Path, command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     """The command, with a PATH on which nobody else can answer it."""
     runners = home / "runners"
     runners.mkdir()
     (runners / "npx").write_text(_NO_RUNNER, encoding="utf-8")
     (runners / "npx").chmod(0o755)
-    command = json.dumps(["npx", "-y", entry.spec, *arguments])
-    extra = subject.extra | {"BUN_BE_BUN": "1", "OPENCODE_CACHE_COMMAND": command}
+    extra = subject.extra | {"BUN_BE_BUN": "1", "OPENCODE_CACHE_COMMAND": json.dumps(command)}
     environment = opencode.environment(home, extra)
     environment["PATH"] = f"{runners}{os.pathsep}{environment['PATH']}"
     with (home / "tmp" / "said").open("w+b") as errors:
@@ -150,29 +156,32 @@ def _words(home: Path) -> str:
     return " ".join(text.split())
 
 
-def _version(subject: Subject, patience: Patience, entry: Entry) -> _Ended:
+def _version(subject: Subject, patience: Patience, command: Sequence[str]) -> _Ended:
     """What becomes of a program that is no MCP server."""
     limit = patience.limit(_VERSION_TIMEOUT)
-    with opencode.private_home() as home, _started(subject, home, entry, ["--version"]) as process:
+    with opencode.private_home() as home, _started(subject, home, [*command, "--version"]) as process:
         output, _ = process.communicate(timeout=limit)
         return _Ended(process.returncode, _words(home) or " ".join(output.decode("utf-8", "replace").split()))
 
 
 def _asked(
-    subject: Subject, record: Record, patience: Patience, entry: Entry, arguments: Sequence[str]
+    subject: Subject, record: Record, patience: Patience, command: Sequence[str]
 ) -> list[str] | _Ended | str:
-    """The tools of an MCP server; or how it ended; or whom it waits for."""
+    """The tools of an MCP server; or how it ended; or what it waits for."""
     before = len(record.log())
     limit = patience.limit(_ANSWER_TIMEOUT)
-    with opencode.private_home() as home, _started(subject, home, entry, arguments) as process:
+    with opencode.private_home() as home, _started(subject, home, command) as process:
         talk = _Talk(process, time.monotonic() + limit)
         try:
             return talk.tools()
         except TooSlowError:
             hosts = list(dict.fromkeys(wanted.name for wanted in record.log()[before:]))
-            if not hosts:
+            if hosts:
+                return f"starts, and waits for {', '.join(hosts)}"
+            if patience.again == 1:
                 raise TooSlowError(f"it does not answer `tools/list` within {limit:.0f} s") from None
-            return f"starts, and waits for {', '.join(hosts)}"
+            # One that listens elsewhere, as long as no arguments say otherwise.
+            return f"starts, and says nothing on its standard streams for {limit:.0f} s"
         except EOFError:
             status = process.wait(limit)
             return _Ended(status, _words(home))

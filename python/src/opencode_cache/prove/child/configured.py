@@ -81,8 +81,7 @@ def configure(subject: Subject, home: Path, driven: Sequence[Driven], model: Mod
     config: dict[str, Any] = {"provider": providers, "plugin": plugins, "share": "disabled"}
     config["permission"] = {"bash": "allow"}
     if servers := subject.mcp_servers():
-        words = {one.name: ["npx", "-y", one.entry.spec, *one.arguments] for one in servers}
-        config["mcp"] = {name: {"type": "local", "command": command} for name, command in words.items()}
+        config["mcp"] = {one.name: {"type": "local", "command": list(one.command)} for one in servers}
     config |= urls.configured(subject.manifest.urls or ())
     if subject.manifest.layout == "bun":
         # 1.1 to 1.3 write titles with a model of opencode.ai unless another one is named.

@@ -14,10 +14,10 @@ _NO_TOOL_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 
 @dataclass(frozen=True)
 class McpServer:
-    """An MCP server out of the cache, the arguments that it was content with, and the tools that it lists."""
+    """An MCP server out of the cache, the command that it answered to, and the tools that it lists."""
 
     entry: Entry
-    arguments: tuple[str, ...]
+    command: tuple[str, ...]
     tools: tuple[str, ...]
 
     @property

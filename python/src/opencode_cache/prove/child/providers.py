@@ -26,7 +26,7 @@ def prove_ask(subject: Subject, record: Record, model: str) -> None:
         options = _OPTIONS.get(provider, {"apiKey": "none"})
         with opencode.private_home() as home:
             opencode.write_config(home, {"provider": {provider: {"options": options}}, "share": "disabled"})
-            done = subject.run(patience, home, "run", "--model", model, "hello")
+            done = subject.run(patience, home, "run", *subject.alone, "--model", model, "hello")
             return f"without a network it {ended(done)}"
 
     record.step(f"ask {model}", asked)

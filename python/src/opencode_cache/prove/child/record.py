@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from opencode_cache import layouts
 from opencode_cache.base.errors import OpencodeCacheError, TooSlowError
 from opencode_cache.formats.proof import Step
 from opencode_cache.opencode import run as opencode
@@ -129,6 +130,11 @@ class Subject:
         """The subject without requests of those kinds, but for these."""
         kept = [e for e in self.manifest.requests if e.kind not in kinds or e in entries]
         return replace(self, manifest=self.manifest.model_copy(update={"requests": tuple(kept)}))
+
+    @property
+    def alone(self) -> tuple[str, ...]:
+        """Arguments with which a command is answered by this OpenCode and no other."""
+        return layouts.named(self.manifest.layout).alone
 
     def of_kind(self, kind: str) -> list[Entry]:
         """The cache's requests of a kind, in the manifest's order."""

@@ -221,6 +221,7 @@ def prove_interface(subject: Subject, record: Record) -> None:
     def drawn(patience: Patience) -> str:
         with opencode.private_home() as home:
             environment = opencode.environment(home, subject.extra)
-            return terminal.watch(subject.program, home, environment, patience.limit(terminal.FIRST_SCREEN))
+            limit = patience.limit(terminal.FIRST_SCREEN)
+            return terminal.watch(subject.program, home, environment, limit, subject.alone)
 
     record.step("tui", drawn)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from opencode_cache.base.errors import CheckFailedError, TooSlowError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 FIRST_SCREEN = 30.0
@@ -32,7 +32,11 @@ _ESCAPES = re.compile(
 
 
 def watch(
-    program: Path, home: Path, environment: Mapping[str, str], first_screen: float = FIRST_SCREEN
+    program: Path,
+    home: Path,
+    environment: Mapping[str, str],
+    first_screen: float = FIRST_SCREEN,
+    arguments: Sequence[str] = (),
 ) -> str:
     """Run the interface in `home`/work until it has drawn itself, and some seconds more; what was seen.
 
@@ -43,7 +47,7 @@ def watch(
     try:
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
         with subprocess.Popen(
-            [program],
+            [program, *arguments],
             cwd=home / "work",
             env=dict(environment) | {"TERM": "xterm-256color"},
             stdin=inside,

@@ -72,10 +72,13 @@ def _prove(subject: Subject, patience: Patience, tool: Tool, command: Path) -> s
         typescript = _typescript(subject.cache)
         limit = patience.limit(_START_TIMEOUT)
         server = started([*start, *tool.start], home, opencode.environment(home, extra), limit)
-        if tool.sample and (not tool.project or typescript):
+        why = tool.remark or f"there is no {tool.project} here"
+        if subject.alone:
+            why = "OpenCode 2 starts no language servers"
+        elif tool.sample and (not tool.project or typescript):
             return _diagnosed(subject, patience, tool, home, typescript, server)
         with server:
-            return f"answers; no diagnostics tried: {tool.remark or f'there is no {tool.project} here'}"
+            return f"answers; no diagnostics tried: {why}"
 
 
 def _start(subject: Subject, command: Path) -> tuple[list[str], dict[str, str]]:
