@@ -31,6 +31,8 @@ pytestmark = [
 ]
 
 VERSION = "1.18.33"
+REGISTRY = "registry.invalid"
+"""Asked once, in vain, for the plugin API of a project's `.opencode` (docs/network.md)."""
 _PLUGIN = """export const Plugin = async () => ({
   tool: { %s: { description: "answers", args: {}, execute: async () => "%s" } },
 })
@@ -176,28 +178,30 @@ def test_one_command_and_all_of_a_configuration_answers_without_a_network(tmp_pa
     assert all(f"+{commit[:12]}" in command("list", "--json", "--cache", cache) for commit in commits)
     assert "wrong" not in command("doctor")
 
-    start = partial(isolated.run, program, home=tmp_path / "home", config=configuration, timeout=600)
+    env = {"npm_config_registry": f"http://{REGISTRY}"}
+    start = partial(isolated.run, program, home=tmp_path / "home", config=configuration, env=env, timeout=600)
     servers = start(["mcp", "list"])
     plain = re.sub(r"\x1b\[[0-9;]*m", "", servers.stdout)
     assert plain.count("connected") == 2, servers.stdout + servers.stderr
-    assert servers.hosts == []
+    assert set(servers.hosts) <= {REGISTRY}
     assert "the cache lacks" not in servers.stderr
 
     prompt = start(["run", "--model", "own/m", "hello"])
     assert prompt.returncode == 0, prompt.stderr
-    assert prompt.hosts == []
+    assert set(prompt.hosts) <= {REGISTRY}
     print(" ".join(prompt.tools))  # noqa: T201
     assert {"tricks_tool", "more_tool", "short_tool", "mine_tool", "span"} <= set(prompt.tools)
     assert {"graph_read_graph", "steps_sequentialthinking"} <= set(prompt.tools)
     assert any("THANK-YOU-KINDLY" in body and "ties knots that hold" in body for body in prompt.bodies)
 
     other = start(["run", "--model", "else/m", "hello"])
-    assert (other.returncode, other.models, other.hosts) == (0, ["m"], []), other.stderr
+    assert (other.returncode, other.models) == (0, ["m"]), other.stderr
+    assert set(other.hosts) <= {REGISTRY}
     tool = start(["debug", "agent", "build", "--tool", "span", "--params", '{"span": "2m"}'])
     assert "120000 milliseconds" in tool.stdout, tool.stderr
     for _ in range(4):  # it waits a few seconds for a server, and no longer
         checked = start(["debug", "lsp", "diagnostics", "Dockerfile"])
-        assert checked.hosts == []
+        assert set(checked.hosts) <= {REGISTRY}
         if "FRM" in checked.stdout:
             break
     assert "FRM" in checked.stdout, checked.stdout + checked.stderr
