@@ -1,13 +1,15 @@
 /**
   The licences of the packages of a lock, each once, as `meta.license` has them.
 
-  What is no SPDX expression ("SEE LICENSE IN LICENSE.txt") is named as it is, without saying whether it is free: that
-  stands in a text that nobody here has read. A package that says nothing adds nothing.
+  What may not be passed on, by the table in `rules.json`, is neither free nor redistributable, so that nixpkgs wants it
+  allowed by name. What else is no SPDX expression ("SEE LICENSE IN LICENSE.txt") is named as it is, without saying whether it
+  is free: that stands in a text that nobody here has read. A package that says nothing has the licence that somebody read
+  elsewhere (`rules.json` too), or adds nothing.
 
   # Type
 
   ```
-  licensesOf :: { lib } -> [ { license ? null | string, … } ] -> [ license ]
+  licensesOf :: { lib } -> [ { name ? string, license ? null | string, … } ] -> [ license ]
   ```
 
   # Example
@@ -42,6 +44,18 @@ let
       shortName = id;
       fullName = id;
     };
-  texts = lib.filter (text: text != null) (map (package: package.license or null) packages);
+  inherit ((lib.importJSON ./rules.json).licences) forbidden read;
+  stated = package: if (package.license or null) != null then package.license else read.${package.name or ""} or null;
+  forbids =
+    package: terms:
+    lib.elem (package.name or "") terms.names || lib.elem (lib.toUpper (toString (stated package))) terms.stated;
+  isForbidden = package: lib.any (forbids package) forbidden;
+  texts = lib.filter (text: text != null) (map stated (lib.filter (package: !isForbidden package) packages));
 in
 map one (lib.unique (lib.sort (a: b: a < b) (lib.concatMap idsOf (lib.unique texts))))
+++ map (terms: {
+  shortName = terms.title;
+  fullName = terms.title;
+  free = false;
+  redistributable = false;
+}) (lib.filter (terms: lib.any (package: forbids package terms) packages) forbidden)

@@ -39,4 +39,36 @@ in
       says = false;
     };
   };
+  "licences: what may not be passed on is neither free nor redistributable" = {
+    expr = map (license: [
+      license.shortName
+      (license.free or true)
+      (license.redistributable or true)
+    ]) (licensesOf [
+      {
+        name = "@sap/xssec";
+        license = "SEE LICENSE IN LICENSE";
+      }
+      {
+        name = "other";
+        license = "Unlicensed";
+      }
+    ]);
+    expected = [
+      [
+        "SAP Developer License"
+        false
+        false
+      ]
+      [
+        "UNLICENSED"
+        false
+        false
+      ]
+    ];
+  };
+  "licences: of a package that states none, the one that was read elsewhere" = {
+    expr = named (licensesOf [ { name = "@openauthjs/openauth"; } ]);
+    expected = [ "MIT" ];
+  };
 }

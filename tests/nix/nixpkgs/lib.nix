@@ -72,6 +72,11 @@ let
     escapeRegex = replaceStrings
       [ "\\" "." "+" "*" "?" "(" ")" "[" "]" "{" "}" "^" "$" "|" ]
       [ "\\\\" "\\." "\\+" "\\*" "\\?" "\\(" "\\)" "\\[" "\\]" "\\{" "\\}" "\\^" "\\$" "\\|" ];
+    toUpper =
+      let
+        letters = text: genList (number: substring number 1 text) (stringLength text);
+      in
+      replaceStrings (letters "abcdefghijklmnopqrstuvwxyz") (letters "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
     hasInfix = part: text: length (splitString part text) > 1;
     hasPrefix = prefix: text: substring 0 (stringLength prefix) text == prefix;
     hasSuffix =

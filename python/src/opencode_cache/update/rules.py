@@ -13,6 +13,7 @@ from typing import Any
 
 from opencode_cache import layouts
 from opencode_cache.base.errors import BadInputError
+from opencode_cache.formats import redistribution
 from opencode_cache.npm import platforms
 from opencode_cache.opencode import tools, versions
 
@@ -38,6 +39,13 @@ def document() -> dict[str, Any]:
         "systems": {
             name: {"os": system.os, "cpu": system.cpu, "libc": system.libc}
             for name, system in platforms.SYSTEMS.items()
+        },
+        "licences": {
+            "forbidden": [
+                {"title": terms.title, "names": sorted(terms.names), "stated": sorted(terms.stated)}
+                for terms in redistribution.TABLE
+            ],
+            "read": {name: read.licence for name, read in redistribution.READ.items()},
         },
         "formatters": sorted(tool.package for tool in known if tool.formatter),
         "servers": sorted(tool.package for tool in known if tool.server),
