@@ -22,7 +22,7 @@ from pathlib import Path
 import pyte
 
 from opencode_cache.base import python
-from opencode_cache.sandbox import dialects, netns, reap
+from opencode_cache.sandbox import ask, dialects, netns, reap
 from opencode_cache.sandbox.dns_logger import DnsLogger
 from opencode_cache.sandbox.loopback import ModelServer
 
@@ -84,7 +84,7 @@ def _inside(order) -> dict:
     prompt = "hello"
     if order["file"]:
         name, text = order["file"]
-        dialects._TOOL = "write"
+        ask._SHELLS = ("write",)
         dialects._arguments = lambda _: {"filePath": str(work / name), "content": text}
         prompt = "RUN:write:END"
     environment = {

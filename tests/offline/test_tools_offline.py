@@ -36,10 +36,10 @@ NO_DOWNLOAD = {"OPENCODE_DISABLE_LSP_DOWNLOAD": "1"}
 _EDIT = """
 import json, subprocess, sys
 from pathlib import Path
-from opencode_cache.sandbox import dialects
+from opencode_cache.sandbox import ask, dialects
 from opencode_cache.sandbox.loopback import ModelServer
 program, file, text = sys.argv[1:]
-dialects._TOOL = "write"
+ask._SHELLS = ("write",)
 dialects._arguments = lambda command: {"filePath": file, "content": text}
 with ModelServer() as models:
     path = Path.home() / ".config" / "opencode" / "opencode.json"

@@ -198,7 +198,7 @@ def wrap_command(
     ] = True,
 ) -> None:
     """Write bin/opencode, which points OpenCode's cache directory at the cache and starts it."""
-    check_experimental(manifest.read(cache).opencode)
+    check_experimental(manifest.read(cache.absolute()).opencode)
     program = wrapper.wrap(
         cache, opencode, out, name=name, offline=offline, shell=shell, extra_path=extra_path, tools=tools
     )

@@ -261,7 +261,7 @@ oc_place_group() {
   oc_run mkdir "$oc_stage/links" && oc_run ln -s "$@" "$oc_stage/links/" &&
     oc_run mv -f "$oc_stage/links"/* "$oc_dir/$oc_parent" && oc_run rmdir "$oc_stage/links"
 }
-# Removes the links in oc_text that this generation does not have, and a directory that then is empty.
+# Removes the links in oc_text that this generation does not have, and directories that then are empty.
 oc_remove() {
   while [ -n "$oc_text" ]; do
     oc_below=${oc_text%%"$oc_newline"*}
@@ -270,7 +270,7 @@ oc_remove() {
     case $oc_newline$oc_all in *"$oc_newline$oc_below$oc_newline"*) continue ;; esac
     oc_is_ours "$oc_dir/$oc_below" "$oc_below" || continue
     oc_does remove "$oc_below"
-    oc_run rm -f "$oc_dir/$oc_below" && { oc_run rmdir "$oc_dir/${oc_below%/*}" || :; } || return 1
+    oc_run rm -f "$oc_dir/$oc_below" && { oc_run rmdir -p "$oc_dir/${oc_below%/*}" || :; } || return 1
   done
 }
 
