@@ -5,6 +5,7 @@ Takes minutes and the registry: OPENCODE_CACHE_TEST_FIELD=1.
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 import shutil
@@ -54,16 +55,24 @@ def built(tmp_path_factory):
 
 
 def listed(built, home, servers, path):
-    """The quickest of some `opencode mcp list`, and what the last one printed."""
+    """(Seconds from the start of the servers to the last answer, at best of some; what was printed last.)
+
+    Afterwards it gives servers that do not end with their input two seconds, and more.
+    """
     home.mkdir(exist_ok=True)
+    words = ["mcp", "list", "--print-logs", "--log-level", "INFO"]
     done = [
-        isolated.run(
-            built.program, ["mcp", "list"], home, config={"mcp": servers}, env={"PATH": path}, timeout=300
-        )
+        isolated.run(built.program, words, home, config={"mcp": servers}, env={"PATH": path}, timeout=300)
         for _ in range(STARTS)
     ]
     assert [one.hosts for one in done] == [[]] * STARTS
-    return min(one.seconds for one in done), re.sub(r"\x1b\[[0-9;]*m", "", done[-1].stdout)
+    took = [at(one, '"disposing instance"') - at(one, "init") for one in done]
+    return min(took).total_seconds(), re.sub(r"\x1b\[[0-9;]*m", "", done[-1].stdout)
+
+
+def at(report, message):
+    (said,) = re.findall(rf"timestamp=(\S+)Z .* message={message}(?: |$)", report.stderr, re.MULTILINE)
+    return dt.datetime.fromisoformat(said)
 
 
 @pytest.mark.parametrize("node", [True, False], ids=["with Node.js", "without"])
@@ -79,8 +88,8 @@ def test_a_server_is_connected_in_under_a_second(built, tmp_path, node):
     seconds, said = listed(built, tmp_path / "with", SERVERS, str(bare))
     versions = {one.spec: one.version for one in manifest.read(built.cache).requests}
     print(  # noqa: T201 - what was measured
-        f"\n{versions}\n`mcp list` {without:.2f} s without servers, {seconds:.2f} s with {len(SERVERS)}; "
+        f"\n{versions}\nconnected in {seconds:.2f} s, {len(SERVERS)} servers (without any: {without:.2f} s); "
         f"this machine is {slow:.1f} times as slow as an ordinary one\n{said}"
     )
     assert said.count("connected") == len(SERVERS), said
-    assert seconds - without < 1.0 * len(SERVERS) * slow
+    assert seconds < 1.0 * slow

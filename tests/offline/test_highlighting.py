@@ -172,6 +172,7 @@ def test_118_asks_for_the_host_where_none_is_there(program_118, tmp_path):
     assert len(shown.colours(SAMPLES["python"])) == 1
 
 
+@slow
 def test_10_shows_every_pinned_language_in_colours(program_10, made_10, place, tmp_path):
     languages = place(made_10, tmp_path)
     shown = colours.show(program_10, answer(languages), tmp_path)

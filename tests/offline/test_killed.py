@@ -189,6 +189,7 @@ def store_of(machine: Machine) -> list[str]:
     )
 
 
+@slow
 def test_run(machine, tarballs):
     arguments = ["run", "--", "--version"]
     result = Result(store_of)

@@ -150,6 +150,7 @@ def test_what_cannot_be_computed_is_named_and_every_file_is_as_it_was(run, check
     assert contents(checkout) == before
 
 
+@slow
 def test_one_system_moves_with_its_pins_and_locks_and_twice_is_once(run, checkout):
     before = contents(checkout)
     status, out, err = run("--opencode-version", NEW, "--system", LINUX, "--markdown", "../pr.md")
@@ -279,6 +280,7 @@ def own_downloads(tmp_path):
     return str(tmp_path / "cache")
 
 
+@slow
 def test_githubs_archive_and_npms_bits_agree(run, checkout, release, own_downloads):
     before = contents(checkout)
     status, out, err = run(

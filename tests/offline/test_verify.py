@@ -112,6 +112,7 @@ def test_a_provider_sdk_that_lacks_a_dependency_is_found(isolated, tmp_path, rip
     assert any(name.startswith("import ") and "provider-utils" in detail for name, detail in failed(proof))
 
 
+@slow
 def test_the_metadata_service_of_a_cloud_stands_in_the_proof(isolated, cache_118, opencode_118):
     """Whom DNS does not tell: Bedrock asks an address alone, Vertex a name and the address."""
     bedrock, vertex = (
@@ -201,6 +202,7 @@ def test_a_host_is_put_to_the_plugin_that_asks(isolated, ripgrep, with_plugins, 
     assert "second start" in names(proof)
 
 
+@slow
 def test_what_the_cache_lacks_is_asked_for_by_opencode_and_not_by_the_plugin(
     isolated, ripgrep, with_plugins, opencode_118
 ):
@@ -212,6 +214,7 @@ def test_what_the_cache_lacks_is_asked_for_by_opencode_and_not_by_the_plugin(
     assert not proof.complete
 
 
+@slow
 def test_a_plugin_that_renames_itself_is_found_at_the_second_start(
     isolated, ripgrep, with_plugins, opencode_118
 ):
