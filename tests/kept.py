@@ -14,3 +14,8 @@ TEST_LOCKS = REPOSITORY / "tests" / "offline" / "locks"
 EVERY = bool(os.environ.get("OPENCODE_CACHE_TEST_EVERY"))
 slow = pytest.mark.skipif(not EVERY, reason="takes a minute or more: needs OPENCODE_CACHE_TEST_EVERY=1")
 """For tests that show in minutes what another one shows of a smaller case."""
+FIELD = bool(os.environ.get("OPENCODE_CACHE_TEST_FIELD"))
+field = pytest.mark.skipif(
+    not FIELD, reason="takes minutes and the npm registry: OPENCODE_CACHE_TEST_FIELD=1"
+)
+"""For tests that lock and start what people really have, as the registry has it today."""

@@ -5,24 +5,17 @@ Takes minutes each and the registry: OPENCODE_CACHE_TEST_FIELD=1.
 
 from __future__ import annotations
 
-import os
 import re
 
 import pytest
-from kept import KEPT, REPOSITORY
+from kept import KEPT, REPOSITORY, field
 
 from opencode_cache import pipeline
 from opencode_cache.base.errors import NetworkError
 from opencode_cache.formats import manifest, plan
 from opencode_cache.prove import on_file
 
-pytestmark = [
-    pytest.mark.usefixtures("isolated"),
-    pytest.mark.skipif(
-        not os.environ.get("OPENCODE_CACHE_TEST_FIELD"),
-        reason="needs OPENCODE_CACHE_TEST_FIELD=1, the npm registry and minutes",
-    ),
-]
+pytestmark = [pytest.mark.usefixtures("isolated"), field]
 
 PLACEHOLDERS = ("my-grammars", "owner/repo")
 PLANS = [

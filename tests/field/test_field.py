@@ -6,10 +6,10 @@ A few of them start the real OpenCode; with OPENCODE_CACHE_TEST_FIELD=1 all do.
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 from cases import CASES
+from kept import FIELD
 
 from opencode_cache.config import judge, read, write
 from opencode_cache.config.mistakes import mistakes
@@ -18,7 +18,6 @@ from opencode_cache.opencode import run as opencode
 
 VERSION = "1.18.33"
 STARTED = {"a server without its command", "servers of version 2", "names out of the environment and files"}
-EVERY = bool(os.environ.get("OPENCODE_CACHE_TEST_FIELD"))
 CATALOGUE = {"anthropic": {"models": {"claude-sonnet-4-5": {}}}, "openai": {"models": {}}}
 
 
@@ -62,7 +61,7 @@ def test_there_are_enough_of_them():
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_opencode_starts_with_it_or_not(case, tmp_path, opencode_field):
     """`debug config` reads the whole configuration, and ends with what it cannot use."""
-    if not EVERY and case.name not in STARTED:
+    if not FIELD and case.name not in STARTED:
         pytest.skip("set OPENCODE_CACHE_TEST_FIELD=1 to start OpenCode with each of them")
     environ = lay(case, tmp_path)
     (tmp_path / "tmp").mkdir()

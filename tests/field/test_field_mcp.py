@@ -13,20 +13,14 @@ import time
 
 import isolated
 import pytest
-from kept import KEPT
+from kept import KEPT, field
 
 from opencode_cache import pipeline
 from opencode_cache.base.errors import NetworkError
 from opencode_cache.formats import manifest, plan
 from opencode_cache.opencode import run as opencode
 
-pytestmark = [
-    pytest.mark.usefixtures("isolated"),
-    pytest.mark.skipif(
-        not os.environ.get("OPENCODE_CACHE_TEST_FIELD"),
-        reason="needs OPENCODE_CACHE_TEST_FIELD=1 and the npm registry",
-    ),
-]
+pytestmark = [pytest.mark.usefixtures("isolated"), field]
 
 EVERYTHING, FILES = "@modelcontextprotocol/server-everything", "@modelcontextprotocol/server-filesystem"
 SERVERS = {

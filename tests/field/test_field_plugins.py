@@ -6,7 +6,6 @@ the registry: OPENCODE_CACHE_TEST_FIELD=1.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ import sys
 
 import isolated
 import pytest
-from kept import KEPT
+from kept import KEPT, field
 
 from opencode_cache import pipeline
 from opencode_cache.base.errors import CheckFailedError, NetworkError
@@ -23,13 +22,7 @@ from opencode_cache.opencode import run as opencode
 from opencode_cache.prove import on_file
 from opencode_cache.sandbox.loopback import ModelServer
 
-pytestmark = [
-    pytest.mark.usefixtures("isolated"),
-    pytest.mark.skipif(
-        not os.environ.get("OPENCODE_CACHE_TEST_FIELD"),
-        reason="needs OPENCODE_CACHE_TEST_FIELD=1, the npm registry and minutes",
-    ),
-]
+pytestmark = [pytest.mark.usefixtures("isolated"), field]
 
 VERSION = "1.18.33"
 DCP, SLIM, WAKATIME, BEADS = (

@@ -17,18 +17,12 @@ from functools import partial
 import isolated
 import pytest
 from cases import _PACKAGE, _TOOL
-from kept import KEPT
+from kept import KEPT, field
 
 from opencode_cache.base import python
 from opencode_cache.npm import repository
 
-pytestmark = [
-    pytest.mark.usefixtures("isolated"),
-    pytest.mark.skipif(
-        not os.environ.get("OPENCODE_CACHE_TEST_FIELD"),
-        reason="needs OPENCODE_CACHE_TEST_FIELD=1, the npm registry and minutes",
-    ),
-]
+pytestmark = [pytest.mark.usefixtures("isolated"), field]
 
 VERSION = "1.18.33"
 REGISTRY = "registry.invalid"

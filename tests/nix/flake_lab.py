@@ -16,6 +16,7 @@ import debian
 import machine as machines
 import pytest
 import trees
+from kept import EVERY
 from machine import Machine
 from trees import REPOSITORY
 
@@ -38,12 +39,6 @@ EXTRA_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "extra-1.18.lock.json"
 TOOLS_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "tools-1.18.lock.json"
 TWO_LOCK = REPOSITORY / "tests" / "offline" / "locks" / "two-2.0.lock.json"
 FIELD_LOCK = REPOSITORY / "tests" / "field" / "locks" / "field.lock.json"
-EVERY = bool(os.environ.get("OPENCODE_CACHE_TEST_EVERY"))
-
-every = pytest.mark.skipif(
-    not EVERY,
-    reason="takes minutes, and another test shows the same of less: OPENCODE_CACHE_TEST_EVERY=1",
-)
 
 
 class Flake:

@@ -7,7 +7,8 @@ import json
 import shutil
 
 import pytest
-from flake_lab import EXTRA_LOCK, TARBALLS, TOOLS_LOCK, Flake, Registry, commit, every, get, packages_of
+from flake_lab import EXTRA_LOCK, TARBALLS, TOOLS_LOCK, Flake, Registry, commit, get, packages_of
+from kept import slow
 from trees import REPOSITORY
 
 
@@ -45,7 +46,7 @@ def test_a_plugin_of_ones_own_is_in_the_cache_and_loads(consumer, machine):
     assert "opencode/" in said.stdout
 
 
-@pytest.mark.parametrize("which", ["plugged", pytest.param("tooled", marks=every)])
+@pytest.mark.parametrize("which", ["plugged", pytest.param("tooled", marks=slow)])
 def test_a_lock_of_ones_own_makes_the_same_cache_without_nix(which, consumer, flake, machine, tmp_path):
     """The builder on a plain directory of tarballs, as `fetch` leaves them, with the same lock.
 

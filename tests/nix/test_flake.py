@@ -7,7 +7,8 @@ import re
 import time
 
 import pytest
-from flake_lab import LOCKS, SUITE, Flake, Registry, commit, every, get, machine_of
+from flake_lab import LOCKS, SUITE, Flake, Registry, commit, get, machine_of
+from kept import slow
 
 from opencode_cache.formats import lock
 
@@ -210,7 +211,7 @@ def test_the_proof_that_nix_makes_is_shown_for_its_cache(flake, machine, default
     assert "Proof: proved: OpenCode" in listed.stdout + listed.stderr
 
 
-@every
+@slow
 def test_the_flake_checks_itself(flake, default):
     flake.nix("flake", "check", timeout=3000)
 

@@ -10,7 +10,7 @@ import subprocess
 
 import image_programs
 import pytest
-from flake_lab import every
+from kept import slow
 from trees import KEPT, LIBRARIES, LOADER
 
 # $1: the unpacked root, $2: Debian's tree; then the command. Nothing may be written but HOME, /work and /tmp.
@@ -36,7 +36,7 @@ exec chroot --userspec=1000:1000 "$root" "$@"
 """
 
 
-@every
+@slow
 def test_the_image_is_the_same_each_time_and_starts(flake, machine, default, tmp_path):
     if not flake.value("packages.x86_64-linux", "p: p ? image"):
         pytest.skip("this nixpkgs has no dockerTools")

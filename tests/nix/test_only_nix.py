@@ -7,7 +7,7 @@ import json
 import machine as machines
 import pytest
 from consumer_lab import TOOLS
-from flake_lab import every
+from kept import slow
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_tool_runs(only_nix, consumer, machine, tool):
     assert any(letter.isdigit() for letter in done.stdout)
 
 
-@every
+@slow
 @pytest.mark.parametrize("which", ["tooled", "plugged", "field"])
 def test_every_tool_and_plugin_is_proved_in_such_a_sandbox(consumer, which):
     """The sandbox of these tests has no /lib64, no /lib and no /usr/bin/env."""

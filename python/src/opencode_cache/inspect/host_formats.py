@@ -6,6 +6,8 @@ import ipaddress
 import json
 from typing import TYPE_CHECKING, Any
 
+from opencode_cache.inspect.hosts import is_address
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -27,8 +29,8 @@ def squid(allowed: AllowList) -> str:
         hosts = _hosts(row for row in allowed.rows if row.port == f"tcp/{port}")
         lines.append(f"acl opencode_port_{port} port {port}")
         for kind, of, values in (
-            ("names", "dstdomain", _without_covered([host for host in hosts if not _is_address(host)])),
-            ("addresses", "dst", [host for host in hosts if _is_address(host)]),
+            ("names", "dstdomain", _without_covered([host for host in hosts if not is_address(host)])),
+            ("addresses", "dst", [host for host in hosts if is_address(host)]),
         ):
             lines += [f"acl opencode_{kind}_{port} {of} {value}" for value in values]
             if values:
@@ -67,8 +69,8 @@ def network_policy(allowed: AllowList) -> str:
 def _egress(allowed: AllowList, port: str) -> list[dict[str, Any]]:
     """The rules for one port. A rule without a port would let through all of them."""
     hosts = _hosts(row for row in allowed.rows if row.port == port)
-    names = [_matching(host) for host in hosts if not _is_address(host)]
-    networks = [ipaddress.ip_network(host) for host in hosts if _is_address(host)]
+    names = [_matching(host) for host in hosts if not is_address(host)]
+    networks = [ipaddress.ip_network(host) for host in hosts if is_address(host)]
     kind, _, number = port.partition("/")
     if not number:
         return [
@@ -90,11 +92,3 @@ def _matching(host: str) -> dict[str, str]:
 
 def _hosts(rows: Iterable[Row]) -> list[str]:
     return list(dict.fromkeys(row.host for row in rows))
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

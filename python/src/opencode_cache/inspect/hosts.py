@@ -170,12 +170,13 @@ def _place(address: str) -> tuple[str, str] | None:
         host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme)
     except ValueError:
         return None
-    if port is None or not (_NAME.match(host) or _is_address(host)):
+    if port is None or not (_NAME.match(host) or is_address(host)):
         return None
     return host, f"tcp/{port}"
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Whether it is an IP address, and no name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -187,7 +188,7 @@ def _is_loopback(host: str) -> bool:
     """Whether it is this machine, which nobody has to let through."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
-    return _is_address(host) and ipaddress.ip_address(host).is_loopback
+    return is_address(host) and ipaddress.ip_address(host).is_loopback
 
 
 def _plugins(manifest: Manifest, configuration: Configuration | None) -> list[str]:

@@ -66,12 +66,12 @@ class _Ended:
 
 def prove_command(subject: Subject, record: Record, entry: Entry) -> McpServer | None:
     """One step for a command of the cache; the MCP server that it turns out to be."""
-    found: list[McpServer] = []
+    servers: list[McpServer] = []
 
     def starts(patience: Patience) -> str:
-        about = json.loads((subject.cache / entry.path / "package.json").read_text(encoding="utf-8"))
-        command = _command(entry, about)
-        if not _is_server(subject.cache, entry, about):
+        package = json.loads((subject.cache / entry.path / "package.json").read_text(encoding="utf-8"))
+        command = _command(entry, package)
+        if not _is_server(subject.cache, entry, package):
             return f"{entry.version}: {_told(_version(subject, patience, command))}"
         ended = _Ended(0, "")
         for arguments in _ARGUMENTS:
@@ -80,40 +80,40 @@ def prove_command(subject: Subject, record: Record, entry: Entry) -> McpServer |
                 return f"{entry.version}: {answer}"
             if isinstance(answer, list):
                 server = McpServer(entry, (*command, *arguments), tuple(answer))
-                found.append(server)
+                servers.append(server)
                 given = f", started with `{' '.join(arguments)}`" if arguments else ""
                 return f"{entry.version}: an MCP server with {_count(len(answer), 'tool')}{given}"
             ended = answer
         return f"{entry.version}: {_told(ended)}"
 
     record.step(f"command {entry.spec}", starts)
-    return found[0] if found else None
+    return servers[0] if servers else None
 
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _command(entry: Entry, about: dict[str, Any]) -> tuple[str, ...]:
+def _command(entry: Entry, package: dict[str, Any]) -> tuple[str, ...]:
     """As a person would write it: of several programs, none of which is the package's own, the first one."""
-    programs, own = about.get("bin"), entry.name.rpartition("/")[2]
+    programs, own = package.get("bin"), entry.name.rpartition("/")[2]
     if isinstance(programs, dict) and len({*programs.values()}) > 1 and own not in programs:
         return ("npx", "-y", "-p", entry.spec, next(iter(programs)))
     return ("npx", "-y", entry.spec)
 
 
-def _is_server(cache: Path, entry: Entry, about: dict[str, Any]) -> bool:
+def _is_server(cache: Path, entry: Entry, package: dict[str, Any]) -> bool:
     """Whether it may be an MCP server: by its dependencies, or as its package.json speaks of it."""
     if (cache / entry.modules / "@modelcontextprotocol").is_dir():
         return True
-    return "mcp" in json.dumps([about.get(key) for key in ("name", "description", "keywords")]).lower()
+    return "mcp" in json.dumps([package.get(key) for key in ("name", "description", "keywords")]).lower()
 
 
 def _told(ended: _Ended) -> str:
     """What to say of a program that ended by itself. Raises CheckFailedError where it lacks a part."""
     if ended.status == _NOT_ANSWERED and not ended.words:
         raise CheckFailedError("the cache does not answer `npx` with it")
-    lacking = next((found for one in _LACKING if (found := one.search(ended.words))), None)
+    lacking = next((match for one in _LACKING if (match := one.search(ended.words))), None)
     if lacking or ended.status >= 128:  # noqa: PLR2004 - a shell's way to say which signal
         heart = ended.words[lacking.start() if lacking else 0 :]
         raise CheckFailedError(f"ended with {ended.status}: {heart[:_SHOWN] or 'it said nothing'}")
@@ -195,8 +195,8 @@ class _Talk:
 
     def tools(self) -> list[str]:
         """The names of all tools, sorted. Raises EOFError where it ends, TooSlowError."""
-        about = {"protocolVersion": "2025-06-18", "capabilities": {}}
-        self._ask("initialize", about | {"clientInfo": {"name": "opencode-cache", "version": "1"}})
+        greeting = {"protocolVersion": "2025-06-18", "capabilities": {}}
+        self._ask("initialize", greeting | {"clientInfo": {"name": "opencode-cache", "version": "1"}})
         self._send({"method": "notifications/initialized"})
         names: list[str] = []
         cursor: dict[str, Any] = {}
