@@ -203,6 +203,19 @@ def test_project_with_its_own_plugins_starts_and_asks_nobody(program_118, made_e
     ]
 
 
+def test_project_that_names_what_the_cache_lacks_costs_one_try_and_no_retries(
+    program_118, made_extra, tmp_path
+):
+    project(tmp_path)
+    (tmp_path / "work/.opencode/package.json").write_text('{"dependencies": {"nobody-has-this": "1.0.0"}}')
+    config = CONFIG | {"plugin": ["opencode-gemini-auth"]}
+    env = {"npm_config_registry": "http://registry.invalid"}
+    done = isolated.run(program_118, HELLO, tmp_path, config=config, env=env, read_only=[made_extra.cache])
+    assert "LOOPBACK-OK" in done.stdout, done.stderr
+    assert done.hosts == ["registry.invalid"]
+    assert done.seconds < 30  # npm's retries take over 70
+
+
 @pytest.mark.parametrize("has_gitignore", [True, False])
 @pytest.mark.parametrize("directory", ["user", "project"])
 def test_read_only_config_directory_works(program_118, made_extra, tmp_path, directory, has_gitignore):

@@ -22,9 +22,10 @@ READ_ONLY, NOSUID, NODEV, REMOUNT, BIND, RECURSIVE, PRIVATE = 0x1, 0x2, 0x4, 0x2
 _LOCKED_FLAGS = os.ST_NOSUID | 0x4 | 0x8 | 0x400 | 0x800 if sys.platform == "linux" else 0
 _ST_RELATIME, _MS_RELATIME = 0x1000, 0x200000
 # asm/unistd.h (one number on all architectures), linux/fcntl.h, linux/mount.h
-_PIVOT_ROOT, _MNT_DETACH = {"x86_64": 155, "aarch64": 41}, 2
-_OVER = Path("/proc")
 _MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _ATTR_RDONLY = 442, -100, 0x8000, 0x1
+_PIVOT_ROOT, _MNT_DETACH = {"x86_64": 155, "aarch64": 41}, 2  # its number is not
+_OVER = Path("/proc")
+"""Every machine has it, and what is below is not needed while the new root is filled."""
 
 
 class RefusedError(CheckFailedError):
