@@ -46,5 +46,7 @@ def test_every_package_evaluates_with_the_genuine_stdenv(machine, project, tmp_p
     assert found["tarball"]["urls"][0].startswith("mirror://npm/")
     assert found["jsonschema"] == "schema.json"
     assert found["meta"]["changelog"].endswith("/v1.18.33")
+    assert len(found["closure"]) == 10
+    assert found["not-to-be-passed-on"] == []
     assert found["failed"] == []
     assert found["pairs"] > 100

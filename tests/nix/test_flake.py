@@ -9,6 +9,7 @@ import time
 import pytest
 from flake_lab import LOCKS, SUITE, Flake, Registry, commit, get, machine_of
 from kept import slow
+from trees import KEPT
 
 from opencode_cache.formats import lock
 
@@ -110,19 +111,27 @@ def test_after_use_remove_and_a_garbage_collection_plain_opencode_installs_its_p
 ):
     """What keeps plain OpenCode from doing that is gone; nothing dangles; a local plugin works as ever."""
     home = {"HOME": str(tmp_path)}
-    machine.run(f"{default}/bin/opencode", "models", offline=True, environment=home)
-    links = machine.run("find", tmp_path, "-type", "l").stdout.split()
-    assert f"{tmp_path}/.config/opencode/node_modules/zod" in links
+    cache, opencode = (flake.value("default", f"p: p.{name}.outPath") for name in ("cache", "opencode"))
     remove = flake.nix("eval", "--raw", at="#apps.x86_64-linux.remove.program").stdout
     flake.nix("run", at="#remove", rest=["--dry-run"])
-    said = machine.run(remove, environment=home).stdout
+    # Of this machine's store nothing may go: another one has a copy, by Nix's own means.
+    machine.nix("copy", "--to", KEPT / second.store, "--no-check-sigs", default, remove.partition("/bin/")[0])
+    profile = "/nix/var/nix/profiles/mine"
+    second.nix("build", "--profile", profile, default)
+    second.run(f"{profile}/bin/opencode", "models", offline=True, environment=home)
+    links = second.run("find", tmp_path, "-type", "l").stdout.split()
+    assert f"{tmp_path}/.config/opencode/node_modules/zod" in links
+    said = second.run(remove, environment=home).stdout
     assert "removed " in said
-    assert not machine.run("find", tmp_path, "-type", "l").stdout
+    assert not second.run("find", tmp_path, "-type", "l").stdout
     assert not (tmp_path / ".config/opencode/node_modules").exists()
     assert not (tmp_path / ".config/opencode/package-lock.json").exists()
-    # Another machine has the program and not the cache, as after a garbage collection.
-    opencode = flake.value("default", "p: p.opencode.outPath")
-    second.links_to(machine, machine.out("path-info", "--recursive", opencode).split())
+    second.nix("build", "--profile", profile, opencode)
+    second.nix("profile", "wipe-history", "--profile", profile)
+    assert second.has(cache)
+    assert "store paths deleted" in second.out("store", "gc")
+    assert not second.has(cache)
+    assert not second.has(default)
     config = tmp_path / ".config/opencode"
     (config / "plugin").mkdir()
     (config / "plugin/mine.js").write_text(LOCAL_PLUGIN)
@@ -131,7 +140,7 @@ def test_after_use_remove_and_a_garbage_collection_plain_opencode_installs_its_p
     get(api)
     with Registry(*api) as registry:
         environment = home | {"npm_config_registry": registry.url, "OPENCODE_DISABLE_MODELS_FETCH": "1"}
-        second.run(f"{opencode}/bin/opencode", "models", environment=environment)
+        second.run(f"{profile}/bin/opencode", "models", environment=environment)
     assert (tmp_path / "loaded").read_text() == "function"
     assert not (config / "node_modules/@opencode-ai/plugin").is_symlink()
 

@@ -8,6 +8,7 @@ import datetime as dt
 
 import isolated
 import pytest
+from kept import slow
 
 from opencode_cache.build import builder
 from opencode_cache.catalogue import choose
@@ -27,7 +28,9 @@ def own(made_extra):
     return embedded.catalogue(made_extra.opencode)
 
 
-@pytest.mark.parametrize(("day", "shipped"), [("2031-01-01", True), ("2024-01-01", False)])
+@pytest.mark.parametrize(
+    ("day", "shipped"), [("2031-01-01", True), pytest.param("2024-01-01", False, marks=slow)]
+)
 def test_the_user_sees_the_newer_catalogue(made_extra, own, tarballs, tmp_path, day, shipped):
     given = copy.deepcopy(own)
     for provider in given.values():

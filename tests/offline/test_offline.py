@@ -95,7 +95,7 @@ def test_118_provider_that_is_not_bundled_answers(program_118, made_extra, tmp_p
     assert done.models == ["mock-model"]
 
 
-@pytest.mark.parametrize("npm", ["@ai-sdk/anthropic", "@ai-sdk/openai-compatible"])
+@pytest.mark.parametrize("npm", [pytest.param("@ai-sdk/anthropic", marks=slow), "@ai-sdk/openai-compatible"])
 def test_118_runs_a_bash_tool_call(program_118, made_extra, tmp_path, npm):
     done = isolated.run(
         program_118,

@@ -10,18 +10,18 @@ from kept import slow
 
 SPECS = (
     # Providers
-    "@aihubmix/ai-sdk-provider@2.1.0",
+    pytest.param("@aihubmix/ai-sdk-provider@2.1.0", marks=slow),
     pytest.param("@jerome-benoit/sap-ai-provider-v2@4.9.1", marks=slow),
-    "@qvac/ai-sdk-provider@0.7.0",
+    pytest.param("@qvac/ai-sdk-provider@0.7.0", marks=slow),
     "@saladtechnologies-oss/ai-sdk-provider@0.2.0",
     pytest.param("ai-gateway-provider@3.2.0", marks=slow),
     # Plugins; the second brings napi prebuilds of its own, the third ones in packages per system
     "opencode-gemini-auth@1.3.8",
     "bufferutil@4.0.9",
     "@parcel/watcher@2.5.1",
-    "@opencode-ai/plugin@1.18.33",
+    pytest.param("@opencode-ai/plugin@1.18.33", marks=slow),
     # Tools
-    "pyright@1.1.400",
+    pytest.param("pyright@1.1.400", marks=slow),
     "typescript-language-server@4.3.3",
     "@biomejs/biome@2.0.0",
     pytest.param("@vue/language-server@2.2.0", marks=slow),

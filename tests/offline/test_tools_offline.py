@@ -13,6 +13,7 @@ from pathlib import Path
 
 import isolated
 import pytest
+from kept import slow
 
 from opencode_cache.base import python, store
 from opencode_cache.base.errors import CheckFailedError
@@ -30,6 +31,8 @@ LOCK = Path(__file__).parent / "locks" / "tools-1.18.lock.json"
 SERVERS = [tool for tool in tools.TOOLS.values() if tool.server]
 DIAGNOSING = [tool for tool in SERVERS if tool.sample]
 TRIES = 3
+OF_A_KIND = ("pyright", "typescript-language-server", "@biomejs/biome")
+"""JavaScript alone, one that looks for the project's own files, and a program; the others are like these."""
 NO_DOWNLOAD = {"OPENCODE_DISABLE_LSP_DOWNLOAD": "1"}
 
 # A model that calls the write tool, and OpenCode beside it: argv is the program, the file and its text.
@@ -153,12 +156,18 @@ def test_every_tool_is_where_opencode_looks_for_it(made, tool):
     assert linked.exists() == bool(tool.server and tool.linked)
 
 
-@pytest.mark.parametrize("tool", DIAGNOSING, ids=lambda tool: tool.package)
+@pytest.mark.parametrize(
+    "tool",
+    [
+        pytest.param(tool, id=tool.package, marks=[] if tool.package in OF_A_KIND else slow)
+        for tool in DIAGNOSING
+    ],
+)
 def test_opencode_gets_diagnostics_from_the_cached_server(made, program, path, tmp_path, tool):
     assert diagnose(made, program, tmp_path, tool, path)
 
 
-@pytest.mark.parametrize("package", ["pyright", "typescript-language-server"])
+@pytest.mark.parametrize("package", ["pyright", pytest.param("typescript-language-server", marks=slow)])
 def test_also_where_lsp_downloads_are_switched_off(made, program, path, tmp_path, package):
     found = diagnose(made, program, tmp_path, tools.TOOLS[package], path, NO_DOWNLOAD)
     assert any("assignable" in one["message"] for one in found)
@@ -207,7 +216,7 @@ def edit(made, program, home, path, name, text, env=None, **config):
     return "\n".join(map(str, report["results"])), file.read_text()
 
 
-@pytest.mark.parametrize("package", ["pyright", "typescript-language-server"])
+@pytest.mark.parametrize("package", ["pyright", pytest.param("typescript-language-server", marks=slow)])
 def test_an_agents_edit_comes_back_with_diagnostics(made, program, path, tmp_path, package):
     tool = tools.TOOLS[package]
     file = project(tmp_path, made, tool)
@@ -224,11 +233,12 @@ def test_an_agents_edit_comes_back_with_diagnostics(made, program, path, tmp_pat
     ("package", "name", "beside", "env"),
     [
         ("prettier", "package.json", '{"devDependencies": {"prettier": "*"}}', {}),
-        (
+        pytest.param(
             "oxfmt",
             "package.json",
             '{"devDependencies": {"oxfmt": "*"}}',
             {"OPENCODE_EXPERIMENTAL_OXFMT": "1"},
+            marks=slow,
         ),
         ("@biomejs/biome", "biome.json", "{}", {}),
     ],
@@ -284,9 +294,15 @@ def repository_lock(made, tarballs, spec, name):
     )
 
 
-@pytest.mark.parametrize("start", ["", "mine@"])
 @pytest.mark.parametrize(
-    "command", [["models"], ["run", "-m", "extra/mock-model", "hello"]], ids=lambda c: c[0]
+    ("start", "command"),
+    [
+        ("mine@", ["models"]),
+        ("", ["run", "-m", "extra/mock-model", "hello"]),
+        pytest.param("", ["models"], marks=slow),
+        pytest.param("mine@", ["run", "-m", "extra/mock-model", "hello"], marks=slow),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else value,
 )
 def test_opencode_loads_a_plugin_out_of_a_repository(made, tarballs, tmp_path, start, command):
     spec = f"{start}github:owner/repo#{COMMIT}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import isolated
 import pytest
+from kept import slow
 
 from opencode_cache.wrapper import render as wrapper
 
@@ -66,15 +68,33 @@ def agents_environment(program, home, **options):
     return {name: value for name, value in pairs.items() if name not in OPENCODES_OWN}
 
 
-USERS = [
-    {},
-    {"XDG_CACHE_HOME": "", "HTTP_PROXY": "", "NODE_EXTRA_CA_CERTS": "/ca", "npm_config_loglevel": "silent"},
-    {"XDG_CACHE_HOME": "@HOME@/own", "OPENCODE_DISABLE_AUTOUPDATE": "false", "BUN_INSPECT_PRELOAD": "@OWN@"},
-]
+USERS = {
+    "plain": {},
+    "unusable": {
+        "XDG_CACHE_HOME": "",
+        "HTTP_PROXY": "",
+        "NODE_EXTRA_CA_CERTS": "/ca",
+        "npm_config_loglevel": "silent",
+    },
+    "own": {
+        "XDG_CACHE_HOME": "@HOME@/own",
+        "OPENCODE_DISABLE_AUTOUPDATE": "false",
+        "BUN_INSPECT_PRELOAD": "@OWN@",
+    },
+}
 
 
-@pytest.mark.parametrize("user", USERS, ids=["plain", "unusable", "own"])
-@pytest.mark.parametrize("version", ["1.18", "1.0"])
+@pytest.mark.parametrize(
+    ("version", "user"),
+    [
+        ("1.18", "unusable"),
+        ("1.18", "own"),
+        ("1.0", "plain"),
+        pytest.param("1.18", "plain", marks=slow),
+        pytest.param("1.0", "unusable", marks=slow),
+        pytest.param("1.0", "own", marks=slow),
+    ],
+)
 def test_agent_sees_the_users_environment(version, user, request, tmp_path):
     program = request.getfixturevalue("program_118" if version == "1.18" else "program_10")
     made = request.getfixturevalue("made_extra" if version == "1.18" else "made_10")
@@ -82,7 +102,7 @@ def test_agent_sees_the_users_environment(version, user, request, tmp_path):
     own.write_text("")
     user = {
         name: value.replace("@HOME@", str(tmp_path)).replace("@OWN@", str(own))
-        for name, value in user.items()
+        for name, value in USERS[user].items()
     }
     ours = agents_environment(program, tmp_path, env=user, read_only=[made.cache])
     # The bare program, started from the same home: without its cache 1.0 does not get as far as a tool call.
@@ -127,13 +147,21 @@ def test_servers_password_is_for_the_server_alone(program_118, made_extra, tmp_p
     assert not [line for line in terminal.split("\0") if line.startswith((*own, *SERVER))]
 
 
-@pytest.mark.parametrize("name", [b"back\\slash", b"not-utf-8-\xff"], ids=["backslash", "not UTF-8"])
-@pytest.mark.parametrize("where", ["home", "program", "movable"])
-@pytest.mark.parametrize("version", ["1.18", "1.0"])
+BACKSLASH, NOT_UTF_8 = "back\\slash", os.fsdecode(b"not-utf-8-\xff")
+QUICK = {("1.18", "home", NOT_UTF_8), ("1.18", "movable", BACKSLASH), ("1.0", "program", BACKSLASH)}
+
+
+@pytest.mark.parametrize(
+    ("version", "where", "name"),
+    [
+        pytest.param(*case, marks=[] if case in QUICK else slow, id="-".join(map(ascii, case)))
+        for case in itertools.product(("1.18", "1.0"), ("home", "program", "movable"), (BACKSLASH, NOT_UTF_8))
+    ],
+)
 def test_paths_that_bun_reads_otherwise(version, where, name, request, tmp_path):
     """A home, or a place of the program, with a backslash or a byte that is not UTF-8: OpenCode starts."""
     made = request.getfixturevalue("made_extra" if version == "1.18" else "made_10")
-    odd = tmp_path / os.fsdecode(name)
+    odd = tmp_path / name
     home = odd if where == "home" else tmp_path / "home"
     home.mkdir()
     out = odd if where != "home" else tmp_path / "wrapped"
@@ -216,8 +244,15 @@ def test_project_that_names_what_the_cache_lacks_costs_one_try_and_no_retries(
     assert done.seconds < 30  # npm's retries take over 70
 
 
-@pytest.mark.parametrize("has_gitignore", [True, False])
-@pytest.mark.parametrize("directory", ["user", "project"])
+@pytest.mark.parametrize(
+    ("directory", "has_gitignore"),
+    [
+        ("user", True),
+        ("project", False),
+        pytest.param("user", False, marks=slow),
+        pytest.param("project", True, marks=slow),
+    ],
+)
 def test_read_only_config_directory_works(program_118, made_extra, tmp_path, directory, has_gitignore):
     """On a mount that is read-only; the bare OpenCode ends there where it has no .gitignore."""
     project(tmp_path)
