@@ -12,6 +12,7 @@ from pathlib import Path
 import isolated
 import pytest
 from cases import _PACKAGE, _TOOL, CASES
+from kept import slow
 from test_field import lay
 
 from opencode_cache.config import judge, offer, read
@@ -36,6 +37,9 @@ OWN = {
     }
 }
 TRIES = 4
+node_or_not = pytest.mark.parametrize(
+    "node", [pytest.param(True, id="with Node.js", marks=slow), pytest.param(False, id="without")]
+)
 _PROGRAMS = ["sh", "env", "ls", "cat", "uname", "mkdir", "ln", "mv", "cp", "rm", "rmdir", "chmod", "cksum"]
 _PROGRAMS += ["git", "readlink"]
 
@@ -61,7 +65,7 @@ def home(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("node", [True, False], ids=["with Node.js", "without"])
+@node_or_not
 def test_servers_by_npx_are_connected_from_the_cache(started, home, bare, node):
     path = os.environ["PATH"] if node else bare
     report = isolated.run(
@@ -105,7 +109,9 @@ def test_an_address_that_is_not_in_the_cache_is_asked_for(started, home):
     assert report.hosts == ["rules.example.org"]
 
 
-@pytest.mark.parametrize("place", ["work/.opencode", ".config/opencode", "team"])
+@pytest.mark.parametrize(
+    "place", ["work/.opencode", *(pytest.param(at, marks=slow) for at in (".config/opencode", "team"))]
+)
 def test_a_tool_of_ones_own_finds_its_dependency(made_field, started, home, place):
     """In the project, in the user's own directory, and in OPENCODE_CONFIG_DIR."""
     (home / place / "tool").mkdir(parents=True)
@@ -187,7 +193,7 @@ def test_another_configuration_is_looked_at_anew_and_a_known_one_is_not(said, ho
     assert "\x1b" not in said(environ | {"OPENCODE_CONFIG_CONTENT": '{"plugin": ["\x1b[2J"]}'}, home / "work")
 
 
-@pytest.mark.parametrize("node", [True, False], ids=["with Node.js", "without"])
+@node_or_not
 def test_a_project_without_typescript_gets_the_servers_own(started, home, bare, node):
     """OpenCode looks for `typescript/lib/tsserver.js` in the project; without, it starts no server."""
     (home / "work/package-lock.json").write_text("{}")
