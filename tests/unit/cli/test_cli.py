@@ -243,7 +243,7 @@ def test_the_shell_completes_commands_tools_and_systems(typed, offered, monkeypa
     monkeypatch.setenv("COMP_CWORD", str(len(typed.split())))
     monkeypatch.setenv("_OPENCODE_CACHE_COMPLETE", "complete_bash")
     with pytest.raises(SystemExit):
-        cli.app(prog_name="opencode-cache")
+        cli.command_line()(prog_name="opencode-cache")
     assert capsys.readouterr().out.split() == [offered]
 
 

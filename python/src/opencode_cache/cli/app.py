@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
@@ -49,12 +50,17 @@ class _Lazy(TyperGroup):
         return list(_MODULES)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
-        if cmd_name not in self.commands:
-            # For a name that is none, all of them: what is near it is told.
-            for module in {_MODULES[cmd_name]} if cmd_name in _MODULES else set(_MODULES.values()):
-                import_module(f"{__package__}.{module}")
-            self.commands.update(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+        # For a name that is none, all of them: what is near it is told.
+        for name in [cmd_name] if cmd_name in _MODULES else _MODULES:
+            if name not in self.commands:
+                self.commands[name] = _made(name)
         return super().get_command(ctx, cmd_name)
+
+
+def _made(name: str) -> Any:  # noqa: ANN401
+    import_module(f"{__package__}.{_MODULES[name]}")
+    (info,) = (info for info in app.registered_commands if info.name == name)
+    return typer.main.get_command_from_info(info, pretty_exceptions_short=True, rich_markup_mode="rich")
 
 
 app = narrow.App(
@@ -89,7 +95,13 @@ def _main(
         os.environ[CONSENT] = "1"  # and that of child processes
 
 
+@functools.cache
+def command_line() -> Any:  # noqa: ANN401
+    """All of it as one typer command, which makes those below it when they are asked for."""
+    return typer.main.get_command(app)
+
+
 def all_commands() -> dict[str, Any]:
     """Name -> typer's command, of all that there are, in the help's order."""
-    group = typer.main.get_command(app)
-    return {name: group.get_command(None, name) for name in group.list_commands(None)}  # type: ignore[attr-defined]
+    group = command_line()
+    return {name: group.get_command(None, name) for name in group.list_commands(None)}

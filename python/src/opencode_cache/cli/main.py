@@ -10,7 +10,7 @@ import typer
 from opencode_cache.base import answer
 from opencode_cache.base.errors import INTERRUPTED, INTERRUPTED_STATUS, BadInputError, OpencodeCacheError
 from opencode_cache.cli import process
-from opencode_cache.cli.app import app
+from opencode_cache.cli.app import command_line
 
 # Newer typers carry their own click, older ones import it; the class is found from what both export.
 _UsageError: type[Exception] = next(
@@ -37,7 +37,7 @@ def main() -> NoReturn:
     """The entry point: expected errors become one sentence and their exit status."""
     try:
         process.prepare()
-        status = app(_with_experimental_first(sys.argv[1:]), standalone_mode=False)
+        status = command_line()(_with_experimental_first(sys.argv[1:]), standalone_mode=False)
         answer.lines([])  # flushes: here, where a reader that went away is expected
     except OpencodeCacheError as error:
         _say(str(error))
