@@ -63,7 +63,7 @@ def site(tmp_path):
     directory.mkdir()
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=directory)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield directory, f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
 

@@ -673,7 +673,7 @@ def repositories(monkeypatch):
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         monkeypatch.setenv(repository.ARCHIVES, f"http://127.0.0.1:{server.server_port}/")
         yield served
