@@ -225,6 +225,7 @@ def test_the_flake_checks_itself(flake, default):
     flake.nix("flake", "check", timeout=3000)
 
 
+@slow
 def test_the_newest_nix_of_debian_makes_the_same_bits(flake, default):
     """Evaluation, the cache with its warm-up, and the program, with the Nix that Debian has in sid."""
     suite = "sid" if SUITE == "trixie" else ""

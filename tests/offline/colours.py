@@ -30,6 +30,8 @@ _ROWS, _COLUMNS = 200, 120
 _LIMIT = 60
 _QUIET = 6
 """Seconds without a change after which nothing more is expected on the screen, or asked for."""
+_EVERY = 0.5
+"""Seconds between two looks at the screen."""
 _END = "THAT-WAS-ALL"
 
 
@@ -139,10 +141,14 @@ def _watch(screen, program: str, work: Path, environment) -> str:
         start_new_session=True,
     ) as process:
         limit = time.monotonic() + _LIMIT
-        seen, changed, is_done = None, time.monotonic(), False
+        seen, changed, is_done, look = None, time.monotonic(), False, 0.0
         while not is_done and time.monotonic() < limit and process.poll() is None:
             if select.select([outside], [], [], 0.2)[0]:
                 stream.feed(os.read(outside, 65536))
+            # Reading all of the screen takes more time than drawing it.
+            if time.monotonic() < look:
+                continue
+            look = time.monotonic() + _EVERY
             now = _lines(screen)
             if now != seen:
                 seen, changed = now, time.monotonic()

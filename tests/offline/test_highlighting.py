@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import colours
 import pytest
-from kept import slow
+from kept import EVERY, slow
 
 from opencode_cache.base.errors import NetworkError
 from opencode_cache.build import builder
@@ -60,14 +60,17 @@ def answer(languages):
     return "\n\n".join(f"```{name}\n{SAMPLES[name]}\n```" for name in languages)
 
 
+TWO = ("python", "rust")
+
+
 @pytest.fixture(scope="module")
 def packages(fetch_packages):
-    """The pins' packages by key, as a lock would have them; fetched."""
+    """The pins' packages by key, as a lock would have them; fetched. npm is started for each."""
 
     def one(spec):
         return package_from(npm.view(spec)[0], spec.rpartition("@")[0])
 
-    specs = grammar.packages(grammars.PINS.values())
+    specs = grammar.packages(grammars.PINS[name] for name in (grammars.PINS if EVERY else TWO))
     try:
         with ThreadPoolExecutor(4) as pool:
             found = dict(zip(specs, pool.map(one, specs), strict=True))
@@ -130,20 +133,20 @@ def test_118_shows_every_pinned_language_in_colours(program_118, made_118, place
 
 def test_languages_of_a_lock_are_in_colours_and_nothing_is_written(made_118, packages, tarballs, tmp_path):
     """As users have it: lock, build, wrap; OpenTUI is pointed at the cache."""
-    pins, _ = grammars.choose(("python", "rust"), {}, highlighting.remote(made_118.opencode))
+    pins, _ = grammars.choose(TWO, {}, highlighting.remote(made_118.opencode))
     wanted = {key: packages[key] for key in grammar.packages(pins.values())}
     change = {"languages": pins, "packages": made_118.lock.packages | wanted}
     inputs = builder.Inputs(
         made_118.lock.model_copy(update=change), tarballs, made_118.opencode, platforms.current()
     )
     made = builder.build(inputs, tmp_path / "cache")
-    assert made.languages == ("python", "rust")
+    assert made.languages == TWO
     assert {"nix", "go"} <= set(made.languages_fetched)
     home = tmp_path / "home"
     program = wrapper.wrap(tmp_path / "cache", made_118.opencode, tmp_path / "wrapped")
-    shown = colours.show(program, answer(["python", "rust"]), home)
+    shown = colours.show(program, answer(TWO), home)
     assert (shown.before, shown.hosts) == ([], [])
-    assert all(len(shown.colours(SAMPLES[name])) > 2 for name in ("python", "rust"))
+    assert all(len(shown.colours(SAMPLES[name])) > 2 for name in TWO)
     assert not [path for path in (home / ".local/share/opentui").rglob("*") if path.is_file()]
 
 

@@ -18,7 +18,7 @@ from kept import slow
 from test_bundle_offline import CONFIG, HELLO, tree
 
 from opencode_cache.formats import manifest
-from opencode_cache.ship import image
+from opencode_cache.ship import image, oci_layout
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,9 +46,11 @@ exec chroot --userspec="$user:$user" "$root" /usr/bin/env -i -C /work "$@"
 
 @pytest.fixture(scope="module")
 def made(made_118, tree, tmp_path_factory) -> image.Image:
-    """On what Debian's packages make of a root directory."""
+    """On what Debian's packages make of a root directory; packed less, which takes a third of the time."""
     out = tmp_path_factory.mktemp("image") / "opencode.oci.tar"
-    return image.image(made_118.cache, made_118.opencode, out, base=tree)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(oci_layout, "_LEVEL", 1)
+        return image.image(made_118.cache, made_118.opencode, out, base=tree)
 
 
 @pytest.fixture(scope="module")
@@ -121,10 +123,9 @@ def starts(root: Path, config: dict) -> None:
     (outside / ".config/opencode").mkdir(parents=True)
     words = [*user, "--mount", "--pid", "--fork", "--propagation", "private", "sh", "-c", ENTER, "enter"]
     words += [str(root), number, str(outside / ".config/opencode"), *process["env"], program]
-    for arguments, says in (["--version"], "1.18."), (["models"], "opencode/"), (HELLO, "LOOPBACK-OK"):
-        done = isolated.run("unshare", [*words, *arguments], outside, config=CONFIG)
-        assert (done.returncode, done.hosts) == (0, []), done.stderr
-        assert says in done.stdout
+    done = isolated.run("unshare", [*words, *HELLO], outside, config=CONFIG)
+    assert (done.returncode, done.hosts) == (0, []), done.stderr
+    assert "LOOPBACK-OK" in done.stdout
     drawn = isolated.run("unshare", [*words], outside, config=CONFIG, watch=1)
     assert "1.18." in drawn.stdout
 

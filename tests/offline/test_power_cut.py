@@ -11,7 +11,7 @@ import sys
 import time
 
 import pytest
-from kept import LOCKS
+from kept import LOCKS, slow
 
 from opencode_cache import pipeline
 from opencode_cache.formats import lock, manifest
@@ -63,12 +63,11 @@ def ready(home, monkeypatch, made_118):
 
 
 def files_of_each_kind(built):
-    """The program, the wrapper, and of the cache its lists and a file of a package."""
+    """The program, the wrapper, and of the cache its list and a file of a package."""
     modules = built.cache / "packages" / "ai-gateway-provider" / "node_modules"
     yield built.opencode
     yield built.program
     yield built.cache / "manifest.json"
-    yield built.cache / "config" / "package-lock.json"
     yield modules / "ai-gateway-provider" / "package.json"
 
 
@@ -119,7 +118,7 @@ def test_a_killed_build_is_swept_by_the_next_one(made_118, tarballs, tmp_path):
     assert sorted(one.name for one in tmp_path.iterdir()) == ["out", "the.lock.json"]
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
+@pytest.mark.parametrize("umask", [pytest.param(0o000, marks=slow), 0o077, pytest.param(0o777, marks=slow)])
 def test_whatever_the_umask_what_is_built_and_wrapped_is_for_all_to_read(made_118, tarballs, tmp_path, umask):
     path = tmp_path / "the.lock.json"
     path.write_text(lock.dumps(made_118.lock), encoding="utf-8")

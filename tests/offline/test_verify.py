@@ -91,6 +91,7 @@ def test_1_0_asks_for_its_catalogue_only(isolated, ripgrep, cache_10, opencode_1
     assert any(name.startswith("answer ") for name in names(proof))
 
 
+@slow
 def test_a_plugin_that_is_not_loaded_is_found(isolated, tmp_path, cache_118, opencode_118):
     plugins = [entry for entry in manifest.read(cache_118).requests if entry.kind == "plugin"]
     if not plugins:
