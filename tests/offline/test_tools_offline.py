@@ -240,7 +240,7 @@ def test_an_agents_edit_comes_back_with_diagnostics(made, program, path, tmp_pat
             {"OPENCODE_EXPERIMENTAL_OXFMT": "1"},
             marks=slow,
         ),
-        ("@biomejs/biome", "biome.json", "{}", {}),
+        pytest.param("@biomejs/biome", "biome.json", "{}", {}, marks=slow),
     ],
 )
 def test_an_agents_edit_is_formatted(made, program, path, tmp_path, package, name, beside, env):

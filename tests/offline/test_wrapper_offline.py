@@ -87,10 +87,10 @@ USERS = {
 @pytest.mark.parametrize(
     ("version", "user"),
     [
-        ("1.18", "unusable"),
         ("1.18", "own"),
         ("1.0", "plain"),
         pytest.param("1.18", "plain", marks=slow),
+        pytest.param("1.18", "unusable", marks=slow),
         pytest.param("1.0", "unusable", marks=slow),
         pytest.param("1.0", "own", marks=slow),
     ],
