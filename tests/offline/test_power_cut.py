@@ -102,8 +102,8 @@ def test_a_killed_build_is_swept_by_the_next_one(made_extra, tarballs, tmp_path)
     path = tmp_path / "the.lock.json"
     path.write_text(lock.dumps(made_extra.lock), encoding="utf-8")
     command = [
-        *(sys.executable, "-m", "opencode_cache", "build", "--no-warmup"),
-        *("--lock", path, "--tarballs", tarballs, "--opencode", made_extra.opencode, "--out", tmp_path / "out"),
+        *(sys.executable, "-m", "opencode_cache", "build", "--no-warmup", "--lock", path),
+        *("--tarballs", tarballs, "--opencode", made_extra.opencode, "--out", tmp_path / "out"),
     ]
     left = False
     for _ in range(3):
