@@ -135,7 +135,15 @@ def test_languages_of_a_lock_are_in_colours_and_nothing_is_written(made_118, pac
     """As users have it: lock, build, wrap; OpenTUI is pointed at the cache."""
     pins, _ = grammars.choose(TWO, {}, highlighting.remote(made_118.opencode))
     wanted = {key: packages[key] for key in grammar.packages(pins.values())}
-    change = {"languages": pins, "packages": made_118.lock.packages | wanted}
+    # Languages, and what OpenCode wants at every start.
+    config = made_118.lock.trees["config"]
+    kept = {key: made_118.lock.packages[key] for key in config.values()}
+    change = {
+        "languages": pins,
+        "packages": kept | wanted,
+        "trees": {"config": config},
+        "requests": tuple(one for one in made_118.lock.requests if one.kind == "config"),
+    }
     inputs = builder.Inputs(
         made_118.lock.model_copy(update=change), tarballs, made_118.opencode, platforms.current()
     )

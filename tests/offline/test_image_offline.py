@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import bundle_lab
@@ -18,7 +21,9 @@ from kept import slow
 from test_bundle_offline import CONFIG, HELLO, tree
 
 from opencode_cache.formats import manifest
-from opencode_cache.ship import image, oci_layout
+from opencode_cache.formats import proof as proofs
+from opencode_cache.formats.proof import Proof
+from opencode_cache.ship import image, installation, oci_layout
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,12 +50,12 @@ exec chroot --userspec="$user:$user" "$root" /usr/bin/env -i -C /work "$@"
 
 
 @pytest.fixture(scope="module")
-def made(made_118, tree, tmp_path_factory) -> image.Image:
+def made(made_extra, tree, tmp_path_factory) -> image.Image:
     """On what Debian's packages make of a root directory; packed less, which takes a third of the time."""
     out = tmp_path_factory.mktemp("image") / "opencode.oci.tar"
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(oci_layout, "_LEVEL", 1)
-        return image.image(made_118.cache, made_118.opencode, out, base=tree)
+        return image.image(made_extra.cache, made_extra.opencode, out, base=tree)
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +111,11 @@ def test_skopeo_takes_what_fits_out_of_several(tools, tmp_path):
     assert {one.digest.removeprefix("sha256:") for one in images} < names
 
 
-def starts(root: Path, config: dict) -> None:
-    """As somebody whom nobody knows, with a model server and nothing else, with a read-only root."""
+def starts(root: Path, config: dict, *, draws: bool = False) -> None:
+    """As somebody whom nobody knows, with a model server and nothing else, with a read-only root.
+
+    `draws`: the interface as well, which `test_machines.py` starts on a root like this one each time.
+    """
     process = config["process"]
     assert process["user"]["uid"] == 1000
     for name in ("dev", "proc", "tmp", "etc/opencode"):
@@ -126,8 +134,27 @@ def starts(root: Path, config: dict) -> None:
     done = isolated.run("unshare", [*words, *HELLO], outside, config=CONFIG)
     assert (done.returncode, done.hosts) == (0, []), done.stderr
     assert "LOOPBACK-OK" in done.stdout
-    drawn = isolated.run("unshare", [*words], outside, config=CONFIG, watch=1)
-    assert "1.18." in drawn.stdout
+    if draws:
+        drawn = isolated.run("unshare", [*words], outside, config=CONFIG, watch=1)
+        assert "1.18." in drawn.stdout
+
+
+@contextmanager
+def opened(file: Path):
+    """The manifest of an image, its configuration, and what opens each layer, from below."""
+    with tarfile.open(file) as tar:
+        index = json.load(tar.extractfile("index.json"))
+
+        def blob(descriptor):
+            return tar.extractfile("blobs/sha256/" + descriptor["digest"].removeprefix("sha256:"))
+
+        described = json.load(blob(index["manifests"][0]))
+        config = json.load(blob(described["config"]))["config"]
+
+        def layer(one):
+            return tarfile.open(fileobj=blob(one), mode="r:gz")
+
+        yield described, config, [partial(layer, one) for one in described["layers"]]
 
 
 @slow
@@ -135,16 +162,72 @@ def test_it_runs_as_anybody_with_a_read_only_root_and_nothing_executable_in_tmp(
     """Unpacked by Python, where there is no umoci."""
     if sys.platform != "linux" or shutil.which("unshare") is None:
         pytest.skip("needs Linux and util-linux's unshare")
-    with tarfile.open(made.file) as tar:
-        index = json.load(tar.extractfile("index.json"))
-
-        def blob(descriptor):
-            return tar.extractfile("blobs/sha256/" + descriptor["digest"].removeprefix("sha256:"))
-
-        manifest = json.load(blob(index["manifests"][0]))
-        config = json.load(blob(manifest["config"]))["config"]
-        for layer in manifest["layers"]:
-            with tarfile.open(fileobj=blob(layer), mode="r:gz") as inner:
+    with opened(made.file) as (_, config, layers):
+        for layer in layers:
+            with layer() as inner:
                 inner.extractall(tmp_path / "root")  # noqa: S202 - our own
     process = {"user": {"uid": 1000}, "args": config["Entrypoint"], "env": config["Env"]}
-    starts(tmp_path / "root", {"process": process})
+    starts(tmp_path / "root", {"process": process}, draws=True)
+
+
+PROVED_PATH = ("/usr/bin", "/bin", "/opt/opencode/libexec/path")
+"""Of the root in which it is proved: what every machine has, then what ships."""
+
+
+@slow
+def test_the_command_proves_it_as_it_ships_and_the_second_time_takes_the_proof(made_118, tree, tmp_path):
+    ripgrep = shutil.which("rg")
+    if not ripgrep:
+        pytest.skip("needs ripgrep on PATH: install Debian's ripgrep")
+    words = ["--cache", made_118.cache, "--opencode", made_118.opencode, "--base", tree, "--ripgrep", ripgrep]
+
+    def command(name):
+        done = subprocess.run(
+            [sys.executable, "-m", "opencode_cache", "image", *words, "-o", tmp_path / name],
+            env=os.environ | {"XDG_DATA_HOME": str(tmp_path / "data"), "SOURCE_DATE_EPOCH": "1790000000"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    assert "verifying what ships" in command("first")
+    files = {}
+    with opened(tmp_path / "first") as (described, config, layers):
+        assert len(layers) == 3
+        for layer in layers[1:]:
+            with layer() as tar:
+                files |= {
+                    one.name: (one, tar.extractfile(one).read() if one.isfile() else b"") for one in tar
+                }
+    text = files[described["annotations"]["opencode-cache.proof"].removeprefix("/")][1]
+    digest = described["annotations"]["opencode-cache.proof.digest"]
+    assert digest == f"sha256:{hashlib.sha256(text).hexdigest()}"
+    proof = Proof.model_validate_json(text)
+    assert (proof.complete, proof.isolated, proof.path) == (True, True, PROVED_PATH)
+    assert {"models", "serve", "run", "tui", "second start"} <= {step.name for step in proof.steps}
+    # It is of what lies in these layers above the base.
+    assert proof.installation_sha256 == installation_sha256(files)
+    assert proof.binary_sha256 == hashlib.sha256(files["opt/opencode/libexec/opencode"][1]).hexdigest()
+    (path,) = (one.removeprefix("PATH=").split(":") for one in config["Env"] if one.startswith("PATH="))
+    # The wrapper, which is first on the image's PATH, adds what ships at the end, as where it was proved.
+    assert path[0] == "/opt/opencode/bin"
+    assert set(proof.path) - set(path) == {"/opt/opencode/libexec/path"}
+    own = {name for name in files if name.startswith(("opt/opencode/bin/", "opt/opencode/libexec/path/"))}
+    assert own == {"opt/opencode/bin/opencode", "opt/opencode/libexec/path/rg"}
+    assert "verifying" not in command("again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "first").read_bytes()
+
+
+def installation_sha256(files) -> str:
+    """As the proof counts it, from the image: without itself and the bills, which say when they were made."""
+    top, digest = "opt/opencode/", hashlib.sha256()
+    left_out = {proofs.FILE, installation.CYCLONEDX, installation.SPDX}
+    for name, (member, data) in sorted(files.items()):
+        path = name.removeprefix(top)
+        if name.startswith(top) and path not in left_out:
+            content = hashlib.sha256(data).hexdigest()
+            digest.update(f"{path}\0{member.mode:o}\0{member.linkname}\0{content}\n".encode())
+    return digest.hexdigest()

@@ -74,13 +74,13 @@ class Root:
 
 
 @pytest.fixture(scope="module")
-def prefix(made_118, tmp_path_factory) -> Path:
+def prefix(made_extra, tmp_path_factory) -> Path:
     """An installation that can be moved."""
     prefix = tmp_path_factory.mktemp("prefix")
-    shutil.copytree(made_118.cache, prefix / "cache", symlinks=True)
+    shutil.copytree(made_extra.cache, prefix / "cache", symlinks=True)
     for name in ("libexec", PRESETS):
         (prefix / name).mkdir(parents=True)
-    shutil.copy(made_118.opencode, prefix / "libexec/opencode")
+    shutil.copy(made_extra.opencode, prefix / "libexec/opencode")
     wrapper.wrap(prefix / "cache", prefix / "libexec/opencode", prefix, relocatable=True)
     prefix.chmod(0o755)
     return prefix

@@ -11,14 +11,15 @@ import sys
 import time
 
 import pytest
-from kept import LOCKS, slow
+from kept import TEST_LOCKS, slow
 
 from opencode_cache import pipeline
 from opencode_cache.formats import lock, manifest
 from opencode_cache.formats.proof import Proof, Step
 from opencode_cache.prove import on_file
 
-LOCK = LOCKS / "opencode-cache.lock.json"
+LOCK = TEST_LOCKS / "extra-1.18.lock.json"
+"""Has a package of each kind, and is built in half the time of the one that ships."""
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def home(tarballs, tmp_path_factory):
 
 
 @pytest.fixture
-def ready(home, monkeypatch, made_118):
+def ready(home, monkeypatch, made_extra):
     """What `run` does before it starts OpenCode, but for the proof, which other tests are for."""
     monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
@@ -64,11 +65,11 @@ def ready(home, monkeypatch, made_118):
 
 def files_of_each_kind(built):
     """The program, the wrapper, and of the cache its list and a file of a package."""
-    modules = built.cache / "packages" / "ai-gateway-provider" / "node_modules"
+    modules = built.cache / "packages" / "opencode-gemini-auth@latest" / "node_modules"
     yield built.opencode
     yield built.program
     yield built.cache / "manifest.json"
-    yield modules / "ai-gateway-provider" / "package.json"
+    yield modules / "opencode-gemini-auth" / "package.json"
 
 
 def test_whatever_file_is_emptied_the_next_run_has_it_again(ready, home):
@@ -96,13 +97,13 @@ def test_an_emptied_proof_is_made_again(ready, home):
     assert ready()[1] == 1
 
 
-def test_a_killed_build_is_swept_by_the_next_one(made_118, tarballs, tmp_path):
+def test_a_killed_build_is_swept_by_the_next_one(made_extra, tarballs, tmp_path):
     """Killed at several moments; the next build leaves nothing beside itself."""
     path = tmp_path / "the.lock.json"
-    path.write_text(lock.dumps(made_118.lock), encoding="utf-8")
+    path.write_text(lock.dumps(made_extra.lock), encoding="utf-8")
     command = [
-        *(sys.executable, "-m", "opencode_cache", "build", "--no-warmup"),
-        *("--lock", path, "--tarballs", tarballs, "--opencode", made_118.opencode, "--out", tmp_path / "out"),
+        *(sys.executable, "-m", "opencode_cache", "build", "--no-warmup", "--lock", path),
+        *("--tarballs", tarballs, "--opencode", made_extra.opencode, "--out", tmp_path / "out"),
     ]
     left = False
     for _ in range(3):
@@ -119,12 +120,14 @@ def test_a_killed_build_is_swept_by_the_next_one(made_118, tarballs, tmp_path):
 
 
 @pytest.mark.parametrize("umask", [pytest.param(0o000, marks=slow), 0o077, pytest.param(0o777, marks=slow)])
-def test_whatever_the_umask_what_is_built_and_wrapped_is_for_all_to_read(made_118, tarballs, tmp_path, umask):
+def test_whatever_the_umask_what_is_built_and_wrapped_is_for_all_to_read(
+    made_extra, tarballs, tmp_path, umask
+):
     path = tmp_path / "the.lock.json"
-    path.write_text(lock.dumps(made_118.lock), encoding="utf-8")
+    path.write_text(lock.dumps(made_extra.lock), encoding="utf-8")
     out, prefix = tmp_path / "new" / "cache", tmp_path / "other" / "wrapped"
     program = [sys.executable, "-m", "opencode_cache"]
-    given = ["--opencode", made_118.opencode]
+    given = ["--opencode", made_extra.opencode]
     for command in (
         ["build", "--no-warmup", "--lock", path, "--tarballs", tarballs, *given, "--out", out],
         ["wrap", "--cache", out, *given, "--out", prefix],

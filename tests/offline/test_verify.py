@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import stat
 
 import making
+import own_plugins
 import pytest
 from kept import slow
 
@@ -81,6 +81,7 @@ def test_1_18_asks_for_no_host(isolated, cache_118, opencode_118):
     assert proof.unseen == ()
 
 
+@slow
 def test_1_0_asks_for_its_catalogue_only(isolated, ripgrep, cache_10, opencode_10):
     proof = verify.verify(cache_10, opencode_10)
     assert failed(proof) == []
@@ -139,15 +140,6 @@ def test_without_a_namespace_the_proof_says_that_it_is_weaker(monkeypatch, ripgr
     assert "the kernel says no" in proof.weaker_because
 
 
-ASKS = """
-export const Asks = async () => {
-  fetch("https://service.example/").catch(() => {})
-  return {}
-}
-"""
-SILENT = """
-export const Silent = async () => ({})
-"""
 RENAMES = """
 import { readFileSync, writeFileSync } from "node:fs"
 export const Renames = async () => {
@@ -173,11 +165,9 @@ def with_plugins(tmp_path, tarballs, made_extra):
         for package in packages:
             (own / package.tarball).symlink_to(tarballs / package.tarball)
         for name, text in {**texts, **dict(commands)}.items():
-            about = {"name": name, "version": "1.0.0", "type": "module", "main": "index.js"}
-            about |= {"bin": "index.js"} if name in commands else {}
-            data = making.tarball({"package.json": json.dumps(about), "index.js": text})
-            package = making.package(name, content=data)
-            (own / package.tarball).write_bytes(data)
+            package = own_plugins.add_tarball(
+                own, name, text, **({"bin": "index.js"} if name in commands else {})
+            )
             packages.append(package)
             trees[f"packages/{name}@latest"] = {f"node_modules/{name}": package.key}
             kind = "command" if name in commands else "plugin"
@@ -191,14 +181,46 @@ def with_plugins(tmp_path, tarballs, made_extra):
     return make
 
 
+@slow
 def test_a_host_is_put_to_the_plugin_that_asks(isolated, ripgrep, with_plugins, opencode_118):
-    texts = {"asks-a-service": ASKS, "asks-too": ASKS.replace("service.", "other."), "silent": SILENT}
-    proof = verify.verify(with_plugins(texts, accept={"asks-too": ("other.example",)}), opencode_118)
+    proof = verify.verify(
+        with_plugins({**own_plugins.ASKERS, "silent": own_plugins.SILENT}, accept=own_plugins.ACCEPTED),
+        opencode_118,
+    )
     assert failed(proof) == []
-    assert {(host.name, host.who, host.accepted) for host in proof.hosts} == {
-        ("service.example", "plugin asks-a-service@latest", False),
-        ("other.example", "plugin asks-too@latest", True),
+    assert {(host.name, host.who, host.accepted) for host in proof.hosts} == own_plugins.ASKED
+    assert (proof.complete, proof.quiet, proof.ok) == (True, False, False)
+    assert "second start" in names(proof)
+
+
+def test_a_host_is_put_to_the_plugin_that_asks_by_1_0(isolated, ripgrep, tarballs, tmp_path, made_10):
+    """Beside its built-in plugins, which ask for nothing. A start of 1.0 takes a third of one of 1.18."""
+    own, found = tmp_path / "tarballs", made_10.lock
+    own.mkdir()
+    for package in found.packages.values():
+        (own / package.tarball).symlink_to(tarballs / package.tarball)
+    packages, nodes = dict(found.packages), dict(found.trees["."])
+    kept = [one for one in found.requests if one.kind == "plugin" or one.spec == "@ai-sdk/openai-compatible"]
+    requests = [one.model_dump() for one in kept]
+    for name, text in own_plugins.ASKERS.items():
+        package = own_plugins.add_tarball(own, name, text)
+        packages[package.key] = package
+        nodes[f"node_modules/{name}"] = package.key
+        requests.append(making.request("plugin", f"{name}@latest", "."))
+    change = {
+        "packages": packages,
+        "trees": {".": nodes},
+        "requests": requests,
+        "accept": own_plugins.ACCEPTED,
     }
+    changed = type(found).model_validate(found.model_dump() | change)
+    builder.build(builder.Inputs(changed, own, made_10.opencode, platforms.current()), tmp_path / "cache")
+    proof = verify.verify(tmp_path / "cache", made_10.opencode)
+    assert failed(proof) == []
+    assert {
+        (host.name, host.who, host.accepted) for host in proof.hosts if not host.known
+    } == own_plugins.ASKED
+    assert {host.name for host in proof.hosts if host.known} == {"models.dev"}
     assert (proof.complete, proof.quiet, proof.ok) == (True, False, False)
     assert "second start" in names(proof)
 
@@ -208,7 +230,7 @@ def test_what_the_cache_lacks_is_asked_for_by_opencode_and_not_by_the_plugin(
     isolated, ripgrep, with_plugins, opencode_118
 ):
     """Without @opencode-ai/plugin, OpenCode asks the registry for it, whatever plugins there are."""
-    proof = verify.verify(with_plugins({"asks-a-service": ASKS}, config=False), opencode_118)
+    proof = verify.verify(with_plugins({"asks-a-service": own_plugins.ASKS}, config=False), opencode_118)
     asked = {host.name: host.who for host in proof.hosts}
     assert asked.pop("service.example") == "plugin asks-a-service@latest"
     assert set(asked.values()) == {"OpenCode"}

@@ -365,7 +365,7 @@ def test_cut_off_and_prolonged(install, files, tmp_path, cut):
 def test_flips_by_somebody_who_compresses_again(files, tmp_path):
     """The digits at the end are right: the lists have to find it. Headers and paddings as well as content."""
     tar = unpacked_tar(files["1"])
-    for at in positions(len(tar), 120):
+    for at in positions(len(tar), 120 if EVERY else 60):
         bad = packed_again(flipped(tar, at, 1 << at % 8), tmp_path / "bad")
         assert not by_python(bad, tmp_path / "to"), at
         assert not (tmp_path / "to").exists(), at
@@ -610,7 +610,9 @@ def test_accident_at_every_change(files, tmp_path, accident, status):
     template = tmp_path / "template"
     assert by_python(files["1"], template)
     tried = changes_to_try(files["2"], template, tmp_path)
-    assert len(tried) > 20
+    if accident is not killed and not EVERY:
+        tried = tried[::2]  # one at each is killed, which leaves the most
+    assert len(tried) > (20 if accident is killed else 10)
     statuses = []
     for number in tried:
         prefix = tmp_path / "to"
