@@ -29,6 +29,7 @@ from flake_lab import (
     machine_of,
 )
 from machine import Machine
+from modules_lab import USERS
 from trees import KEPT, remove
 
 from opencode_cache.formats import lock
@@ -82,7 +83,6 @@ def registry(flake):
 def consumer(flake, registry, tmp_path_factory) -> Flake:
     place = tmp_path_factory.mktemp("consumer")
     (place / "flake.nix").write_text(flake.consumed(CONSUMER).replace("@MIRROR@", registry.url))
-    shutil.copyfile(EXTRA_LOCK, place / "extra.lock.json")
     shutil.copyfile(TOOLS_LOCK, place / "tools.lock.json")
     shutil.copyfile(TWO_LOCK, place / "two.lock.json")
     shutil.copyfile(FIELD_LOCK, place / "field.lock.json")
@@ -91,5 +91,15 @@ def consumer(flake, registry, tmp_path_factory) -> Flake:
     (place / "mirrored.lock.json").write_text(lock_text)
     (place / "lacking.lock.json").write_text(json.dumps(without_the_config_directory(lock_text)))
     (place / "tampered.lock.json").write_text(json.dumps(with_another_hash(lock_text, registry.package.key)))
+    commit(place)
+    return Flake(flake.machine, f"git+file://{place}", {})
+
+
+@pytest.fixture(scope="session")
+def users(flake, tmp_path_factory) -> Flake:
+    """A flake that uses the modules."""
+    place = tmp_path_factory.mktemp("modules")
+    (place / "flake.nix").write_text(flake.consumed(USERS))
+    (place / "own.lock.json").write_text(own_lock())
     commit(place)
     return Flake(flake.machine, f"git+file://{place}", {})

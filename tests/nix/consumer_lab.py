@@ -26,15 +26,15 @@ CONSUMER = """\
       packages.x86_64-linux = {
         ours = opencode-cache.packages.x86_64-linux.default;
         overlaid = pkgs.opencode-with-cache;
-        plugged = mkOpencode { inherit pkgs; lock = ./own.lock.json; };
-        tooled = mkOpencode { inherit pkgs; lock = ./tools.lock.json; };
-        field = mkOpencode { inherit pkgs; lock = ./field.lock.json; };
-        slim = mkOpencode {
+        # Every option in one: of what is built here, each cache costs two starts of OpenCode.
+        plugged = mkOpencode {
           inherit pkgs;
-          lock = ./extra.lock.json;
+          lock = ./own.lock.json;
           models = opencode-cache.inputs.models-dev;
           withTui = false;
         };
+        tooled = mkOpencode { inherit pkgs; lock = ./tools.lock.json; };
+        field = mkOpencode { inherit pkgs; lock = ./field.lock.json; };
         darwin = mkOpencode { pkgs = import nixpkgs { system = "x86_64-darwin"; }; };
         future = mkOpencode {
           inherit pkgs;
@@ -108,10 +108,9 @@ TOOLS = {
     "@biomejs/biome": "biome",
     "oxfmt": "oxfmt",
     "prettier": "prettier",
-    "pyright": "pyright",
-    "typescript-language-server": "typescript-language-server",
 }
-"""Of the lock of all tools, those that a smaller lock has: package -> program."""
+"""Of the lock of all tools, those that a smaller lock has: package -> program. A program, a script that loads
+a library, and a script."""
 
 
 def own_lock() -> str:

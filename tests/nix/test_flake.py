@@ -70,8 +70,10 @@ def test_the_python_dependencies_are_those_of_pyproject(project):
 
 
 def test_run_starts_the_real_opencode_with_the_cache(flake, default):
-    said = flake.nix("run", rest=["models"]).stdout
-    assert "opencode/" in said
+    """The program is the package's, which a test below asks for its models."""
+    program = flake.nix("eval", "--raw", at="#apps.x86_64-linux.default.program").stdout
+    assert program == f"{default}/bin/opencode"
+    assert flake.nix("run", rest=["--version"]).stdout.strip() == flake.value("default", "p: p.version")
 
 
 def test_the_flake_in_the_directory_is_the_same(flake, default):
@@ -82,15 +84,16 @@ def test_lock_app_is_the_builder(flake):
     assert "--plugin" in flake.nix("run", at="#lock", rest=["--help"]).stdout
 
 
-def test_two_such_packages_and_another_share_a_profile(flake, machine, default, tmp_path):
+def test_two_such_packages_and_another_share_a_profile(flake, consumer, machine, default, tmp_path):
+    """The second has the cache of the first, and its own of everything that is in a profile."""
     profile = tmp_path / "profile"
     verb = "install"
-    for package, priority in (
-        ("default", "4"),
-        ("opencode-release-with-cache", "6"),
-        ("opencode-cache-builder", "5"),
+    for place, package, priority in (
+        (flake, "default", "4"),
+        (consumer, "changed-twice", "6"),
+        (flake, "opencode-cache-builder", "5"),
     ):
-        flake.nix("profile", verb, "--profile", str(profile), "--priority", priority, at=f"#{package}")
+        place.nix("profile", verb, "--profile", str(profile), "--priority", priority, at=f"#{package}")
     listed = machine.run("ls", "-A", f"{profile}/").stdout.split()
     assert set(listed) <= {"bin", "share", "lib", "libexec", "manifest.json"}
     assert set(machine.run("ls", f"{profile}/bin").stdout.split()) == {"opencode", "opencode-cache"}
@@ -199,20 +202,26 @@ def test_evaluation_fetches_nothing_but_nixpkgs(flake, second, tmp_path):
     assert not [path for path in second.out("path-info", "--all").split() if path.endswith(".tgz")]
 
 
+@slow
 def test_the_release_runs_with_its_cache(flake, machine, project):
     path = flake.build("opencode-release-with-cache")
     said = machine.run(f"{path}/bin/opencode", "--version", offline=True).stdout.strip()
     assert said == json.loads((project / "nix" / "releases.json").read_text())["x86_64-linux"]["version"]
 
 
+SLOW_CHECKS = {"offline", "reproducible", "unit"}
+"""`test_the_flake_checks_itself` has them. By default tests/offline proves a cache, and test_consumer.py
+builds one again, without Nix."""
+
+
 def test_checks_of_the_flake(flake, default):
-    """But for the unit tests, which the next test has with it."""
     names = set(flake.value("checks.x86_64-linux", "builtins.attrNames"))
-    assert {"offline", "reproducible", "unit"} <= names
-    for name in sorted(names - {"unit"}):
+    assert names > SLOW_CHECKS
+    for name in sorted(names - SLOW_CHECKS):
         flake.build(f"checks.x86_64-linux.{name}")
 
 
+@slow
 def test_the_proof_that_nix_makes_is_shown_for_its_cache(flake, machine, default):
     proof = flake.build("opencode-cache.tests.offline")
     cache = flake.build("opencode-cache")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import machine as machines
 import pytest
 from consumer_lab import TOOLS
@@ -21,19 +19,27 @@ def only_nix(machine):
     return run
 
 
+@pytest.fixture
+def as_bare_as_can_be(machine):
+    """On such a machine, or on the host as it is."""
+    bare = {} if isinstance(machine, machines.Host) else {"only_nix": True}
+
+    def run(*command, **how):
+        return machine.run(*command, offline=True, **bare, **how)
+
+    return run
+
+
 def test_there_is_nothing_else(only_nix):
     there = only_nix("/bin/sh", "-c", "for name in /*; do echo $name; done").stdout.split()
     assert not {"/lib", "/lib64", "/sbin"} & set(there)
     assert only_nix("/bin/sh", "-c", "echo /usr/* /usr/bin/*").stdout.split() == ["/usr/bin", "/usr/bin/env"]
 
 
-def test_opencode_starts_and_lists_its_models(only_nix, default):
-    assert "opencode/" in only_nix(f"{default}/bin/opencode", "models").stdout
-
-
-def test_a_plugin_loads(only_nix, consumer):
-    config = {"OPENCODE_CONFIG_CONTENT": json.dumps({"plugin": ["opencode-gemini-auth"]})}
-    said = only_nix(f"{consumer.build('plugged')}/bin/opencode", "models", environment=config)
+def test_opencode_starts_loads_a_plugin_and_lists_its_models(as_bare_as_can_be, consumer, users):
+    """With the configuration that the home module makes."""
+    config = {"OPENCODE_CONFIG": users.build("config")}
+    said = as_bare_as_can_be(f"{consumer.build('plugged')}/bin/opencode", "models", environment=config)
     assert "opencode/" in said.stdout
 
 
