@@ -17,11 +17,7 @@ let
     let
       program = pkgs.writeShellApplication {
         name = "opencode-cache-${name}";
-        runtimeInputs = [
-          ours.public.opencode-cache-builder
-          pkgs.nodejs
-        ]
-        ++ tools;
+        runtimeInputs = [ ours.public.opencode-cache-builder ] ++ tools;
         text = ''exec opencode-cache ${words} "$@"'';
       };
     in
@@ -37,11 +33,14 @@ in
     program = lib.getExe ours.public.opencode-with-cache;
     meta.description = "OpenCode with its cache in place";
   };
-  lock = step "lock" "Resolve plugins, SDKs and tools to exact versions and hashes: a lock file" [ ];
+  lock = step "lock" "Resolve plugins, SDKs and tools to exact versions and hashes: a lock file" [
+    pkgs.nodejs # npm
+  ];
   remove = stepWith "remove" "remove --user" "Take the wrapper's links and copies out of your directories" [
     pkgs.coreutils
   ];
   update = step "update" "Move a checkout's pins to the newest OpenCode, models.dev and nixpkgs" [
+    pkgs.nodejs # npm
     pkgs.nix-prefetch-github
     pkgs.ripgrep
   ];

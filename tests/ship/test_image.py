@@ -16,7 +16,7 @@ import pytest
 from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest
 from opencode_cache.formats import proof as proofs
-from opencode_cache.ship import image, installation
+from opencode_cache.ship import image, proving
 from opencode_cache.ship.installation import Choices
 
 
@@ -141,9 +141,20 @@ def test_a_preset_is_where_opencode_reads_it(parts, tmp_path):
     assert (mine["etc/opencode/opencode.json"].size, mine["etc/opencode/opencode.json"].mode) == (3, 0o444)
     assert mine["etc/opencode"].mode == 0o755
     assert not [name for name in mine if name.startswith("opt/opencode/etc")]
+
+
+def test_a_preset_is_proved_with_the_rest(parts, tmp_path):
+    """And an image with another one is not proved by that."""
     cache, program = parts
-    items = installation.installation(manifest.read(cache), cache, program, Choices(preset=b"{}\n"))
-    assert items[installation.PRESET].data == b"{}\n"
+    identity, digests = proofs.of(cache, proofs.sha256(program)), []
+
+    def prove(items):
+        digests.append(proving._digest(items))
+        return making.proof(**identity.model_dump())
+
+    for preset in (b"{}\n", b'{"share": "disabled"}\n', None):
+        image.image(cache, program, tmp_path / "x.oci.tar", Choices(prove=prove, preset=preset))
+    assert len(set(digests)) == 3
 
 
 def test_a_root_directory_is_one_layer_below(parts, tmp_path):

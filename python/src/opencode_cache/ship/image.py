@@ -12,7 +12,7 @@ import hashlib
 import os
 import stat
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from opencode_cache.base.errors import BadInputError
 from opencode_cache.formats import manifest as manifests
 from opencode_cache.formats import proof as proofs
 from opencode_cache.ship import oci_base, source_date
-from opencode_cache.ship.file_format import DATA_MODE, OPENCODE, PROGRAM
+from opencode_cache.ship.file_format import OPENCODE, PROGRAM
 from opencode_cache.ship.installation import CYCLONEDX, PRESET, Choices, installation
 from opencode_cache.ship.items import Item
 from opencode_cache.ship.oci_layout import Layout, tar
@@ -83,13 +83,14 @@ def image(
     choices = choices or Choices()
     manifest = manifests.read(cache)
     architecture = _architecture(manifest)
-    items = installation(manifest, cache, opencode, replace(choices, preset=None))
+    items = installation(manifest, cache, opencode, choices)
+    # Proved with the rest, where the wrapper finds it; in an image it lies where OpenCode itself looks.
+    preset = {path: items.pop(path) for path in list(items) if path.split("/")[0] == PRESET.split("/")[0]}
     annotated = {name: items[name].data or b"" for name in _ANNOTATED if name in items}
     program = {f"{ROOT}/{OPENCODE}": items.pop(OPENCODE)}
     mine = {f"{ROOT}/{path}": item for path, item in items.items()}
     mine |= {path: Item(mode=_ANYBODYS) for path in _ANYBODYS_DIRECTORIES}
-    if choices.preset is not None:
-        mine[PRESET] = Item(data=choices.preset, mode=DATA_MODE)
+    mine |= preset
     with _written(out) as (layout, write):
         under = _base(layout, base, architecture)
         layout.add_layer(tar(_with_parents(program)), "OpenCode")
