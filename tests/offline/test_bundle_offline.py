@@ -89,7 +89,7 @@ def works(machine: bare.Machine, program: str, version: str, prompt: str = "hell
     return answer
 
 
-@pytest.mark.parametrize("version", ["1.18", "1.0"])
+@pytest.mark.parametrize("version", ["1.18", pytest.param("1.0", marks=slow)])
 def test_installed_moved_and_used(machine, bundles, version):
     shutil.copy(bundles(version), machine.root / "media/opencode.tar.zst")
     installed = machine.sh(INSTALL + "/home/user/first")

@@ -82,21 +82,13 @@ def test_which_sdks_a_binary_has_is_found_by_asking_it(made_118, made_10):
     assert not ask.bundles(made_10.opencode, "@ai-sdk/anthropic")
 
 
-def test_118_provider_that_is_not_bundled_answers(program_118, made_extra, tmp_path):
-    done = isolated.run(
-        program_118,
-        ["run", "-m", "extra/mock-model", "hello"],
-        tmp_path,
-        config={"provider": {"extra": MOCK | {"npm": "@ai-sdk/fireworks"}}},
-        read_only=[made_extra.cache],
-    )
-    assert (done.returncode, done.hosts) == (0, [])
-    assert "LOOPBACK-OK" in done.stdout
-    assert done.models == ["mock-model"]
+BUNDLED = ("@ai-sdk/anthropic", "@ai-sdk/openai-compatible")
 
 
-@pytest.mark.parametrize("npm", [pytest.param("@ai-sdk/anthropic", marks=slow), "@ai-sdk/openai-compatible"])
-def test_118_runs_a_bash_tool_call(program_118, made_extra, tmp_path, npm):
+@pytest.mark.parametrize(
+    "npm", ["@ai-sdk/fireworks", *(pytest.param(bundled, marks=slow) for bundled in BUNDLED)]
+)
+def test_118_answers_and_runs_a_bash_tool_call(program_118, made_extra, tmp_path, npm):
     done = isolated.run(
         program_118,
         ["run", "-m", "extra/mock-model", "RUN:printf the-%s tool:END"],
@@ -106,6 +98,8 @@ def test_118_runs_a_bash_tool_call(program_118, made_extra, tmp_path, npm):
     )
     assert (done.returncode, done.hosts) == (0, [])
     assert "the-tool" in json.dumps(done.tool_results)
+    assert "LOOPBACK-OK" in done.stdout
+    assert done.models == ["mock-model"]
 
 
 def test_10_lists_models_in_an_empty_home(program_10, made_10, tmp_path):

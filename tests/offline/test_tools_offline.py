@@ -298,8 +298,8 @@ def repository_lock(made, tarballs, spec, name):
     ("start", "command"),
     [
         ("mine@", ["models"]),
-        ("", ["run", "-m", "extra/mock-model", "hello"]),
         pytest.param("", ["models"], marks=slow),
+        pytest.param("", ["run", "-m", "extra/mock-model", "hello"], marks=slow),
         pytest.param("mine@", ["run", "-m", "extra/mock-model", "hello"], marks=slow),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else value,

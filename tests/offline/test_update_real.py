@@ -294,6 +294,7 @@ def test_githubs_archive_and_npms_bits_agree(run, checkout, release, own_downloa
     assert contents(checkout) == before
 
 
+@slow
 def test_one_byte_of_difference_is_refused_with_both_names(run, checkout, release, own_downloads):
     before = contents(checkout)
     status, _, err = run(

@@ -106,6 +106,7 @@ def test_a_plugin_that_is_not_loaded_is_found(isolated, tmp_path, cache_118, ope
     assert f"plugin {plugins[0].spec}" in dict(failed(proof))
 
 
+@slow
 def test_a_provider_sdk_that_lacks_a_dependency_is_found(isolated, tmp_path, ripgrep, cache_10, opencode_10):
     damaged = copy(cache_10, tmp_path / "cache")
     shutil.rmtree(damaged / "node_modules" / "@ai-sdk" / "provider-utils")

@@ -247,8 +247,8 @@ def test_project_that_names_what_the_cache_lacks_costs_one_try_and_no_retries(
 @pytest.mark.parametrize(
     ("directory", "has_gitignore"),
     [
-        ("user", True),
         ("project", False),
+        pytest.param("user", True, marks=slow),
         pytest.param("user", False, marks=slow),
         pytest.param("project", True, marks=slow),
     ],
