@@ -12,8 +12,8 @@ KEPT = Path(os.environ.get("OPENCODE_CACHE_TEST_DIR") or REPOSITORY / ".cache" /
 LOCKS = REPOSITORY / "nix" / "locks"
 TEST_LOCKS = REPOSITORY / "tests" / "offline" / "locks"
 EVERY = bool(os.environ.get("OPENCODE_CACHE_TEST_EVERY"))
-slow = pytest.mark.skipif(not EVERY, reason="takes a minute or more: needs OPENCODE_CACHE_TEST_EVERY=1")
-"""For tests that show in minutes what another one shows of a smaller case."""
+slow = pytest.mark.skipif(not EVERY, reason="once a week and for a tag: needs OPENCODE_CACHE_TEST_EVERY=1")
+"""For what takes minutes, and for cases with the real OpenCode of a kind of which another runs each time."""
 FIELD = bool(os.environ.get("OPENCODE_CACHE_TEST_FIELD"))
 field = pytest.mark.skipif(
     not FIELD, reason="takes minutes and the npm registry: OPENCODE_CACHE_TEST_FIELD=1"
