@@ -553,25 +553,29 @@ def test_many_starts_at_once(one):
         assert not [link for link in lacks if (one.cache_dir / link).is_symlink()]
 
 
-def test_a_directory_that_another_start_has_made_meanwhile_is_not_moved(lab):
+@pytest.mark.parametrize("kind", ["directory", "file"])
+def test_what_another_start_has_made_meanwhile_is_not_moved(lab, kind):
     """Between the look at a place and the way made there, another start may have been."""
     text = lab.wrap(lab.cache("A")).read_text()
     functions = [
         re.search(rf"^{name}\(\) {{( [^\n]*}}\n|\n.*?^}}\n)", text, re.MULTILINE | re.DOTALL) for name in USED
     ]
-    script = "\n".join(found[0] for found in functions) + 'oc_make_way "$1" directory'
-    (lab.cache_dir / "packages/@scope").mkdir(parents=True)
+    script = "\n".join(found[0] for found in functions) + 'oc_make_way "$1" "$2"'
+    made = lab.cache_dir / ("packages/@scope" if kind == "directory" else ".nix/packages.links.1")
+    made.parent.mkdir(parents=True)
+    _ = made.mkdir() if kind == "directory" else made.write_text("packages/x\n")
+    below = "packages" if kind == "directory" else made.relative_to(lab.cache_dir)
     words = [
         *lab.shell,
         "-c",
         f"oc_dir={lab.cache_dir} oc_name=x oc_layout=packages oc_dry=\n{script}",
         "sh",
-        "packages",
+        str(below),
+        kind,
     ]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=TIMEOUT)
     assert (done.returncode, done.stderr) == (0, "")
-    assert [path.name for path in lab.cache_dir.iterdir()] == ["packages"]
-    assert (lab.cache_dir / "packages/@scope").is_dir()
+    assert list(lab.cache_dir.rglob("*")) == [made.parent, made]
 
 
 VANISHING = """

@@ -186,14 +186,14 @@ oc_is_ours() {
   case ${oc_leads%".nix/$oc_layout/$2"} in "$oc_leads" | *[!./]*) return 1 ;; esac
 }
 
-# Makes way at $1 (below the directory) for a link or file that is about to be renamed over it, or for a directory
+# Makes way at $1 (below the directory) for a link that is about to be renamed over it, or for a file or directory
 # if $2 says so. What is not ours is kept as `<name>.before-nix-<n>`: a directory moves there; anything else gets
 # that second name first, so that it is there at every moment. Of several starts that do this at once, one finds
 # the user's thing and the others what the first made of it: a directory that they want stays, and `rm` takes none.
 oc_make_way() {
   oc_from=$oc_dir/$1
   [ -e "$oc_from" ] || [ -L "$oc_from" ] || return 0
-  oc_is_ours "$oc_from" "$1" && return 0
+  { [ "${2-}" = file ] && [ -f "$oc_from" ]; } || oc_is_ours "$oc_from" "$1" && return 0
   oc_moves=
   if [ -d "$oc_from" ] && [ ! -L "$oc_from" ]; then
     [ "${2-}" != directory ] || return 0
@@ -233,7 +233,7 @@ oc_real_directory() {
 
 # Renames what the stage has by the name of $1 (below the directory) over what is there.
 oc_put() {
-  [ -f "$oc_dir/$1" ] || oc_make_way "$1" || return 1
+  oc_make_way "$1" file || return 1
   oc_to=$oc_dir/$1
   oc_run mv -f "$oc_stage/${1##*/}" "${oc_to%/*}/"
 }
