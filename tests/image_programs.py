@@ -7,7 +7,7 @@ import subprocess
 
 import debian
 import pytest
-from kept import KEPT
+from kept import KEPT, kept_tree
 
 SUITE = "bookworm"
 PROGRAMS = ["skopeo", "umoci"]
@@ -19,16 +19,14 @@ def words() -> dict[str, list[str]]:
         return {name: [name] for name in PROGRAMS}
     if debian.why_not():
         pytest.skip(f"needs skopeo and umoci on PATH; to unpack Debian's, this machine {debian.why_not()}")
-    place = KEPT / "bare" / "-".join([SUITE, *PROGRAMS])
-    if not place.exists():
-        beside = place.with_name(".new-tools")
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        try:
-            debian.unpack(SUITE, PROGRAMS, beside, place.with_name("debs"))
-        except (debian.CannotError, subprocess.TimeoutExpired) as error:
-            pytest.skip(f"needs skopeo and umoci on PATH, or Debian's: {error}")
-        beside.rename(place)
+    bare = KEPT / "bare"
+    try:
+        place = kept_tree(
+            bare / "-".join([SUITE, *PROGRAMS]),
+            lambda to: debian.unpack(SUITE, PROGRAMS, to, bare / "debs"),
+        )
+    except (debian.CannotError, subprocess.TimeoutExpired) as error:
+        pytest.skip(f"needs skopeo and umoci on PATH, or Debian's: {error}")
     libraries = ":".join(map(str, (place / "usr/lib").glob("*-linux-gnu")))
     found = {
         name: ["env", f"LD_LIBRARY_PATH={libraries}", str(place / "usr/bin" / name)] for name in PROGRAMS

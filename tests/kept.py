@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 KEPT = Path(os.environ.get("OPENCODE_CACHE_TEST_DIR") or REPOSITORY / ".cache" / "tests")
@@ -19,3 +26,24 @@ field = pytest.mark.skipif(
     not FIELD, reason="takes minutes and the npm registry: OPENCODE_CACHE_TEST_FIELD=1"
 )
 """For tests that lock and start what people really have, as the registry has it today."""
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Of several test processes, one at a time makes what is kept."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with (KEPT / "kept.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def kept_tree(place: Path, fill: Callable[[Path], None]) -> Path:
+    """A directory that `fill` makes, whole or not at all, once for all processes. Raises what that raises."""
+    with alone():
+        if not place.exists():
+            beside = place.with_name(f".new-{place.name}")
+            shutil.rmtree(beside, ignore_errors=True)
+            beside.mkdir(parents=True)
+            fill(beside)
+            beside.rename(place)
+    return place

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import isolated
-from kept import KEPT, REPOSITORY
+from kept import KEPT, REPOSITORY, kept_tree
 
 SUITE = "trixie"
 PACKAGES = ["coreutils", "dash", "libgcc-s1", "libstdc++6", "tar", "zstd"]
@@ -54,17 +54,13 @@ def _kept(name: str, fill) -> Path:
     if debian.why_not():
         raise CannotError(debian.why_not())
     kept = KEPT / "bare"
-    place = kept / name
-    if not place.exists():
-        beside = place.with_name(f".new-{name}")
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        try:
-            fill(beside, lambda packages, to: debian.unpack(SUITE, packages, to, kept / "debs"))
-        except debian.CannotError as error:
-            raise CannotError(str(error)) from error
-        beside.rename(place)
-    return place
+    try:
+        return kept_tree(
+            kept / name,
+            lambda to: fill(to, lambda packages, at: debian.unpack(SUITE, packages, at, kept / "debs")),
+        )
+    except debian.CannotError as error:
+        raise CannotError(str(error)) from error
 
 
 def debian_tree() -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ import zipfile
 from dataclasses import dataclass
 
 import pytest
-from kept import KEPT, REPOSITORY
+from kept import KEPT, REPOSITORY, kept_tree
 
 sys.path.append(str(REPOSITORY / "tests" / "nix"))
 from typing import TYPE_CHECKING
@@ -70,19 +69,10 @@ def foreign(system: str) -> Foreign:
 
 
 def _kept(name: str, make) -> Path:
-    _PLACE.mkdir(parents=True, exist_ok=True)
-    place, beside = _PLACE / name, _PLACE / f".new-{name}"
-    with (_PLACE / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not place.exists():
-            shutil.rmtree(beside, ignore_errors=True)
-            beside.mkdir()
-            try:
-                make(beside)
-            except (debian.CannotError, subprocess.SubprocessError) as error:
-                pytest.skip(f"needs {name} out of Debian's packages and a wheel: {error}")
-            beside.rename(place)
-    return place
+    try:
+        return kept_tree(_PLACE / name, make)
+    except (debian.CannotError, subprocess.SubprocessError) as error:
+        pytest.skip(f"needs {name} out of Debian's packages and a wheel: {error}")
 
 
 def _packages(suite: str, names: list[str], to: Path, architecture: str) -> None:
