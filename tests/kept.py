@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import shutil
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 KEPT = Path(os.environ.get("OPENCODE_CACHE_TEST_DIR") or REPOSITORY / ".cache" / "tests")
@@ -28,18 +27,11 @@ field = pytest.mark.skipif(
 """For tests that lock and start what people really have, as the registry has it today."""
 
 
-@contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Of several test processes, one at a time makes what is kept."""
+def kept_tree(place: Path, fill: Callable[[Path], None]) -> Path:
+    """A directory that `fill` makes, whole or not at all, once for all processes. Raises what that raises."""
     KEPT.mkdir(parents=True, exist_ok=True)
     with (KEPT / "kept.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def kept_tree(place: Path, fill: Callable[[Path], None]) -> Path:
-    """A directory that `fill` makes, whole or not at all, once for all processes. Raises what that raises."""
-    with alone():
         if not place.exists():
             beside = place.with_name(f".new-{place.name}")
             shutil.rmtree(beside, ignore_errors=True)
